@@ -1,0 +1,48 @@
+# cython: language_level=3
+"""The only way untrusted bytes are read: a pointer and what is left behind it.
+
+In: borrowed bytes. Out: numbers, or a flag that says "not enough". Every read checks the remaining length first and
+moves nothing when it fails. Never raises, never reads past the end, never owns memory.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+cdef struct cursor_t:
+    const uint8_t *at  # SAFETY: borrowed from the receive buffer, valid until its verdict is sent
+    uint32_t left  # bytes
+
+
+cdef inline const uint8_t *take(cursor_t *cursor, uint32_t count) noexcept nogil:
+    """Return `count` bytes and step over them, or NULL when fewer are left."""
+    cdef const uint8_t *start = cursor.at
+    if cursor.left < count:
+        return NULL
+    cursor.at = start + count
+    cursor.left -= count
+    return start
+
+
+cdef inline void keep(cursor_t *cursor, uint32_t count) noexcept nogil:
+    """Forget everything behind the next `count` bytes: padding, or what lies beyond a length field."""
+    if count < cursor.left:
+        cursor.left = count
+
+
+cdef inline uint16_t be16(const uint8_t *p) noexcept nogil:
+    return <uint16_t>((p[0] << 8) | p[1])
+
+
+cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
+    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
+
+
+cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
+    return (<uint64_t>be16(p) << 32) | be32(p + 2)
+
+
+cdef inline uint64_t raw64(const uint8_t *p) noexcept nogil:
+    """Return eight bytes as they lie in memory."""
+    cdef uint64_t word
+    memcpy(&word, p, 8)
+    return word

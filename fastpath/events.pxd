@@ -1,0 +1,83 @@
+# cython: language_level=3
+"""What was judged and why, for whoever reads along: a bounded ring per queue.
+
+In: a frame and its decision. Out: one event_t in the ring, or one more on `lost` when the reader is too slow. The engine
+is the only writer of head and entries, control the only writer of tail. Never waits, never overwrites an unread event.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastpath.abi cimport (
+    EVENT_TCP_OPENING,
+    EVENTS_HEADER_BYTES,
+    EVENTS_PER_RING,
+    PAGE_BYTES,
+    RING_BYTES,
+    event_t,
+    ring_header_t,
+)
+from fastpath.counters cimport load64, store64
+from fastpath.decide cimport decision_t
+from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
+
+
+cdef inline ring_header_t *ring_of(uint8_t *segment, uint32_t index) noexcept nogil:
+    """Return the ring of a queue; the caller has checked that the segment holds it."""
+    return <ring_header_t *>(segment + EVENTS_HEADER_BYTES + <uint64_t>index * RING_BYTES)
+
+
+cdef inline void put_mac(uint8_t *to, uint64_t mac) noexcept nogil:
+    cdef int i
+    for i in range(6):
+        to[i] = <uint8_t>(mac >> (40 - 8 * i))
+
+
+cdef inline void fill_event(event_t *event, const frame_t *frame, const decision_t *decision, uint64_t now_ns) noexcept nogil:
+    event.time_ns = now_ns
+    event.source[0] = frame.source[0]
+    event.source[1] = frame.source[1]
+    event.destination[0] = frame.destination[0]
+    event.destination[1] = frame.destination[1]
+    put_mac(event.source_mac, frame.source_mac)
+    put_mac(event.destination_mac, frame.destination_mac if frame.has_destination_mac else 0)
+    event.source_asset = decision.source.asset
+    event.destination_asset = decision.destination.asset
+    event.conduit = decision.conduit
+    event.in_ifindex = frame.in_ifindex
+    event.out_ifindex = frame.out_ifindex
+    event.length = frame.length
+    event.source_zone = decision.source_zone
+    event.destination_zone = decision.destination_zone
+    event.ethertype = frame.ethertype
+    event.vlan = frame.vlan
+    event.source_port = frame.source_port
+    event.destination_port = frame.destination_port
+    if frame.protocol == (1 if frame.version == 4 else 58) and frame.version != 0:
+        event.source_port = frame.icmp_type
+        event.destination_port = frame.icmp_code
+    event.service = decision.service
+    event.protocol = frame.protocol
+    event.reason = decision.reason
+    event.verdict = decision.verdict
+    event.policy_verdict = decision.policy_verdict
+    event.stage = decision.stage
+    event.flags = EVENT_TCP_OPENING if frame.protocol == PROTOCOL_TCP and is_opening(frame) else 0
+
+
+cdef inline void write_event(
+    ring_header_t *ring, uint8_t queue, uint64_t generation, const frame_t *frame, const decision_t *decision, uint64_t now_ns
+) noexcept nogil:
+    """Append one event, or count it as lost."""
+    cdef uint64_t head = ring.head
+    cdef event_t *event
+    if head - load64(&ring.tail) >= EVENTS_PER_RING:
+        ring.lost += 1
+        return
+    event = <event_t *>(<uint8_t *>ring + PAGE_BYTES) + (head & (EVENTS_PER_RING - 1))
+    memset(event, 0, sizeof(event_t))
+    fill_event(event, frame, decision, now_ns)
+    event.generation = generation
+    event.queue = queue
+    event.sequence = head
+    store64(&ring.head, head + 1)

@@ -1,0 +1,9 @@
+from typing import TypedDict
+
+class _Struct(TypedDict):
+    size: int
+    fields: dict[str, int]
+
+def c_layouts() -> dict[str, _Struct]: ...
+def c_mix64(a: int, b: int) -> int: ...
+def c_constants() -> dict[str, int]: ...

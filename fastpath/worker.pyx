@@ -1,0 +1,253 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: autotestdict=False, auto_pickle=False, binding=True
+"""The engine's loop over one queue: receive a batch, judge every frame, send the verdicts, count.
+
+In: a queue socket, the shared segments, and the image and state that `install` hands over. Out: verdicts, counters,
+events, flows. `run` holds no Python object and no GIL; it allocates at start only. Used by gateway.engine, one per
+queue, and by nobody else.
+"""
+
+import os
+
+from libc.errno cimport errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.abi cimport (
+    FLOWS_HEADER_BYTES,
+    MARK_JUDGED,
+    VERDICT_ACCEPT,
+    flow_t,
+    flows_header_t,
+    queue_counters_t,
+    ring_header_t,
+)
+from fastpath.attach cimport attach_table
+from fastpath.batch cimport (
+    CLOCK_MONOTONIC_COARSE,
+    CLOCK_REALTIME_COARSE,
+    clock_ns,
+    datagram,
+    datagram_bytes,
+    inbox_close,
+    inbox_open,
+    inbox_receive,
+    inbox_t,
+    is_waiting,
+    outbox_t,
+    send_to_kernel,
+)
+from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64, tally
+from fastpath.decide cimport decide, decision_t
+from fastpath.events cimport ring_of, write_event
+from fastpath.flow cimport flows_t
+from fastpath.netlink cimport (
+    NF_ACCEPT,
+    NF_DROP,
+    NFNL_SUBSYS_QUEUE,
+    NFQNL_MSG_PACKET,
+    NFQNL_MSG_VERDICT,
+    NFQNL_MSG_VERDICT_BATCH,
+    NLMSG_ERROR_TYPE,
+    native16,
+    packet_t,
+    put_verdict,
+    read_packet,
+)
+from fastpath.table cimport table_t
+
+from fastpath import abi
+from fastpath.judge import validate_image, validate_state
+
+cdef enum:
+    ENOBUFS = 105
+
+cdef extern from *:
+    """
+    #define CND_TABLE_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+    #define CND_TABLE_LOAD(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+    """
+    void store_table "CND_TABLE_STORE"(table_t **where, table_t *table) noexcept nogil
+    table_t *load_table "CND_TABLE_LOAD"(table_t **where) noexcept nogil
+
+
+cdef class Worker:
+    """Judges one queue.
+
+    fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
+    copy_bytes: the queue's copy range. Lifetime: keeps references to every buffer it points into, and to the image and
+    state of two generations: the one in force and the one before, which a batch in hand may still read.
+    """
+
+    cdef int fd
+    cdef uint32_t index
+    cdef uint32_t copy_bytes
+    cdef uint16_t number
+    cdef uint32_t stopping
+    cdef queue_counters_t *counters
+    cdef ring_header_t *ring
+    cdef flows_t flows
+    cdef table_t *wanted  # written by install, read by run
+    cdef table_t tables[2]
+    cdef object buffers
+    cdef list kept
+    cdef int next_slot
+
+    def __init__(self, int fd, int index, counters, events, flows, int copy_bytes):
+        cdef uint8_t[::1] counters_view = counters
+        cdef uint8_t[::1] events_view = events
+        cdef uint8_t[::1] flows_view = flows
+        cdef flows_header_t *flows_header = <flows_header_t *>&flows_view[0]
+        cdef uint64_t table_bytes
+        if index < 0 or counters_view.shape[0] < <Py_ssize_t>abi.counters_bytes(index + 1):
+            raise ValueError(f"the counters segment holds no queue {index}")
+        if events_view.shape[0] < <Py_ssize_t>abi.events_bytes(index + 1):
+            raise ValueError(f"the events segment holds no queue {index}")
+        table_bytes = flows_header.flows_per_table * sizeof(flow_t)
+        if flows_header.flows_per_table < 4 or flows_header.flows_per_table & (flows_header.flows_per_table - 1):
+            raise ValueError("flows per table must be a power of two, at least 4")
+        if <uint64_t>flows_view.shape[0] < FLOWS_HEADER_BYTES + (index + 1) * table_bytes:
+            raise ValueError(f"the flows segment holds no table {index}")
+        if not 64 <= copy_bytes <= 65531:
+            raise ValueError("copy_bytes must be 64 to 65531")
+        self.fd = fd
+        self.index = index
+        self.copy_bytes = copy_bytes
+        self.stopping = 0
+        self.counters = queue_counters(&counters_view[0], index)
+        self.number = self.counters.queue_number
+        self.ring = ring_of(&events_view[0], index)
+        self.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes)
+        self.flows.bucket_mask = flows_header.flows_per_table / 4 - 1
+        self.flows.seed = flows_header.seed
+        self.flows.created = self.counters.flows_created
+        self.flows.evicted = self.counters.flows_evicted
+        self.wanted = NULL
+        self.buffers = (counters, events, flows)
+        self.next_slot = 0
+        self.kept = [None, None]
+
+    def install(self, image, state):
+        """Make a policy the one to judge by from the next batch on.
+
+        Raises ValueError when image or state is not what it claims to be, or while the worker has not yet adopted the
+        one before (`adopted`); what is in force stays.
+        """
+        cdef const uint8_t[::1] image_view = image
+        cdef const uint8_t[::1] state_view = state
+        cdef table_t *table = &self.tables[self.next_slot]
+        validate_image(image)
+        validate_state(image, state)
+        if self.wanted != NULL and not self.adopted(self.wanted.generation):
+            raise ValueError("the generation before has not been adopted yet")
+        attach_table(table, &image_view[0], &state_view[0])
+        self.kept[self.next_slot] = (image, state)
+        self.next_slot = 1 - self.next_slot
+        store_table(&self.wanted, table)
+
+    def adopted(self, uint64_t generation):
+        """Tell whether the loop has begun to judge by a generation, or does not run: then none older is read any more."""
+        return load64(&self.counters.generation) == generation
+
+    def stop(self):
+        """Let `run` return within the receive time-out; the batch in hand is finished."""
+        store32(&self.stopping, 1)
+
+    def run(self):
+        """Judge until `stop`. Raises OSError when the socket fails, MemoryError, ValueError when nothing is installed."""
+        cdef inbox_t inbox
+        cdef int error
+        if load_table(&self.wanted) == NULL:
+            raise ValueError("install a policy first")
+        if not inbox_open(&inbox, self.copy_bytes):
+            raise MemoryError
+        try:
+            with nogil:
+                error = self.loop(&inbox)
+        finally:
+            inbox_close(&inbox)
+        if error:
+            raise OSError(error, f"queue {self.number}: {os.strerror(error)}")
+
+    cdef int loop(self, inbox_t *inbox) noexcept nogil:
+        cdef outbox_t outbox
+        cdef int count, error
+        while not load32(&self.stopping):
+            self.adopt()
+            store64(&self.counters.heartbeat_ns, clock_ns(CLOCK_MONOTONIC_COARSE))
+            count = inbox_receive(self.fd, inbox)
+            if count < 0:
+                error = errno
+                if is_waiting(error):
+                    continue
+                self.counters.receive_errors += 1
+                if error != ENOBUFS:
+                    return error
+                continue
+            # A swap during the wait must hold for the packets that ended it.
+            self.judge_batch(self.adopt(), inbox, count, &outbox)
+            error = self.send(&outbox)
+            if error:
+                return error
+            commit(self.counters)
+            self.counters.flows_created = self.flows.created
+            self.counters.flows_evicted = self.flows.evicted
+        return 0
+
+    cdef const table_t *adopt(self) noexcept nogil:
+        """Take the wanted table and say so: from here on no older one is read."""
+        cdef table_t *table = load_table(&self.wanted)
+        store64(&self.counters.generation, table.generation)
+        return table
+
+    cdef void judge_batch(self, const table_t *table, inbox_t *inbox, int count, outbox_t *outbox) noexcept nogil:
+        """Judge every packet of a batch and write its verdicts: drops one by one, then one accept for the rest."""
+        cdef packet_t packet
+        cdef decision_t decision
+        cdef const uint8_t *message
+        cdef uint32_t length, accepted_id = 0, last_id = 0, judged = 0
+        cdef int i, any_accepted = 0
+        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME_COARSE)
+        outbox.used = 0
+        for i in range(count):
+            message = datagram(inbox, i)
+            length = datagram_bytes(inbox, i)
+            if length < 20 or native16(message + 4) != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET):
+                if length >= 20 and native16(message + 4) == NLMSG_ERROR_TYPE:
+                    self.counters.verdict_errors += 1
+                continue
+            if not read_packet(&packet, message, length):
+                self.counters.receive_errors += 1
+                continue
+            last_id = packet.id
+            decide(table, &packet.frame, &self.flows, now_ns, &decision)
+            tally(self.counters, judged, &decision)
+            judged += 1
+            if decision.write_event:
+                write_event(self.ring, <uint8_t>self.index, table.generation, &packet.frame, &decision, now_ns)
+            if decision.verdict == VERDICT_ACCEPT:
+                accepted_id = packet.id
+                any_accepted = 1
+            else:
+                outbox.used += put_verdict(
+                    outbox.data + outbox.used, NFQNL_MSG_VERDICT, 0, self.number, packet.id, NF_DROP, 0
+                )
+        if not judged:
+            return
+        # ORDER: drops stand before the batch accept, which takes every id up to its own that is still parked.
+        if any_accepted:
+            outbox.used += put_verdict(
+                outbox.data + outbox.used, NFQNL_MSG_VERDICT_BATCH, 0, self.number, accepted_id, NF_ACCEPT, MARK_JUDGED
+            )
+        self.counters.received += judged
+        self.counters.batches += 1
+        store32(&self.counters.last_id, last_id)
+        store32(&self.counters.pending, judged)
+
+    cdef int send(self, outbox_t *outbox) noexcept nogil:
+        """Hand the batch's verdicts to the kernel, in one system call. Returns an errno."""
+        if outbox.used == 0:
+            return 0
+        if send_to_kernel(self.fd, outbox.data, outbox.used) == <Py_ssize_t>outbox.used:
+            return 0
+        self.counters.verdict_errors += 1
+        return errno if errno else 5

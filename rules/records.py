@@ -1,0 +1,146 @@
+"""The lowered policy: flat, ordered, numbered records with every question of precedence already answered.
+
+In: produced by `lower`. Out: read by `image` (bytes for the engine), `static` (nft sets for the kernel) and `digest`.
+Both compilations start here and nowhere else, which is what keeps the engine and the kernel's fallback equal.
+Must never hold a name lookup, a clock or anything that differs between two runs on the same policy text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from fastpath.abi import FailMode, LogMode, Stage
+
+
+class ServiceKind(Enum):
+    """Which number space a service range lives in."""
+
+    TCP = "tcp"  # destination port
+    UDP = "udp"
+    IP = "ip"  # IP protocol number, any but TCP, UDP, ICMP, ICMPv6
+    ICMP4 = "icmp4"  # ICMP type
+    ICMP6 = "icmp6"
+    ETHERTYPE = "ethertype"
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneRecord:
+    """A zone. Number 0 is reserved for "belongs to no zone" and has no record."""
+
+    number: int
+    name: str
+    kind: str
+    space: int  # address space: endpoints of different spaces may share an address
+
+
+@dataclass(frozen=True, slots=True)
+class PortRecord:
+    """A bridge port by interface name; numbers start at 1."""
+
+    number: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortZone:
+    """Frames on this port with this VLAN (0 = untagged) belong to this zone."""
+
+    port: int
+    vlan: int
+    zone: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """An address or prefix and the endpoint class it belongs to.
+
+    `address` is 16 bytes (IPv4 as ::ffff:a.b.c.d), masked; the longest match wins and carries every conduit
+    membership of the shorter ones that also apply.
+    """
+
+    address: bytes
+    prefix_length: int  # 0..128
+    space: int
+    zone: int  # 0 only for group addresses, which live behind every port
+    asset: int | None  # None: an unlisted address of a zone's prefix
+    mac_asset: int | None  # whose MACs the frame must carry; None: not checked
+    klass: int  # 0: no conduit names it
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MacRecord:
+    """A MAC address (or group MAC) and the endpoint class that frames without IP have by it."""
+
+    mac: bytes  # 6 bytes
+    space: int
+    zone: int  # 0 for group MACs
+    asset: int | None
+    klass: int
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRange:
+    """Numbers that every conduit treats alike. Ranges of one kind are disjoint and sorted."""
+
+    kind: ServiceKind
+    first: int
+    last: int  # inclusive
+    klass: int  # >= FIRST_SERVICE_CLASS
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """(source class, destination class, service class) → the conduits that permit it, most specific first.
+
+    The first conduit that is open permits the frame. `service_class` SERVICE_NEIGHBOUR stands for ARP and neighbour
+    discovery, granted in both directions to every pair of IP endpoint classes that any conduit joins.
+    """
+
+    source_class: int
+    destination_class: int
+    service_class: int
+    conduits: tuple[int, ...]  # slots
+
+
+@dataclass(frozen=True, slots=True)
+class ConduitRecord:
+    """A conduit's slot and what the engine must know of it."""
+
+    slot: int
+    name: str
+    stage: Stage
+    open: bool
+    fail: FailMode
+    log: LogMode
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRecord:
+    """An asset's number and name; its addresses are in the endpoint records."""
+
+    number: int
+    name: str
+    zone: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredPolicy:
+    """Everything both compilations need, in a stable order."""
+
+    site: str
+    digest: bytes  # SHA-256 of the canonical policy; equal digests mean equal behaviour
+    ceiling: Stage
+    zones: tuple[ZoneRecord, ...]  # zones[i].number == i + 1
+    ports: tuple[PortRecord, ...]  # ports[i].number == i + 1
+    port_zones: tuple[PortZone, ...]
+    assets: tuple[AssetRecord, ...]  # assets[i].number == i
+    endpoints: tuple[EndpointRecord, ...]
+    macs: tuple[MacRecord, ...]
+    services: tuple[ServiceRange, ...]
+    rules: tuple[RuleRecord, ...]
+    conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
+    pair_stages: dict[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included
+    service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people
