@@ -50,7 +50,7 @@ cdef extern from *:
         kernel.nl_family = AF_NETLINK;
         return sendto(fd, bytes, count, 0, (struct sockaddr *)&kernel, sizeof kernel);
     }
-    #define CND_REALTIME CLOCK_REALTIME_COARSE
+    #define CND_REALTIME CLOCK_REALTIME
     #define CND_MONOTONIC CLOCK_MONOTONIC_COARSE
     """
     ctypedef struct inbox_t "cnd_inbox_t":
@@ -60,7 +60,7 @@ cdef extern from *:
     int inbox_receive "cnd_inbox_receive"(int fd, inbox_t *inbox) noexcept nogil
     uint32_t datagram_bytes "CND_DATAGRAM_BYTES"(inbox_t *inbox, int index) noexcept nogil
     Py_ssize_t send_to_kernel "cnd_send_to_kernel"(int fd, const void *data, size_t count) noexcept nogil
-    int CLOCK_REALTIME_COARSE "CND_REALTIME"
+    int CLOCK_REALTIME "CND_REALTIME"
     int CLOCK_MONOTONIC_COARSE "CND_MONOTONIC"
 
 cdef extern from *:

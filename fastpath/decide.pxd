@@ -53,6 +53,10 @@ from fastpath.flow cimport (
     touch_flow,
 )
 from fastpath.frame cimport (
+    ICMP_ECHO_REPLY,
+    ICMP_ECHO_REQUEST,
+    ICMPV6_ECHO_REPLY,
+    ICMPV6_ECHO_REQUEST,
     KIND_ARP,
     KIND_IP,
     KIND_L2,
@@ -67,6 +71,7 @@ from fastpath.frame cimport (
     address_v6,
     frame_t,
     is_group_v6,
+    is_mapped,
     is_opening,
     parse,
     unwrap_tag,
@@ -152,7 +157,7 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
         announcement = advertisement and is_group_v6(target)
     if announcement:
         return REASON_NEIGHBOUR_RESOLUTION if decision.source.mac_checked else REASON_NEIGHBOUR_NO_CONDUIT
-    reason = destination_by_address(table, target, decision.destination_zone, &decision.destination)
+    reason = destination_by_address(table, frame, target, decision.destination_zone, &decision.destination)
     if reason != REASON_NONE:
         return reason
     decision.service = SERVICE_NEIGHBOUR
@@ -228,8 +233,9 @@ cdef inline uint8_t decide_related(
     cdef const uint8_t *p
     cdef flow_t *flow
     cdef int direction
+    cdef int forward = 1
+    cdef int backward = 1
     cdef uint32_t skip = 0
-    cdef uint16_t service
     if frame.version == 4:
         if frame.icmp_type != 3 and frame.icmp_type != 11 and frame.icmp_type != 12:
             return REASON_NONE
@@ -249,6 +255,8 @@ cdef inline uint8_t decide_related(
         key.protocol = p[6]
         address_v6(key.source, p + 8)
         address_v6(key.destination, p + 24)
+    if frame.version == 6 and (is_mapped(key.source) or is_mapped(key.destination)):
+        return REASON_NONE
     if key.source[0] != frame.destination[0] or key.source[1] != frame.destination[1]:
         return REASON_NONE
     if take(&quoted, skip) == NULL:
@@ -260,13 +268,16 @@ cdef inline uint8_t decide_related(
         key.source_port = be16(p)
         key.destination_port = be16(p + 2)
     elif key.protocol == (PROTOCOL_ICMP if frame.version == 4 else PROTOCOL_ICMPV6):
+        # Only an echo request of the opener or a reply of the responder is a frame of a flow.
+        forward = p[0] == (ICMP_ECHO_REQUEST if frame.version == 4 else ICMPV6_ECHO_REQUEST)
+        backward = p[0] == (ICMP_ECHO_REPLY if frame.version == 4 else ICMPV6_ECHO_REPLY)
         key.source_port = be16(p + 4)
         key.destination_port = key.source_port
     else:
         return REASON_NONE
     key.source_zone = decision.destination_zone
     key.destination_zone = decision.source_zone
-    flow = find_key(flows, &key, 1, 1, now_ns, &direction)
+    flow = find_key(flows, &key, forward, backward, now_ns, &direction)
     # The classes of the flow's ends are not looked up again here: a flow of an older policy is not enough for an error.
     if flow == NULL or flow.generation != table.generation or not is_open(table, flow.conduit):
         return REASON_NONE
@@ -339,7 +350,7 @@ cdef inline uint8_t decide_reason(const table_t *table, frame_t *frame, flows_t 
     if frame.kind == KIND_IP:
         reason = source_by_address(table, frame, frame.source, decision.source_zone, &decision.source)
         if reason == REASON_NONE:
-            reason = destination_by_address(table, frame.destination, decision.destination_zone, &decision.destination)
+            reason = destination_by_address(table, frame, frame.destination, decision.destination_zone, &decision.destination)
     else:
         reason = source_by_mac(table, frame, decision.source_zone, &decision.source)
         if reason == REASON_NONE:

@@ -99,6 +99,11 @@ cdef inline void address_v6(uint64_t *address, const uint8_t *p) noexcept nogil:
     address[1] = raw64(p + 8)
 
 
+cdef inline int is_mapped(const uint64_t *address) noexcept nogil:
+    """Tell whether the 16 bytes are ::ffff:a.b.c.d: an IPv4 address, and no address at all in an IPv6 header."""
+    return address[0] == 0 and (address[1] & 0xFFFFFFFFULL) == V4_MAPPED
+
+
 cdef inline int is_group_v6(const uint64_t *address) noexcept nogil:
     return (address[0] & 0xFF) == 0xFF
 

@@ -21,7 +21,7 @@ from fastpath.abi cimport (
     endpoint_t,
     mac_t,
 )
-from fastpath.frame cimport frame_t
+from fastpath.frame cimport frame_t, is_mapped
 from fastpath.table cimport find_endpoint, find_mac, table_t
 
 cdef struct party_t:
@@ -41,8 +41,10 @@ cdef inline uint8_t source_by_address(
 ) noexcept nogil:
     """Identify the sender of an IP, ARP or ND frame: the address, its zone, then the MAC it must carry."""
     cdef uint16_t space = table.zones[zone].space
-    cdef const endpoint_t *endpoint = find_endpoint(table, address, space)
+    cdef const endpoint_t *endpoint = NULL
     cdef const mac_t *mac
+    if not (frame.version == 6 and is_mapped(address)):
+        endpoint = find_endpoint(table, address, space)
     if endpoint == NULL or endpoint.flags & ENDPOINT_ANYWHERE:
         return REASON_IDENTITY_SOURCE_UNKNOWN
     party.asset = endpoint.asset
@@ -58,10 +60,12 @@ cdef inline uint8_t source_by_address(
 
 
 cdef inline uint8_t destination_by_address(
-    const table_t *table, const uint64_t *address, uint16_t zone, party_t *party
+    const table_t *table, const frame_t *frame, const uint64_t *address, uint16_t zone, party_t *party
 ) noexcept nogil:
     """Identify the addressee of an IP, ARP or ND frame and whether it lives behind the egress port."""
-    cdef const endpoint_t *endpoint = find_endpoint(table, address, table.zones[zone].space)
+    cdef const endpoint_t *endpoint = NULL
+    if not (frame.version == 6 and is_mapped(address)):
+        endpoint = find_endpoint(table, address, table.zones[zone].space)
     if endpoint == NULL:
         return REASON_IDENTITY_DESTINATION_UNKNOWN
     party.asset = endpoint.asset

@@ -54,7 +54,7 @@ from fastpath.table cimport table_t
 from fastpath import abi
 
 cdef enum:
-    JUDGE_FLOWS = 4096  # flows an offline judge remembers
+    JUDGE_FLOWS = 65536  # flows an offline judge remembers
 
 
 class Judgement(NamedTuple):

@@ -198,7 +198,7 @@ cdef class Releaser:
                 store32(&self.counters.pending, 0)
             else:
                 return answer
-        return self.release_up_to(last_id)
+        return self.release_up_to(last_id) if last_id else 0
 
     cdef int await_answer(self) noexcept nogil:
         """Wait for the kernel's answer to a message with NLM_F_ACK; packets in between are released."""

@@ -30,7 +30,10 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
-from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t
+from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
+
+cdef enum:
+    V4_PREFIX_BITS = 96  # IPv4 prefixes are stored below ::ffff:0:0/96
 
 cdef struct table_t:
     # SAFETY: all borrowed from two mappings that outlive the table; the installer unmaps them after every reader left.
@@ -120,6 +123,8 @@ cdef inline const endpoint_t *find_endpoint(const table_t *table, const uint64_t
         return entry
     for i in range(table.prefix_length_count):
         length = table.prefix_lengths[i]
+        if length < V4_PREFIX_BITS and is_mapped(address):
+            return NULL  # only prefixes of IPv4 hold an IPv4 address, ::/0 does not
         if length >= 64:
             high = address[0]
             low = address[1] & prefix_mask(length - 64)

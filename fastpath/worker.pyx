@@ -24,7 +24,7 @@ from fastpath.abi cimport (
 from fastpath.attach cimport attach_table
 from fastpath.batch cimport (
     CLOCK_MONOTONIC_COARSE,
-    CLOCK_REALTIME_COARSE,
+    CLOCK_REALTIME,
     clock_ns,
     datagram,
     datagram_bytes,
@@ -206,7 +206,7 @@ cdef class Worker:
         cdef const uint8_t *message
         cdef uint32_t length, accepted_id = 0, last_id = 0, judged = 0
         cdef int i, any_accepted = 0
-        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME_COARSE)
+        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME)
         outbox.used = 0
         for i in range(count):
             message = datagram(inbox, i)
