@@ -1,0 +1,50 @@
+"""The whole policy path in one call: load, check, lower.
+
+In: a text or a file and the slots in force. Out: `Compiled`, or PolicyError with every error found.
+Pure apart from reading the named file. Called by the control plane, `conduitctl policy check` and the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rules.check import check
+from rules.load import load_policy, load_policy_text
+from rules.lower import lower
+from rules.problems import PolicyError, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rules.model import Policy
+    from rules.records import LoweredPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A policy that may be applied, and what its checks warned of."""
+
+    policy: Policy
+    lowered: LoweredPolicy
+    warnings: tuple[Problem, ...]
+
+
+def compile_text(text: str, name: str = "policy.yaml", slots: Mapping[str, int] | None = None) -> Compiled:
+    """Compile a policy text."""
+    return compile_policy(load_policy_text(text, name), slots)
+
+
+def compile_file(path: str | Path, slots: Mapping[str, int] | None = None) -> Compiled:
+    """Compile a policy file."""
+    return compile_policy(load_policy(path), slots)
+
+
+def compile_policy(policy: Policy, slots: Mapping[str, int] | None = None) -> Compiled:
+    """Check and lower a loaded policy."""
+    found = check(policy)
+    errors = [problem for problem in found if problem.severity is Severity.ERROR]
+    if errors:
+        raise PolicyError(errors)
+    return Compiled(policy, lower(policy, slots), tuple(found))

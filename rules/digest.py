@@ -1,0 +1,89 @@
+"""SHA-256 of what a policy does: equal digests mean equal behaviour.
+
+In: a `Policy` and the pairs of conduits whose order in the text matters. Out: 32 bytes, carried by every image.
+Independent of comments, of the order of keys and of slots; must never depend on descriptions, owners or reasons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from rules.services import known_services, service_ranges
+from rules.values import mac_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rules.model import Conduit, Policy, Selector
+
+FORM = "conduit-gateway policy 1"  # changes when the same text begins to mean something else
+
+
+def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]]) -> bytes:
+    """Return the digest of the policy's behaviour."""
+    text = json.dumps(canonical(policy, ties), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()
+
+
+def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the behaviour as sorted plain values."""
+    known = known_services(policy)
+    used = {name for conduit in policy.conduits.values() for name in conduit.services}
+    return {
+        "form": FORM,
+        "site": [policy.site.name, policy.site.ceiling, policy.site.default_stage],
+        "zones": {
+            name: [
+                zone.kind,
+                zone.address_space,
+                sorted(set(zone.ports)),
+                sorted(set(zone.vlans)),
+                _texts(zone.prefixes),
+            ]
+            for name, zone in policy.zones.items()
+        },
+        "assets": {
+            name: [
+                asset.zone,
+                sorted({mac_text(mac) for mac in asset.macs}),
+                _texts(asset.ips),
+                sorted(set(asset.roles)),
+                asset.behind,
+            ]
+            for name, asset in policy.assets.items()
+        },
+        "services": {
+            name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
+        },
+        "conduits": {name: _conduit(conduit) for name, conduit in policy.conduits.items()},
+        "ties": sorted(ties),
+        "denials": _denials(policy),
+    }
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return sorted({str(value) for value in values})
+
+
+def _selector(selector: Selector) -> list[list[str]]:
+    groups = {mac_text(group) if isinstance(group, bytes) else str(group) for group in selector.group}
+    keys = (selector.zone, selector.role, selector.asset, selector.prefix, groups)
+    return [_texts(key) for key in keys]
+
+
+def _conduit(conduit: Conduit) -> list[Any]:
+    ends = [_selector(conduit.source), _selector(conduit.destination), _texts(conduit.services)]
+    return [*ends, conduit.stage, conduit.fail, conduit.log, conduit.enabled]
+
+
+def _denials(policy: Policy) -> list[list[Any]]:
+    """Return the pairs whose stage differs from the default, whichever entries say so."""
+    stages: dict[tuple[str, str], int] = {}
+    for denial in policy.denials:
+        sources = policy.zones if "*" in denial.source else denial.source
+        targets = policy.zones if "*" in denial.destination else denial.destination
+        stages |= {(source, target): int(denial.stage) for source in sources for target in targets}
+    default = policy.site.default_stage
+    return sorted([source, target, stage] for (source, target), stage in stages.items() if stage != default)

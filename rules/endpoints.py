@@ -1,0 +1,133 @@
+"""Every address, prefix and MAC as a record with its zone, its owner and its endpoint class.
+
+In: a checked `Policy`. Out: `Endpoints`: records for the image and the classes that the conduits' sides consist of.
+An endpoint class is a set of memberships; class 0 is "no conduit names it". Called by `lower`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastpath.abi import UNKNOWN_ZONE
+from rules.addresses import Block, address_block, prefix_block
+from rules.membership import Membership, Memberships, MembershipTable
+from rules.records import EndpointRecord, MacRecord
+from rules.zoning import Zoning
+
+if TYPE_CHECKING:
+    from rules.model import Policy
+
+
+@dataclass(slots=True)
+class Endpoints:
+    """Records and classes; `ip_sides` and `mac_sides` map (conduit, side) to its (class, membership) pairs."""
+
+    addresses: list[EndpointRecord] = field(default_factory=list)
+    macs: list[MacRecord] = field(default_factory=list)
+    classes: dict[Memberships, int] = field(default_factory=lambda: {frozenset(): 0})
+    ip_classes: set[int] = field(default_factory=set)
+    mac_classes: set[int] = field(default_factory=set)
+
+    def klass(self, memberships: Memberships, used: set[int]) -> int:
+        """Return the class of a set of memberships, a new one when it is new."""
+        number = self.classes.setdefault(memberships, len(self.classes))
+        used.add(number)
+        return number
+
+    def sides(self, used: set[int]) -> dict[tuple[int, int], list[tuple[int, Membership]]]:
+        """Return, for each (conduit, side), the classes in `used` that belong to it."""
+        found: dict[tuple[int, int], list[tuple[int, Membership]]] = {}
+        for memberships, number in self.classes.items():
+            if number in used:
+                for membership in memberships:
+                    found.setdefault((membership.conduit, membership.side), []).append((number, membership))
+        return found
+
+
+def lower_endpoints(policy: Policy, zone_numbers: dict[str, int], spaces: dict[str, int]) -> Endpoints:
+    """Return every endpoint and MAC record, in the order of the policy text."""
+    lowering = _Lowering(policy, zone_numbers, spaces, MembershipTable(policy, Zoning(policy)), Endpoints())
+    lowering.assets()
+    lowering.groups()
+    lowering.unlisted()
+    return lowering.found
+
+
+def mac_carriers(policy: Policy) -> dict[str, str | None]:
+    """Return for each asset whose MACs its frames carry: its own, its outermost router's, or None for unchecked."""
+    carriers: dict[str, str | None] = {}
+    for name in policy.assets:
+        if name in carriers:
+            continue
+        chain = [name]
+        while (router := policy.assets[chain[-1]].behind) is not None and router not in carriers:
+            chain.append(router)
+        outermost = chain[-1]
+        carrier = carriers[router] if router is not None else outermost if policy.assets[outermost].macs else None
+        carriers.update(dict.fromkeys(chain, carrier))
+    return carriers
+
+
+@dataclass(slots=True)
+class _Lowering:
+    policy: Policy
+    zone_numbers: dict[str, int]
+    spaces: dict[str, int]
+    table: MembershipTable
+    found: Endpoints
+    taken: set[tuple[int, Block]] = field(default_factory=set)
+
+    def assets(self) -> None:
+        policy, found = self.policy, self.found
+        numbers = {name: number for number, name in enumerate(policy.assets)}
+        carriers = mac_carriers(policy)
+        for name, asset in policy.assets.items():
+            number, zone = numbers[name], self.zone_numbers[asset.zone]
+            space = self.spaces[policy.zones[asset.zone].address_space]
+            carrier = carriers[name]
+            mac_asset = numbers[carrier] if carrier is not None else None
+            for ip in asset.ips:
+                block = address_block(ip)
+                klass = found.klass(self.table.of_address(asset.zone, block, name, asset), found.ip_classes)
+                self.taken.add((space, block))
+                found.addresses.append(EndpointRecord(block.packed(), 128, space, zone, number, mac_asset, klass))
+            for mac in asset.macs:
+                klass = found.klass(self.table.of_mac(name, asset), found.mac_classes)
+                found.macs.append(MacRecord(mac, space, zone, number, klass))
+
+    def groups(self) -> None:
+        """A group lives behind every port: it is looked up in the egress zone's space, hence a record in each."""
+        found = self.found
+        for group, memberships in self.table.groups():
+            if isinstance(group, bytes):
+                klass = found.klass(memberships, found.mac_classes)
+                found.macs += [
+                    MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True) for space in self.spaces.values()
+                ]
+                continue
+            block = address_block(group)
+            klass = found.klass(memberships, found.ip_classes)
+            free = [space for space in self.spaces.values() if (space, block) not in self.taken]
+            self.taken.update((space, block) for space in free)
+            found.addresses += [
+                EndpointRecord(block.packed(), 128, space, UNKNOWN_ZONE, None, None, klass, anywhere=True)
+                for space in free
+            ]
+
+    def unlisted(self) -> None:
+        """Every prefix that a zone or a conduit names stands for the addresses in it that are no asset's."""
+        blocks: dict[tuple[str, Block], str] = {}
+        for name, zone in self.policy.zones.items():
+            for prefix in zone.prefixes:
+                blocks.setdefault((zone.address_space, prefix_block(prefix)), name)
+        for place, name in self.table.prefix_zones.items():
+            blocks.setdefault(place, name)
+        for (space_name, block), name in blocks.items():
+            space = self.spaces[space_name]
+            if (space, block) in self.taken:
+                continue  # one address long, and listed: the asset's record decides
+            klass = self.found.klass(self.table.of_address(name, block), self.found.ip_classes)
+            self.found.addresses.append(
+                EndpointRecord(block.packed(), block.length, space, self.zone_numbers[name], None, None, klass)
+            )

@@ -1,0 +1,188 @@
+"""LoweredPolicy → the table image: position-independent bytes that the engine maps and walks.
+
+In: lowered records and a generation number. Out: bytes in the layouts of `fastpath.abi` (header, sections, entries).
+Pure and repeatable: the hash seed comes from the policy's digest. Must never write a field the ABI does not name.
+Called by the control plane and the tests. `build_state`, the writable companion, is in `state`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from fastpath import abi
+from fastpath.abi import Section
+from rules.hashing import build_table
+from rules.records import LoweredPolicy, ServiceKind
+from rules.state import build_state
+
+NUMBER_SPACES = {
+    Section.SERVICES_TCP: (ServiceKind.TCP, 65536),
+    Section.SERVICES_UDP: (ServiceKind.UDP, 65536),
+    Section.SERVICES_IP: (ServiceKind.IP, 256),
+    Section.SERVICES_ICMP4: (ServiceKind.ICMP4, 256),
+    Section.SERVICES_ICMP6: (ServiceKind.ICMP6, 256),
+    Section.SERVICES_ETHERTYPE: (ServiceKind.ETHERTYPE, 65536),
+}
+
+
+@dataclass(slots=True)
+class Chains:
+    """Lists of alternative conduits; equal tails are stored once."""
+
+    nodes: list[tuple[int, int]] = field(default_factory=list)
+    _known: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add(self, conduits: tuple[int, ...]) -> int:
+        """Return the index of the chain's first node."""
+        at = abi.NO_NODE
+        for conduit in reversed(conduits):
+            node = (conduit, at)
+            known = self._known.get(node)
+            if known is None:
+                known = self._known[node] = len(self.nodes)
+                self.nodes.append(node)
+            at = known
+        return at
+
+
+def build_image(lowered: LoweredPolicy, generation: int) -> bytes:
+    """Return the image of a policy."""
+    seed = int.from_bytes(lowered.digest[:8], "little")
+    chains = Chains()
+    sections: dict[Section, tuple[bytes | bytearray, int]] = {
+        Section.ENDPOINTS: _endpoints(lowered, seed),
+        Section.MACS: _macs(lowered, seed),
+        Section.RULES: _rules(lowered, seed, chains),
+        Section.CONDUITS: _conduits(lowered),
+        Section.ZONES: _zones(lowered),
+        Section.PORT_ZONES: _port_zones(lowered),
+        Section.PREFIX_LENGTHS: _prefix_lengths(lowered),
+    }
+    sections[Section.NODES] = (b"".join(abi.NODE.pack(*node) for node in chains.nodes), len(chains.nodes))
+    for section, (kind, count) in NUMBER_SPACES.items():
+        sections[section] = (_numbers(lowered, kind, count), count)
+    return _assemble(lowered, generation, seed, sections, len(chains.nodes))
+
+
+def _assemble(
+    lowered: LoweredPolicy,
+    generation: int,
+    seed: int,
+    sections: dict[Section, tuple[bytes | bytearray, int]],
+    node_count: int,
+) -> bytes:
+    image = bytearray(_aligned(abi.IMAGE_HEADER_BYTES))
+    for section in sorted(sections):
+        content, count = sections[section]
+        abi.SECTION.pack_into(image, abi.IMAGE_HEADER.size + section * abi.SECTION.size, len(image), count, 0)
+        image += content
+        image += bytes(_aligned(len(image)) - len(image))
+    fields = (
+        abi.IMAGE_MAGIC,
+        abi.ABI_VERSION,
+        abi.IMAGE_HEADER_BYTES,
+        generation,
+        len(image),
+        lowered.digest,
+        bytes(32),
+        seed,
+        len(lowered.zones) + 1,
+        len(lowered.ports) + 1,
+        conduit_capacity(lowered),
+        node_count,
+        0,
+        0,
+    )
+    abi.IMAGE_HEADER.pack_into(image, 0, *fields)
+    at = abi.IMAGE_HEADER.offsets["image_sha256"]
+    image[at : at + 32] = abi.image_sha256(image)
+    return bytes(image)
+
+
+def conduit_capacity(lowered: LoweredPolicy) -> int:
+    """Return the highest conduit slot plus one."""
+    return max((conduit.slot for conduit in lowered.conduits), default=-1) + 1
+
+
+def _aligned(size: int) -> int:
+    return -(-size // abi.CACHE_LINE_BYTES) * abi.CACHE_LINE_BYTES
+
+
+def _endpoints(lowered: LoweredPolicy, seed: int) -> tuple[bytearray, int]:
+    entries = []
+    for record in lowered.endpoints:
+        packed = abi.ENDPOINT.pack(
+            record.address,
+            abi.NO_ASSET if record.asset is None else record.asset,
+            abi.NO_ASSET if record.mac_asset is None else record.mac_asset,
+            record.space,
+            record.zone,
+            record.klass,
+            record.prefix_length,
+            abi.ENDPOINT_IN_USE | (abi.ENDPOINT_ANYWHERE if record.anywhere else 0),
+        )
+        home = abi.endpoint_hash(seed, record.address, record.space, record.prefix_length)
+        entries.append((home, packed))
+    return build_table(entries, abi.ENDPOINT.size)
+
+
+def _macs(lowered: LoweredPolicy, seed: int) -> tuple[bytearray, int]:
+    entries = []
+    for record in lowered.macs:
+        key = int.from_bytes(record.mac, "big") << 16 | record.space
+        asset = abi.NO_ASSET if record.asset is None else record.asset
+        zone = abi.MAC_ANYWHERE_ZONE if record.anywhere else record.zone
+        entries.append((abi.mac_hash(seed, key), abi.MAC.pack(key, asset, zone, record.klass)))
+    return build_table(entries, abi.MAC.size)
+
+
+def _rules(lowered: LoweredPolicy, seed: int, chains: Chains) -> tuple[bytearray, int]:
+    entries = []
+    for rule in lowered.rules:
+        key = rule.source_class << 32 | rule.destination_class << 16 | rule.service_class
+        entries.append((abi.rule_hash(seed, key), abi.RULE.pack(key, chains.add(rule.conduits), 0)))
+    return build_table(entries, abi.RULE.size)
+
+
+def _conduits(lowered: LoweredPolicy) -> tuple[bytearray, int]:
+    capacity = conduit_capacity(lowered)
+    table = bytearray(capacity * abi.CONDUIT.size)
+    for conduit in lowered.conduits:
+        abi.CONDUIT.pack_into(table, conduit.slot * abi.CONDUIT.size, conduit.fail, conduit.log, 0, 0, 0)
+    return table, capacity
+
+
+def _zones(lowered: LoweredPolicy) -> tuple[bytes, int]:
+    rows = [abi.ZONE.pack(0, 0, 0), *(abi.ZONE.pack(zone.space, 0, 0) for zone in lowered.zones)]
+    return b"".join(rows), len(rows)
+
+
+def _port_zones(lowered: LoweredPolicy) -> tuple[bytes, int]:
+    table = array("H", bytes(2 * abi.VLAN_COUNT * (len(lowered.ports) + 1)))
+    for owned in lowered.port_zones:
+        table[owned.port * abi.VLAN_COUNT + owned.vlan] = owned.zone
+    return _little_endian(table), len(table)
+
+
+def _prefix_lengths(lowered: LoweredPolicy) -> tuple[bytes, int]:
+    lengths = {record.prefix_length for record in lowered.endpoints if record.prefix_length < abi.HOST_PREFIX_LENGTH}
+    return bytes(sorted(lengths, reverse=True)), len(lengths)
+
+
+def _numbers(lowered: LoweredPolicy, kind: ServiceKind, count: int) -> bytes:
+    table = array("H", bytes(2 * count))
+    for service in lowered.services:
+        if service.kind is kind:
+            span = service.last - service.first + 1
+            table[service.first : service.last + 1] = array("H", [service.klass]) * span
+    return _little_endian(table)
+
+
+def _little_endian(table: array[int]) -> bytes:
+    if abi.SECTION.pack(1, 0, 0)[0] != 1:  # pragma: no cover
+        table.byteswap()
+    return table.tobytes()
+
+
+__all__ = ["build_image", "build_state", "conduit_capacity"]

@@ -1,0 +1,92 @@
+"""What is wrong with a policy text: one record per mistake, always with a place, a reason and a way out.
+
+In: file name, position and words from `tree`, `load`, `references` and `check`. Out: `Problem` and `PolicyError`, which
+control turns into API answers and `conduitctl` prints. Must never be a traceback and never lose a mistake.
+Codes are stable: POL0xx the text itself, POL1xx the policy as a whole, POL2xx warnings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+# difflib costs about 10 µs a candidate: beyond this many names only those that begin alike are compared.
+MANY_NAMES = 2000
+MAX_WORD = 64  # longer than any name; difflib is quadratic in the length
+MAX_MESSAGE = 400
+
+
+class Severity(Enum):
+    """Errors refuse the policy; warnings are shown and stored with the change."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake; line and column count from 1, 0 means "the file as a whole"."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str
+    code: str
+    severity: Severity = Severity.ERROR
+
+    def __post_init__(self) -> None:
+        """Keep messages readable when the text quoted in them is megabytes long."""
+        if len(self.message) > MAX_MESSAGE:
+            object.__setattr__(self, "message", self.message[:MAX_MESSAGE] + "…")
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.path}:{self.line}:{self.column}: {self.severity.value} {self.code}: {self.message}{hint}"
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the JSON form that the control socket answers with."""
+        return {
+            "path": self.path,
+            "line": self.line,
+            "column": self.column,
+            "severity": self.severity.value,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class PolicyError(Exception):
+    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_file_order(problems)
+        count = len(self.problems)
+        super().__init__(f"{count} problem{'' if count == 1 else 's'}\n" + "\n".join(map(str, self.problems)))
+
+
+def in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Sort by place and drop repetitions."""
+    unique = dict.fromkeys(problems)
+    return tuple(sorted(unique, key=lambda p: (p.path, p.line, p.column, p.code, p.message)))
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Return "did you mean 'x'?" for the closest known word, or the known words when they are few."""
+    candidates: Collection[str] = known
+    if len(known) > MANY_NAMES:
+        candidates = [name for name in known if name[:3] == word[:3]][:MANY_NAMES]
+    if len(word) > MAX_WORD:
+        return ""
+    close = difflib.get_close_matches(word, candidates, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    if 0 < len(known) <= 12:
+        return "known: " + ", ".join(sorted(known))
+    return ""

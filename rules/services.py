@@ -1,0 +1,67 @@
+"""The services a policy may name: its own, and the built-in library beneath them.
+
+In: `services.yaml` beside this module, and a `Policy`. Out: name → `Service`, and the number ranges of one.
+Must never let the library override what a policy declares. Called by `references`, `check` and `lower`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from rules.model import Policy, Service, ServiceMember
+from rules.numbers import NumberRange
+from rules.records import ServiceKind
+from rules.tree import parse_tree
+
+KINDS = {
+    "tcp": ServiceKind.TCP,
+    "udp": ServiceKind.UDP,
+    "ip": ServiceKind.IP,
+    "icmp": ServiceKind.ICMP4,
+    "icmpv6": ServiceKind.ICMP6,
+}
+
+
+@cache
+def library() -> dict[str, Service]:
+    """Return the built-in services."""
+    name = "services.yaml"
+    source, _ = parse_tree(files("rules").joinpath(name).read_text(encoding="utf-8"), name)
+    return {key: Service.model_validate(value) for key, value in source.root.plain().items()}
+
+
+def known_services(policy: Policy) -> dict[str, Service]:
+    """Return every service that the policy's conduits may name."""
+    return library() | policy.services
+
+
+def member_ranges(member: ServiceMember) -> tuple[ServiceKind, tuple[NumberRange, ...]]:
+    """Return the number space of a member and its ranges there."""
+    if member.protocol is None:
+        return ServiceKind.ETHERTYPE, member.ethertype
+    return KINDS[member.protocol], member.ports or member.types or member.numbers
+
+
+def service_ranges(service: Service) -> dict[ServiceKind, list[NumberRange]]:
+    """Return the service's numbers per space as sorted ranges that neither overlap nor touch."""
+    spaces: dict[ServiceKind, list[NumberRange]] = {}
+    for member in service.members():
+        kind, ranges = member_ranges(member)
+        spaces.setdefault(kind, []).extend(ranges)
+    return {kind: _merged(ranges) for kind, ranges in spaces.items()}
+
+
+def service_size(service: Service) -> int:
+    """Return how many numbers a service names: fewer is more specific (docs/reference/semantics.md, precedence)."""
+    return sum(r.last - r.first + 1 for ranges in service_ranges(service).values() for r in ranges)
+
+
+def _merged(ranges: list[NumberRange]) -> list[NumberRange]:
+    merged: list[NumberRange] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1].last + 1:
+            merged[-1] = NumberRange(merged[-1].first, max(last, merged[-1].last))
+        else:
+            merged.append(NumberRange(first, last))
+    return merged

@@ -1,0 +1,232 @@
+"""The kernel's fallback as text: the ruleset of `table bridge conduit` from a lowered policy.
+
+In: a lowered policy, the form of interception, the effective stages of the zone pairs and the closed conduits. Out:
+nft scripts, each one transaction that may be loaded any number of times; counters, pinholes and quarantine survive.
+Meaning: docs/reference/semantics.md, "The kernel's fallback". Must never touch the kernel. Called by gateway/kernel.
+
+Cost of a frame that the engine judged: 3 comparisons and sets of our ports, one mark. Cost of one that it did not, in
+lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the relation of their
+classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets and conduits
+there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the policy names).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastpath.abi import MARK_JUDGED, Form, Stage
+from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
+from rules.static_script import TABLE, Script, braces, interface
+from rules.static_service_chains import SERVICE_CHAINS, service_chains
+from rules.static_state_chains import STATE_CHAINS, state_chains
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from rules.records import LoweredPolicy
+
+COUNTERS: Final = (
+    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted"),
+    *("static", "static_accepted", "static_dropped", "static_would_drop"),
+    *("l2_accepted", "l2_dropped", "l2_would_drop"),
+)
+HOOKS: Final = {"guard": -20, "before": -5, "judge": 0, "static": 10}  # chain → priority at the bridge's forward hook
+BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
+BANKS: Final = (0, 1)
+PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
+DYNAMIC_ELEMENTS: Final = 65536  # bound of every set that frames fill; about 10 MB each when full
+COMPARE_SECONDS: Final = 1  # an entry is read by the frame that wrote it; this only bounds how long it lies around
+_QUARANTINE: Final = {"quarantine_mac": "ether_addr", "quarantine_ip4": "ipv4_addr", "quarantine_ip6": "ipv6_addr"}
+_PINHOLES: Final = {
+    "udp4_pinholes": "type ifname . ipv4_addr . inet_service . ipv4_addr . inet_service",
+    "udp6_pinholes": "type ifname . ipv6_addr . inet_service . ipv6_addr . inet_service",
+    "echo4_pinholes": "typeof iifname . ip saddr . ip daddr . icmp id",
+    "echo6_pinholes": "typeof iifname . ip6 saddr . ip6 daddr . icmpv6 id",
+}
+# Named because nft 1.0.6 aborts when it lists an anonymous map whose key has a field without a type of its own.
+_MAPS: Final = {
+    "tagged_sources": "typeof iifname . vlan id : meta mark",
+    "tagged_destinations": "typeof oifname . vlan id : meta priority",
+    "nd_hosts": "typeof meta priority . @nh,64,128 : meta priority",
+    "nd_prefixes": "typeof meta priority . @nh,64,128 : meta priority; flags interval",
+}
+
+_BANKED: Final = (*BANKED_CHAINS, *_MAPS)
+
+
+def bank_in_use(static_chain: str) -> int | None:
+    """Return which bank the chain `static` goes to, from its listing; None while only the closed base stands."""
+    return next((bank for bank in BANKS if f"goto entry_{bank}" in static_chain), None)
+
+
+def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> dict[tuple[int, int], Stage]:
+    """Return every zone pair's stage under a ceiling; the policy's own when none is given."""
+    limit = policy.ceiling if ceiling is None else ceiling
+    return {pair: min(stage, limit) for pair, stage in policy.pair_stages.items()}
+
+
+def closed_conduits(policy: LoweredPolicy) -> frozenset[int]:
+    """Return the slots of the conduits that the policy text itself closes."""
+    return frozenset(conduit.slot for conduit in policy.conduits if not conduit.open)
+
+
+def pinned_macs(policy: LoweredPolicy) -> dict[bytes, str]:
+    """Return the port behind which each asset's MAC must be; only where its zone leaves no choice of port."""
+    names = {port.number: port.name for port in policy.ports}
+    places: dict[int, set[str]] = {}
+    for entry in policy.port_zones:
+        places.setdefault(entry.zone, set()).add(names[entry.port])
+    found: dict[bytes, set[str]] = {}
+    for record in policy.macs:
+        if record.asset is not None and not record.anywhere:
+            found.setdefault(record.mac, set()).update(places.get(record.zone, ()))
+    return {mac: next(iter(ports)) for mac, ports in sorted(found.items()) if len(ports) == 1}
+
+
+def render_parts(
+    policy: LoweredPolicy,
+    *,
+    form: Form,
+    stages: Mapping[tuple[int, int], Stage] | None = None,
+    closed: AbstractSet[int] | None = None,
+    first_queue: int = 0,
+    queue_count: int = 1,
+    bridge_ports: Sequence[str] = (),
+    bank: int = 0,
+) -> tuple[str, str]:
+    """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
+
+    `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
+    `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
+    Everything that judges exists twice. ORDER: fill the bank that is not in use (see `bank_in_use`), then switch.
+    Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
+    after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
+    """
+    prepared = Script(bank, _BANKED)
+    _declare(prepared)
+    identity_chains(prepared, policy, form)
+    service_chains(prepared, policy)
+    _state(prepared, policy, stages, closed)
+    switch = Script(bank, _BANKED)
+    ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
+    _guard(switch, ports)
+    _interception(switch, ports, form, first_queue, queue_count)
+    _static(switch, ports, form)
+    return prepared.text(), switch.text()
+
+
+def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:
+    """Return `render_parts` as one transaction: for a kernel that nothing crosses yet, and for comparing."""
+    return "".join(render_parts(policy, form=form, **how))
+
+
+def render_toggle(
+    policy: LoweredPolicy,
+    *,
+    stages: Mapping[tuple[int, int], Stage] | None = None,
+    closed: AbstractSet[int] | None = None,
+    bank: int = 0,
+) -> str:
+    """Return the small transaction that changes stages and closed conduits in the bank that is in use."""
+    script = Script(bank, _BANKED)
+    _state(script, policy, stages, closed)
+    return script.text()
+
+
+def render_base(ports: Sequence[str]) -> str:
+    """Return the closed ruleset for the time before any policy: nothing passes between these ports."""
+    script = Script(0, _BANKED)
+    _declare(script)
+    names = [interface(port) for port in ports]
+    _guard(script, names)
+    script.hook("before", [])
+    script.hook("judge", [])
+    script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
+    return script.text()
+
+
+def _state(
+    script: Script,
+    policy: LoweredPolicy,
+    stages: Mapping[tuple[int, int], Stage] | None,
+    closed: AbstractSet[int] | None,
+) -> None:
+    state_chains(
+        script,
+        policy,
+        effective_stages(policy) if stages is None else stages,
+        closed_conduits(policy) if closed is None else closed,
+    )
+
+
+def _declare(script: Script) -> None:
+    """Declare everything that has a name; declaring again changes nothing."""
+    script.line(f"add table {TABLE}")
+    for counter in COUNTERS:
+        script.line(f"add counter {TABLE} {counter}")
+    for name, kind in _QUARANTINE.items():
+        script.line(f"add set {TABLE} {name} {{ type {kind}; flags timeout; }}")
+    limits = f"size {DYNAMIC_ELEMENTS}; flags dynamic,timeout; timeout"
+    for name, kind in _PINHOLES.items():
+        script.line(f"add set {TABLE} {name} {{ {kind}; {limits} {PINHOLE_SECONDS}s; }}")
+    script.line(f"add set {TABLE} arp_compare {{ type mark . ether_addr; {limits} {COMPARE_SECONDS}s; }}")
+    script.line(f"add set {TABLE} nd_compare {{ typeof meta mark . @nh,64,128; {limits} {COMPARE_SECONDS}s; }}")
+    for bank in BANKS:
+        for name, kind in _MAPS.items():
+            script.line(f"add map {TABLE} {name}_{bank} {{ {kind}; }}")
+        for chain in BANKED_CHAINS:
+            script.line(f"add chain {TABLE} {chain}_{bank}")
+    script.line(f"add chain {TABLE} quarantined")
+    for chain, priority in HOOKS.items():
+        # FAIL-CLOSED: the last chain drops what no rule of it accepted.
+        policy = "drop" if chain == "static" else "accept"
+        script.line(f"add chain {TABLE} {chain} {{ type filter hook forward priority {priority}; policy {policy}; }}")
+
+
+def _foreign(ports: Sequence[str]) -> str:
+    """Return the rule that leaves frames of other people's bridges alone."""
+    ours = braces(ports)
+    return f"iifname != {ours} oifname != {ours} accept" if ours else "accept"
+
+
+def _guard(script: Script, ports: Sequence[str]) -> None:
+    """Append the chain that clears the mark, which only the engine may set, and drops what is in quarantine."""
+    addresses = (
+        *("ether saddr @quarantine_mac", "ether daddr @quarantine_mac"),
+        *("ip saddr @quarantine_ip4", "ip daddr @quarantine_ip4"),
+        *("arp saddr ip @quarantine_ip4", "arp daddr ip @quarantine_ip4"),
+        *("ip6 saddr @quarantine_ip6", "ip6 daddr @quarantine_ip6"),
+    )
+    script.hook(
+        "guard",
+        [_foreign(ports), "meta mark set 0", *(f"{address} goto quarantined" for address in addresses)],
+    )
+    script.hook("quarantined", ["counter name c_quarantined drop"])
+
+
+def _interception(script: Script, ports: Sequence[str], form: Form, first_queue: int, queue_count: int) -> None:
+    """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
+    if form is Form.BRIDGE:
+        last = first_queue + queue_count - 1
+        span = str(first_queue) if last == first_queue else f"{first_queue}-{last}"
+        script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
+        script.hook("judge", [_foreign(ports), f"queue num {span} bypass"])
+    else:
+        # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
+        offered = "ether type { ip, ip6 } counter name frames_before_queue accept"
+        script.hook("before", [_foreign(ports), offered, "counter name l2_before"])
+        script.hook("judge", [])
+
+
+def _static(script: Script, ports: Sequence[str], form: Form) -> None:
+    unjudged = "counter name static"
+    script.hook(
+        "static",
+        [
+            f"meta mark {MARK_JUDGED:#010x} counter name judged_accepted accept",
+            _foreign(ports),
+            unjudged if form is Form.BRIDGE else f"ether type {{ ip, ip6 }} {unjudged}",
+            "goto entry",
+        ],
+    )

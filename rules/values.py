@@ -1,0 +1,192 @@
+"""The scalar types of the policy language and what each refuses, with a code and a hint.
+
+In: plain values from the YAML tree. Out: annotated types for `model`. Every refusal is a PydanticCustomError whose
+type is the problem code, so that `load` only has to add the position.
+Must never accept a value that the kernel or the image would read differently (IPv4-mapped IPv6, VLAN 4095, port 0).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from fastpath.abi import FailMode, LogMode, Stage
+from rules.numbers import refuse, whole
+from rules.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+E = TypeVar("E", bound=IntEnum)
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}\Z")
+INTERFACE = re.compile(r"[^\s/:%]{1,15}\Z")  # IFNAMSIZ is 16 with its final NUL; '/', ':' and blanks: net/core/dev.c
+MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}\Z")
+MAPPED = IPv6Network("::ffff:0:0/96")
+ZONE_KINDS = ("safety", "control", "supervisory", "engineering", "dmz", "enterprise", "vendor", "remote", "wireless")
+
+
+def one_or_many(value: Any) -> Any:
+    """Take a scalar as a list of one."""
+    return [] if value is None else value if isinstance(value, (list, tuple)) else [value]
+
+
+def empty_mapping(value: Any) -> Any:
+    """Take a section that was left empty as one without entries."""
+    return {} if value is None else value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME.match(value):
+        refuse("POL019", f"'{value}' is no name", "a letter, then up to 62 letters, digits, '.', '_' or '-'")
+    return value
+
+
+def _name_or_all(value: Any) -> str:
+    return "*" if value == "*" else _name(value)
+
+
+def _interface(value: Any) -> str:
+    if not isinstance(value, str) or not INTERFACE.match(value) or value in (".", ".."):
+        refuse("POL020", f"'{value}' is no interface name", "1 to 15 characters without blanks, '/', ':' or '%'")
+    return value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else "" if value is None else value
+
+
+def _address(value: Any) -> IPAddress:
+    if isinstance(value, (IPv4Address, IPv6Address)):
+        return value
+    try:
+        address = ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    if address is None:
+        hint = "an address, without a prefix length" if "/" in str(value) else "like 10.20.0.11 or 2001:db8:20::11"
+        refuse("POL013", f"'{value}' is no IP address", hint)
+    if isinstance(address, IPv6Address) and address in MAPPED:
+        refuse("POL013", f"'{value}' is an IPv4 address in IPv6 clothes", f"write {address.ipv4_mapped}")
+    if isinstance(address, IPv6Address) and address.scope_id:
+        refuse("POL013", f"'{value}' names an interface", "leave out the '%' and what follows")
+    return address
+
+
+def _host(value: Any) -> IPAddress:
+    address = _address(value)
+    if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
+        refuse(
+            "POL013", f"'{address}' can't be an asset's address", "groups belong into a conduit's 'to: {group: ...}'"
+        )
+    return address
+
+
+def _prefix(value: Any) -> IPNetwork:
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        return value
+    try:
+        network = ip_network(value, strict=False) if isinstance(value, str) else None
+    except ValueError:
+        network = None
+    if network is None:
+        refuse("POL014", f"'{value}' is no prefix", "like 10.20.0.0/24 or 2001:db8:20::/64")
+    if isinstance(network, IPv6Network) and (MAPPED.subnet_of(network) or network.subnet_of(MAPPED)):
+        refuse("POL014", f"'{value}' covers IPv4-mapped addresses", "write 2000::/3 and fc00::/7, or IPv4 prefixes")
+    if ip_address(str(value).split("/")[0]) != network.network_address:
+        refuse("POL014", f"'{value}' has bits set beyond its length", f"write {network}")
+    if network.network_address.is_multicast:
+        refuse("POL014", f"'{value}' is a multicast prefix", "list the groups in a conduit's 'to: {group: ...}'")
+    return network
+
+
+def _mac_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not MAC.match(value):
+        refuse("POL015", f"'{value}' is no MAC address", 'six pairs of hex digits, like "02:00:00:00:20:01"')
+    return bytes.fromhex(value.replace("-", "").replace(":", ""))
+
+
+def mac_text(mac: bytes) -> str:
+    """Return the usual form of a MAC."""
+    return mac.hex(":")
+
+
+def _mac(value: Any) -> bytes:
+    mac = _mac_bytes(value)
+    if mac[0] & 1:
+        refuse("POL015", f"'{mac_text(mac)}' is a group MAC", "an asset's own MAC has an even first byte")
+    if mac == bytes(6):
+        refuse("POL015", "the MAC of zeros is nobody's", "")
+    return mac
+
+
+def _group(value: Any) -> IPAddress | bytes:
+    if isinstance(value, bytes) or (isinstance(value, str) and MAC.match(value)):
+        mac = _mac_bytes(value)
+        if not mac[0] & 1:
+            refuse("POL015", f"'{mac_text(mac)}' is a single device's MAC", "a group MAC has an odd first byte")
+        return mac
+    address = _address(value)
+    if address.is_unspecified:
+        refuse("POL013", f"'{address}' is no group address", "")
+    return address
+
+
+def _security_level(value: Any) -> int | tuple[int, ...]:
+    if isinstance(value, (list, tuple)):
+        if len(value) != 7:
+            refuse(
+                "POL020", f"a security level vector has 7 numbers, not {len(value)}", "one per foundational requirement"
+            )
+        return tuple(whole(level, 0, 4, "POL020", "security level") for level in value)
+    return whole(value, 0, 4, "POL020", "security level")
+
+
+def _word(words: dict[str, E]) -> Callable[[Any], E]:
+    def choose(value: Any) -> E:
+        if isinstance(value, IntEnum):
+            return value  # type: ignore[return-value]
+        if not isinstance(value, str) or value not in words:
+            hint = did_you_mean(str(value), words)
+            refuse("POL020", f"'{value}' is not one of {', '.join(words)}", hint if "mean" in hint else "")
+        return words[value]
+
+    return choose
+
+
+def _kind(value: Any) -> str:
+    if not isinstance(value, str) or value not in ZONE_KINDS:
+        hint = did_you_mean(str(value), ZONE_KINDS)
+        refuse("POL020", f"'{value}' is no kind of zone", hint)
+    return value
+
+
+_as_word = PlainSerializer(lambda member: member.name.lower(), return_type=str, when_used="json")
+_as_text = PlainSerializer(str, return_type=str, when_used="json")
+_as_mac = PlainSerializer(mac_text, return_type=str, when_used="json")
+_as_group = PlainSerializer(
+    lambda g: mac_text(g) if isinstance(g, bytes) else str(g), return_type=str, when_used="json"
+)
+
+Name = Annotated[str, BeforeValidator(_name)]
+NameOrAll = Annotated[str, BeforeValidator(_name_or_all)]
+Interface = Annotated[str, BeforeValidator(_interface)]
+Text = Annotated[str, BeforeValidator(_text)]
+Host = Annotated[Any, BeforeValidator(_host), _as_text]
+Prefix = Annotated[Any, BeforeValidator(_prefix), _as_text]
+Mac = Annotated[Any, BeforeValidator(_mac), _as_mac]
+Group = Annotated[Any, BeforeValidator(_group), _as_group]
+SecurityLevel = Annotated[int | tuple[int, ...], BeforeValidator(_security_level)]
+ZoneKind = Annotated[str, BeforeValidator(_kind)]
+StageWord = Annotated[Stage, BeforeValidator(_word({stage.name.lower(): stage for stage in Stage})), _as_word]
+FailWord = Annotated[FailMode, BeforeValidator(_word({mode.name.lower(): mode for mode in FailMode})), _as_word]
+LogWord = Annotated[LogMode, BeforeValidator(_word({mode.name.lower(): mode for mode in LogMode})), _as_word]
+Criticality = Literal["low", "medium", "high", "critical"]
