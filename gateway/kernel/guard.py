@@ -1,0 +1,106 @@
+"""Quarantine: the addresses from and to which nothing passes, live flows included.
+
+In: MAC and IP addresses with an optional time to live. Out: elements of the guard chain's sets in `bridge conduit`.
+The sets outlive policy swaps and the daemon; the kernel itself forgets an element when its time is over.
+Must never touch another set. Called by control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from gateway.errors import KernelError
+from gateway.kernel import nft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TABLE: Final = "bridge conduit"
+MemberKind = Literal["mac", "ip4", "ip6"]
+KINDS: Final[tuple[MemberKind, ...]] = ("mac", "ip4", "ip6")
+MAC_BYTES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One address in quarantine; `seconds` is the time left, None for as long as nobody releases it."""
+
+    kind: MemberKind
+    address: str
+    seconds: int | None = None
+
+
+def add(members: Sequence[Member]) -> None:
+    """Put addresses into quarantine, all or none; one that is in it already gets the new time."""
+    lines = []
+    for member in members:
+        element = canonical(member.kind, member.address)
+        if member.seconds is not None and member.seconds < 1:
+            raise KernelError("QUARANTINE_TIME", f"{element}: {member.seconds} s is no time", "give at least 1 second")
+        timeout = "" if member.seconds is None else f" timeout {member.seconds}s"
+        # Adding an element that exists leaves its time as it was, hence the delete between two adds.
+        lines += [_element("add", member.kind, element), _element("delete", member.kind, element)]
+        lines.append(_element("add", member.kind, element + timeout))
+    if lines:
+        nft.apply("\n".join(lines) + "\n")
+    _expect(members, present=True)
+
+
+def remove(members: Sequence[Member]) -> None:
+    """Release addresses, all or none; one that is not in quarantine is no error."""
+    lines = []
+    for member in members:
+        element = canonical(member.kind, member.address)
+        lines += [_element("add", member.kind, element), _element("delete", member.kind, element)]
+    if lines:
+        nft.apply("\n".join(lines) + "\n")
+    _expect(members, present=False)
+
+
+def members() -> list[Member]:
+    """Return what is in quarantine now."""
+    found: list[Member] = []
+    for kind in KINDS:
+        for listed in nft.listing("set", *TABLE.split(), f"quarantine_{kind}"):
+            found.extend(_member(kind, element) for element in listed["set"].get("elem", []))
+    return found
+
+
+def canonical(kind: MemberKind, address: str) -> str:
+    """Return the address as the kernel lists it; raise KernelError when it is not one."""
+    text = ""
+    try:
+        match kind:
+            case "mac":
+                raw = bytes.fromhex(address.replace("-", "").replace(":", ""))
+                text = raw.hex(":") if len(raw) == MAC_BYTES else ""
+            case "ip4":
+                text = str(IPv4Address(address))
+            case "ip6":
+                text = str(IPv6Address(address))
+    except ValueError:
+        text = ""  # refused below, like an address that is too short
+    if not text:
+        raise KernelError("QUARANTINE_ADDRESS", f"{address!r} is no {kind} address")
+    return text
+
+
+def _member(kind: MemberKind, element: Any) -> Member:
+    if isinstance(element, dict):
+        inner = element["elem"]
+        return Member(kind, str(inner["val"]), inner.get("expires"))
+    return Member(kind, str(element))
+
+
+def _element(verb: str, kind: MemberKind, element: str) -> str:
+    return f"{verb} element {TABLE} quarantine_{kind} {{ {element} }}"
+
+
+def _expect(asked: Iterable[Member], *, present: bool) -> None:
+    held = {(member.kind, member.address) for member in members()}
+    for member in asked:
+        element = canonical(member.kind, member.address)
+        if ((member.kind, element) in held) is not present:
+            raise KernelError("QUARANTINE_LOST", f"{element} is {'not ' if present else 'still '}in quarantine")

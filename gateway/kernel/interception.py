@@ -1,0 +1,90 @@
+"""Puts frames in front of the engine: one of two forms, chosen by `probe`.
+
+BRIDGE: the queue statement is part of the bridge table's text, this module only makes sure that br_netfilter keeps out.
+BRNF: br_netfilter shows bridged IP to `ip conduit` and `ip6 conduit`, whose only rule queues what crosses our bridge.
+In: form, bridge, queue range. Out: the interception stands and was read back. Must never queue routed traffic, and
+must be called only while `static` stands in the bridge table. Idempotent. Called by control.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastpath.abi import Form
+from gateway.errors import KernelError
+from gateway.kernel import netlink_rule, nft
+
+TABLE: Final = "conduit"
+CHAIN: Final = "judge"
+FAMILIES: Final = ("ip", "ip6")
+SYSCTL: Final = Path("/proc/sys/net/bridge")
+CALLS: Final = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
+# A tagged frame that reached the inet hooks would have its tag hidden from the engine: leave those to `static`.
+UNTAGGED_ONLY: Final = ("bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-tagged")
+
+
+def install(form: Form, bridge: str, first_queue: int, queue_count: int) -> None:
+    """Make interception stand in this form and in no other; raise KernelError when the kernel does not keep it."""
+    if not nft.text_listing("chain", "bridge", TABLE, "static"):
+        raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "load the base table first")
+    if form is Form.BRIDGE:
+        remove_x_tables()
+        _set_sysctls(CALLS, "0", required=False)
+        return
+    for family in FAMILIES:
+        nft.apply(
+            f"add table {family} {TABLE}\n"
+            f"add chain {family} {TABLE} {CHAIN} {{ type filter hook forward priority 0; policy accept; }}\n"
+        )
+        if not stands(family, bridge, first_queue, queue_count):
+            netlink_rule.replace(family, TABLE, CHAIN, bridge=bridge, first_queue=first_queue, queue_count=queue_count)
+        if not stands(family, bridge, first_queue, queue_count):
+            raise KernelError("QUEUE_RULE_LOST", f"{family} {TABLE} {CHAIN}: the kernel does not hold our NFQUEUE rule")
+    _set_sysctls(UNTAGGED_ONLY, "0", required=False)
+    _set_sysctls(CALLS, "1", required=True)
+
+
+def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool:
+    """Say whether the chain holds exactly our queue rule, by reading it back."""
+    wanted = netlink_rule.expressions(bridge, first_queue, queue_count)
+    found = netlink_rule.rules(family, TABLE, CHAIN)
+    return len(found) == 1 and netlink_rule.same(found[0], wanted)
+
+
+def installed(form: Form, bridge: str, first_queue: int, queue_count: int) -> bool:
+    """Say whether the whole interception stands as `install` left it; for doctor and for periodic checks."""
+    if form is Form.BRIDGE:
+        return "queue" in nft.text_listing("chain", "bridge", TABLE, CHAIN)
+    if any(_read_sysctl(name) != "1" for name in CALLS):
+        return False
+    return all(
+        nft.table_exists(family, TABLE) and stands(family, bridge, first_queue, queue_count) for family in FAMILIES
+    )
+
+
+def remove_x_tables() -> None:
+    """Delete `ip conduit` and `ip6 conduit`."""
+    for family in FAMILIES:
+        if nft.table_exists(family, TABLE):
+            nft.delete_table(family, TABLE)
+
+
+def _read_sysctl(name: str) -> str | None:
+    try:
+        return (SYSCTL / name).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def _set_sysctls(names: tuple[str, ...], value: str, *, required: bool) -> None:
+    for name in names:
+        found = _read_sysctl(name)
+        if found is None and not required:
+            continue  # br_netfilter is not there: nothing to keep out
+        if found is None:
+            raise KernelError("BR_NETFILTER_MISSING", f"no {SYSCTL / name}", "modprobe br_netfilter")
+        if found != value:
+            (SYSCTL / name).write_text(value)
+        if _read_sysctl(name) != value:
+            raise KernelError("SYSCTL_LOST", f"{SYSCTL / name} did not keep {value}")
