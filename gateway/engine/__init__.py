@@ -1,0 +1,1 @@
+"""The data plane's process: adopts queue sockets and images from the keeper and judges, without files or names."""

@@ -1,0 +1,80 @@
+"""What the keeper owns from start to stop: three segments and the queue sockets.
+
+In: settings. Out: descriptors that outlive every child. Everything that can fail fails here, at the start, with a
+message an operator can act on. The sockets are closed last of all: until then no frame waits in vain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import KernelError
+from gateway.segments import Segment, SegmentKind, attach, create_counters, create_events, create_flows
+from gateway.settings import QueueSettings
+
+
+class QueueSocket(Protocol):
+    """What the keeper asks of `fastpath.queue.QueueSocket`."""
+
+    @property
+    def fd(self) -> int:
+        """The netlink socket, bound to its queue."""
+
+    def close(self) -> None:
+        """Unbind and close."""
+
+
+OpenQueue = Callable[[int, int, int, int], QueueSocket]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Segments by descriptor, the keeper's own view of the counters, and one socket per queue."""
+
+    queue_numbers: tuple[int, ...]
+    counters_fd: int
+    events_fd: int
+    flows_fd: int
+    counters: Segment
+    sockets: tuple[QueueSocket, ...]
+
+    def close(self) -> None:
+        """Close the sockets first: frames go to `static` by the rule's bypass from there on."""
+        for socket in self.sockets:
+            socket.close()
+        for fd in (self.counters_fd, self.events_fd, self.flows_fd):
+            os.close(fd)
+
+
+def _open_sockets(settings: QueueSettings, open_queue: OpenQueue) -> tuple[QueueSocket, ...]:
+    opened: list[QueueSocket] = []
+    for number in settings.numbers:
+        try:
+            opened.append(open_queue(number, settings.max_length, settings.copy_bytes, settings.receive_buffer_bytes))
+        except OSError as error:
+            for socket in opened:
+                socket.close()
+            hint = "start as root, and see /proc/net/netfilter/nfnetlink_queue for another program on this queue"
+            raise KernelError("queue_refused", f"queue {number} cannot be opened: {error}", hint) from error
+    return tuple(opened)
+
+
+def open_holdings(settings: QueueSettings, open_queue: OpenQueue) -> Holdings:
+    """Create the segments and open the queues. Raises KernelError."""
+    sockets = _open_sockets(settings, open_queue)
+    fds: list[int] = []
+    try:
+        fds.append(create_counters(settings.numbers))
+        fds.append(create_events(settings.count))
+        fds.append(create_flows(settings.count, settings.flows))
+        counters = attach(SegmentKind.COUNTERS, fds[0], writable=True)
+    except OSError as error:
+        for fd in fds:
+            os.close(fd)
+        for socket in sockets:
+            socket.close()
+        raise KernelError("segments_refused", f"no shared memory: {error.strerror}", "free some memory") from error
+    return Holdings(settings.numbers, fds[0], fds[1], fds[2], counters, sockets)

@@ -1,0 +1,154 @@
+"""The daemon's own settings: TOML text in, one frozen `Settings` out, or a ConfigError that names file, key and remedy.
+
+Every key has a default, an unknown key is refused, nothing is clamped or guessed. Parsed once per process and passed
+down. Must never read the environment, and never hold what belongs to the policy (zones, assets, conduits, stages).
+Called by conduitd, by control and by the commands that need the control socket's place.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fastpath.abi import MAX_QUEUES
+from gateway.errors import ConfigError
+
+DEFAULT_SETTINGS: Final = Path("/etc/conduit/conduitd.toml")
+INTERFACE_NAME_BYTES: Final = 15  # linux/if.h: IFNAMSIZ less the terminating zero
+COPY_BYTES_MAX: Final = 65531  # NFQA_CFG_PARAMS: 0xffff less the attribute header
+SETTINGS_BYTES_MAX: Final = 1 << 20
+
+Role = Literal["viewer", "operator", "engineer", "admin", "approver"]
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _principal(text: str) -> str:
+    kind, colon, value = text.partition(":")
+    if not colon or not value or kind not in {"user", "uid", "group", "gid"}:
+        raise ValueError("must be user:NAME, uid:NUMBER, group:NAME or gid:NUMBER")
+    if kind in {"uid", "gid"} and not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{kind}: needs a number")
+    return text
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Principal = Annotated[str, AfterValidator(_principal)]
+InterfaceName = Annotated[str, Field(min_length=1, max_length=INTERFACE_NAME_BYTES, pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BridgeSettings(_Section):
+    """The bridge that frames cross; `manage = false` leaves its creation and ports to the host."""
+
+    name: InterfaceName = "br-conduit"
+    manage: bool = True
+
+
+class QueueSettings(_Section):
+    """The NFQUEUE range and what is kept per queue."""
+
+    first: int = Field(default=0, ge=0, le=65535)
+    count: int = Field(default=1, ge=1, le=MAX_QUEUES)
+    max_length: int = Field(default=1024, ge=1, le=65536)  # packets; memory is not bounded by it, so keep it modest
+    copy_bytes: int = Field(default=512, ge=128, le=COPY_BYTES_MAX)
+    receive_buffer_bytes: int = Field(default=8 << 20, ge=1 << 16, le=1 << 30)
+    flows: int = Field(default=65536, ge=1024, le=1 << 24)  # per queue; a power of two
+
+    @model_validator(mode="after")
+    def _consistent(self) -> QueueSettings:
+        if self.flows & (self.flows - 1):
+            raise ValueError("flows must be a power of two")
+        if self.first + self.count > 65536:
+            raise ValueError("first + count must not exceed 65536")
+        return self
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Return the queue numbers, lowest first."""
+        return tuple(range(self.first, self.first + self.count))
+
+
+class InterceptionSettings(_Section):
+    """How frames are taken: `auto` probes the kernel and prefers the native bridge queue."""
+
+    form: Literal["auto", "bridge", "brnf"] = "auto"
+
+
+class ControlSettings(_Section):
+    """Where operators reach the control plane."""
+
+    socket: AbsolutePath = Path("/run/conduit/control.sock")
+
+
+class Settings(_Section):
+    """Everything `conduitd` is told besides the policy."""
+
+    run_dir: AbsolutePath = Path("/run/conduit")
+    state_dir: AbsolutePath = Path("/var/lib/conduit")
+    log_dir: AbsolutePath = Path("/var/log/conduit")
+    policy: AbsolutePath = Path("/etc/conduit/policy.yaml")
+    bridge: BridgeSettings = BridgeSettings()
+    queue: QueueSettings = QueueSettings()
+    interception: InterceptionSettings = InterceptionSettings()
+    control: ControlSettings = ControlSettings()
+    roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
+
+
+def _describe(path: Path, error: ValidationError) -> str:
+    """Return one line per problem: file, key, what is wrong."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(file)"
+        lines.append(f"{path}: {key}: {problem['msg']}")
+    return "\n".join(lines)
+
+
+def _hint(error: ValidationError) -> str:
+    kinds = {problem["type"] for problem in error.errors(include_url=False)}
+    if "extra_forbidden" in kinds:
+        return "remove or correct the unknown key; `conduitd --help` lists the keys"
+    return "correct the named keys; `conduitd --check --settings FILE` tries the file without starting"
+
+
+def load_settings_text(text: str, path: Path) -> Settings:
+    """Return the settings that a TOML text states; `path` is only named in errors. Raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
+        # JSON input lets strict models take an array for a tuple and a string for a path, and nothing laxer.
+        canonical = orjson.dumps(document)
+    except (tomllib.TOMLDecodeError, orjson.JSONEncodeError, RecursionError) as error:
+        raise ConfigError("settings_syntax", f"{path}: {error}", "the file must be TOML: key = value") from error
+    try:
+        return Settings.model_validate_json(canonical)
+    except ValidationError as error:
+        raise ConfigError("settings_value", _describe(path, error), _hint(error)) from error
+
+
+def load_settings(path: Path) -> Settings:
+    """Return the settings of a TOML file. Raises ConfigError with file, key and hint; blocks on the disk."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SETTINGS_BYTES_MAX + 1)
+    except OSError as error:
+        hint = "name the file with --settings, and see that this user may read it"
+        raise ConfigError("settings_unreadable", f"{path}: {error.strerror}", hint) from error
+    if len(raw) > SETTINGS_BYTES_MAX:
+        detail = f"{path}: larger than {SETTINGS_BYTES_MAX} bytes"
+        raise ConfigError("settings_too_large", detail, "this is not a settings file of conduitd")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError("settings_syntax", f"{path}: not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    return load_settings_text(text, path)
