@@ -1,0 +1,90 @@
+"""The route table: path, who may, what goes in, what comes out, which function answers.
+
+The one list from which the server dispatches, the OpenAPI document is made and docs/reference/api.md is generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from gateway.control.api import answers, asking, changing, models, streaming
+from gateway.control.plane import ControlPlane
+from gateway.control.roles import Operator, Rank
+
+Answer = Callable[[ControlPlane, Operator, Any, Any, dict[str, str]], Awaitable[BaseModel]]
+Stream = Callable[[ControlPlane, Operator, web.Request, Any], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. Exactly one of `answer` (JSON by model) and `stream` (writes the response itself) is set."""
+
+    method: str
+    path: str
+    rank: Rank
+    summary: str
+    answer: Answer | None = None
+    stream: Stream | None = None
+    body: type[models.Model] | None = None
+    query: type[models.Model] = models.NoQuery
+    reply: type[models.Model] | None = None
+    content_type: str = "application/json"
+
+
+def route_table() -> tuple[Route, ...]:
+    """Return every route."""
+    viewer, operator, engineer = Rank.VIEWER, Rank.OPERATOR, Rank.ENGINEER
+    a, m = answers, models
+    return (
+        Route("GET", "/v1/status", viewer, "The gateway at a glance", asking.status, reply=a.StatusAnswer),
+        Route("GET", "/v1/doctor", viewer, "Capabilities and what is degraded", asking.doctor, reply=a.DoctorAnswer),
+        Route("GET", "/v1/stages", viewer, "Every stage object", asking.stages, reply=a.StagesAnswer),
+        Route(
+            "PUT", "/v1/stages", engineer, "Set or reset a stage; effective when answered",
+            changing.set_stage, body=m.StageRequest, reply=m.StageChanged,
+        ),
+        Route("GET", "/v1/policy", viewer, "The policy in force", asking.policy, reply=a.PolicyAnswer),
+        Route(
+            "POST", "/v1/policy", engineer, "Put a policy in force", changing.apply, body=m.PolicyRequest,
+            reply=a.AppliedAnswer,
+        ),
+        Route(
+            "POST", "/v1/policy/check", viewer, "Check a policy and show what it would change",
+            asking.check, body=m.PolicyRequest, reply=a.CheckAnswer,
+        ),
+        Route("GET", "/v1/zones", viewer, "Zones", asking.zones, reply=a.ZonesAnswer),
+        Route("GET", "/v1/assets", viewer, "Assets", asking.assets, reply=a.AssetsAnswer),
+        Route("GET", "/v1/conduits", viewer, "Conduits", asking.conduits, reply=a.ConduitsAnswer),
+        Route("GET", "/v1/flows", viewer, "Known flows", asking.flows, query=m.FlowsQuery, reply=a.FlowsAnswer),
+        Route(
+            "GET", "/v1/events", viewer, "The newest events; with follow=1 JSON lines without end",
+            stream=streaming.events, query=m.EventsQuery, reply=a.EventsAnswer,
+        ),
+        Route("GET", "/v1/counters", viewer, "The account of every frame", asking.counters, reply=a.CountersAnswer),
+        Route(
+            "GET", "/v1/explain", viewer, "Would it pass, by which conduit, why",
+            asking.explain, query=m.ExplainQuery, reply=m.Explanation,
+        ),
+        Route("GET", "/v1/quarantine", viewer, "Devices in quarantine", asking.quarantined, reply=a.QuarantineAnswer),
+        Route(
+            "POST", "/v1/quarantine", operator, "Put a device in quarantine", changing.quarantine_add,
+            body=m.QuarantineRequest, reply=m.QuarantineEntry,
+        ),
+        Route(
+            "DELETE", "/v1/quarantine/{which}", operator, "Release by entry number or target",
+            changing.quarantine_release, query=m.ReleaseQuery, reply=a.QuarantineAnswer,
+        ),
+        Route(
+            "GET", "/v1/journal", engineer, "Who did what", asking.journal, query=m.JournalQuery, reply=a.JournalAnswer,
+        ),
+        Route(
+            "GET", "/v1/metrics", viewer, "Prometheus metrics", stream=streaming.metrics,
+            content_type="text/plain; version=0.0.4",
+        ),
+        Route("GET", "/openapi.json", viewer, "This interface as an OpenAPI 3.1 document", stream=streaming.openapi),
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""Putting a policy in force, so that the boundary never has a gap and a failure leaves the old one in force.
+
+In: policy text. Out: a new generation in engine, kernel and state directory, or PolicyError/GatewayError and no change.
+
+ORDER, each step undone by `_roll_back` when a later one fails:
+1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
+2. `candidate.json`: from now on a crash finds the text of whatever the engine runs;
+3. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames);
+4. `static` becomes the new policy in one transaction, read back;
+5. new ports enter the bridge, protected by both; 6. the candidate becomes the record in force; 7. journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway.control.in_force import PolicyInForce, build
+from gateway.control.stages import put_all, surviving
+from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
+from gateway.control.summary import PolicyChanges, changes
+from gateway.errors import GatewayError
+from rules.compile import Compiled, compile_text
+from rules.problems import PolicyError
+
+if TYPE_CHECKING:
+    from gateway.control.core import Core
+    from gateway.control.journal import Actor
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came into force."""
+
+    policy: PolicyInForce
+    changes: PolicyChanges
+    overrides_dropped: tuple[str, ...]
+
+
+def slots_in_force(core: Core) -> dict[str, int]:
+    """Return the conduit slots to keep, so that counters and flows stay with their conduit."""
+    return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
+
+
+async def compile_policy(core: Core, text: str, name: str) -> Compiled:
+    """Compile a text against the slots in force. Raises PolicyError with every problem."""
+    return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+
+
+async def apply_policy(core: Core, text: str, name: str, actor: Actor, reason: str = "") -> Applied:
+    """Put a policy text in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
+    async with core.lock:
+        try:
+            compiled = await compile_policy(core, text, name)
+            applied = await _swap(core, compiled, text, name, actor)
+        except (PolicyError, GatewayError, OSError) as error:
+            await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
+            raise
+        policy = applied.policy
+        detail: dict[str, Any] = {"name": name, "generation": policy.record.generation, "digest": policy.record.digest}
+        detail |= {
+            "reason": reason,
+            "changes": applied.changes.counts(),
+            "overrides_dropped": list(applied.overrides_dropped),
+        }
+        await core.record(actor, "policy.apply", detail)
+        return applied
+
+
+def _refusal(core: Core, name: str, reason: str, error: Exception) -> dict[str, Any]:
+    in_force = core.current.record if core.current else None
+    return {
+        "name": name,
+        "reason": reason,
+        "error": str(error)[:2000],
+        "digest_in_force": in_force.digest if in_force else None,
+        "generation_in_force": in_force.generation if in_force else 0,
+    }
+
+
+async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Actor) -> Applied:
+    old = core.current
+    record = InForceRecord(
+        text=text,
+        name=name,
+        digest=compiled.lowered.digest.hex(),
+        generation=core.generation + 1,
+        slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
+        who=str(actor),
+        applied=datetime.now(UTC),
+    )
+    ports = [port.name for port in compiled.lowered.ports]
+    ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
+    new = await asyncio.to_thread(build, record, compiled, ifindexes)
+    overrides = surviving(core.overrides, new.stages)
+    put_all(overrides, new.stages)
+    core.generation = record.generation  # used up, also when refused: a number never means two texts
+    core.book.add(new.names)
+    try:
+        await _commit(core, new, overrides)
+    except BaseException:
+        await _roll_back(core, old)
+        new.close()
+        raise
+    dropped = tuple(sorted(set(core.overrides) - set(overrides)))
+    core.current, core.overrides = new, overrides
+    if old is not None:
+        old.close()
+    return Applied(new, changes(old.compiled if old else None, compiled), dropped)
+
+
+async def _commit(core: Core, new: PolicyInForce, overrides: dict[str, StageOverride]) -> None:
+    kernel = core.kernel
+    await asyncio.to_thread(core.state_dir.save_candidate, new.record)
+    await core.keeper.install(new.record.generation, new.image_fd, new.state_fd)
+    await asyncio.to_thread(kernel.apply_static, new.lowered, new.stages_in_force())
+    existing = list(await asyncio.to_thread(kernel.ifindexes, new.port_names))
+    await asyncio.to_thread(kernel.attach, existing)
+    await asyncio.to_thread(core.state_dir.save_overrides, OverridesRecord(overrides=overrides))
+    await asyncio.to_thread(core.state_dir.promote_candidate)
+    for part in ("policy", "engine", "static"):
+        core.trouble.pop(part, None)
+
+
+async def _roll_back(core: Core, old: PolicyInForce | None) -> None:
+    """Put engine, kernel and state directory back to the old policy, as far as each still listens."""
+    try:
+        await asyncio.to_thread(core.state_dir.drop_candidate)
+    except OSError as error:
+        _log.error("roll_back_state_dir", error=str(error))
+    if old is None:
+        core.trouble["policy"] = "no policy: the first one could not be put in force; the boundary is closed"
+        return
+    try:
+        await asyncio.to_thread(core.kernel.apply_static, old.lowered, old.stages_in_force())
+    except (GatewayError, OSError) as error:
+        core.trouble["static"] = f"could not be set back to generation {old.record.generation}: {error}"
+        _log.error("roll_back_static", error=str(error))
+    try:
+        await core.keeper.install(old.record.generation, old.image_fd, old.state_fd)
+    except (GatewayError, OSError) as error:
+        core.trouble["engine"] = f"could not be set back to generation {old.record.generation}: {error}"
+        _log.error("roll_back_engine", error=str(error))

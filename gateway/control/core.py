@@ -1,0 +1,70 @@
+"""What the parts of the enforcement core share: the policy in force, the one lock, and where changes are recorded.
+
+In: the two interfaces to the outside (kernel, keeper), state directory, journal, event stream. Out: one object handed to
+apply, stage change, quarantine and start. Every change of what is in force happens under `lock`, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.control.event_stream import EventStream
+    from gateway.control.in_force import PolicyInForce
+    from gateway.control.journal import Actor, Journal
+    from gateway.control.keeper_port import KeeperPort
+    from gateway.control.kernel_port import KernelPort
+    from gateway.control.names import NameBook
+    from gateway.control.state_dir import StageOverride, StateDir
+    from gateway.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Core:
+    """Shared by everything that changes what is in force."""
+
+    settings: Settings
+    kernel: KernelPort
+    keeper: KeeperPort
+    state_dir: StateDir
+    journal: Journal
+    stream: EventStream
+    book: NameBook
+    current: PolicyInForce | None = None
+    overrides: dict[str, StageOverride] = field(default_factory=dict)
+    generation: int = 0  # the highest ever used here
+    trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
+    journal_failures: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def policy(self) -> PolicyInForce:
+        """Return the policy in force. Raises ConfigError when there is none."""
+        if self.current is None:
+            raise ConfigError(
+                "policy_missing", "no policy is in force", "`conduitctl policy apply FILE` puts one in force"
+            )
+        return self.current
+
+    async def record(self, actor: Actor, action: str, detail: dict[str, Any], result: str = "done") -> None:
+        """Put a change or a refusal into the journal and the event stream.
+
+        A journal that cannot be written is loud and counted, and stops nothing: calming the plant must work on a
+        full disk.
+        """
+        self.stream.control(action, who=str(actor), role=actor.role, result=result, **detail)
+        try:
+            await asyncio.to_thread(self.journal.append, actor, action, detail, result)
+            self.trouble.pop("journal", None)
+        except (sqlite3.Error, OSError) as error:
+            self.journal_failures += 1
+            self.trouble["journal"] = f"{self.journal_failures} entries could not be written: {error}"
+            _log.error("journal_failing", error=str(error), action=action, who=str(actor), result=result)

@@ -1,0 +1,133 @@
+"""The product's `KernelPort`: the enforcement core's wishes in terms of `gateway.kernel`.
+
+In: settings. Out: bridge, interception, static rules, guard sets, counters. ORDER in `intercept`: the closed base table
+stands before the queue rule does, and `static` before any port is in the bridge; between a crash and a new start
+whatever stands in the kernel goes on. Remembers what it loaded last, to tell later whether somebody changed it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastpath.abi import Form, Stage
+from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
+from gateway.errors import KernelError
+from gateway.kernel import bridge, counters, guard, interception, probe, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.settings import Settings
+    from rules.records import LoweredPolicy
+
+Effective = tuple[dict[tuple[int, int], Stage], frozenset[int]]
+
+
+def effective(stages: StagesInForce) -> Effective:
+    """Return what `static` must know: pair stages under the ceiling, and the closed conduits."""
+    pairs = {pair: min(stage, stages.ceiling) for pair, stage in stages.pairs.items()}
+    return pairs, frozenset(slot for slot, opened in stages.opened.items() if not opened)
+
+
+def probed() -> dict[str, Any]:
+    """Return the kernel's capabilities as a plain mapping; also used by doctor without a daemon."""
+    found = probe.probe()
+    return {
+        "form": found.form.name.lower() if found.form else None,
+        "degraded": list(found.degraded),
+        **{ability.name: ability.present for ability in found.abilities},
+        "reasons": {ability.name: ability.reason for ability in found.abilities if not ability.present},
+    }
+
+
+class KernelLink:
+    """`KernelPort` over the real kernel."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._form: Form | None = None
+        self._loaded: sync.Loaded | None = None
+        self._effective: Effective | None = None
+
+    def capabilities(self) -> Mapping[str, Any]:
+        """Probe the kernel."""
+        return probed()
+
+    def intercept(self) -> Form:
+        """Ensure bridge, closed base and queue rule in the form that settings or probe choose."""
+        settings = self._settings
+        form = probe.probe().require_form(settings.interception.form)
+        bridge.ensure(settings.bridge.name, manage=settings.bridge.manage)
+        sync.ensure_base(settings.bridge.name)
+        interception.install(form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        self._form = form
+        return form
+
+    def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the ifindex of each named interface that exists."""
+        return bridge.ports_ifindex(names)
+
+    def attach(self, names: Sequence[str]) -> None:
+        """Put interfaces into the bridge, unless the host manages it."""
+        if self._settings.bridge.manage and set(names) - set(bridge.ports(self._settings.bridge.name)):
+            bridge.attach(self._settings.bridge.name, names)
+
+    def foreign_ports(self, names: Sequence[str]) -> list[str]:
+        """Return bridge ports that the policy does not name."""
+        return bridge.foreign_ports(self._settings.bridge.name, names)
+
+    def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Load the whole ruleset in one transaction."""
+        if self._form is None:
+            raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
+        pairs, closed = effective(stages)
+        self._effective = None  # unknown until the load has succeeded
+        self._loaded = sync.apply_policy(
+            lowered,
+            form=self._form,
+            bridge_name=self._settings.bridge.name,
+            stages=pairs,
+            closed=closed,
+            first_queue=self._settings.queue.first,
+            queue_count=self._settings.queue.count,
+        )
+        self._effective = (pairs, closed)
+
+    def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Load stages and closed conduits; a change that `static` cannot show (a conduit's stage) costs nothing."""
+        pairs, closed = effective(stages)
+        if (pairs, closed) == self._effective:
+            return
+        self._effective = None
+        self._loaded = sync.apply_toggle(lowered, stages=pairs, closed=closed)
+        self._effective = (pairs, closed)
+
+    def static_in_sync(self, stages: StagesInForce) -> bool:
+        """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
+        settings = self._settings
+        if self._loaded is None or self._form is None or self._effective != effective(stages):
+            return False
+        standing = interception.installed(self._form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        return standing and sync.stands(self._loaded)
+
+    def quarantine_add(self, members: Sequence[GuardMember]) -> None:
+        """Block addresses."""
+        guard.add([_member(member) for member in members])
+
+    def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
+        """Release addresses."""
+        guard.remove([_member(member) for member in members])
+
+    def view(self) -> KernelView:
+        """Read counters and the statistics of our own queues."""
+        ours = set(self._settings.queue.numbers)
+        queues = [
+            QueueStats(found.number, found.waiting, found.queue_dropped, found.user_dropped)
+            for found in counters.queue_stats()
+            if found.number in ours
+        ]
+        return KernelView(counters.counters(), queues)
+
+
+def _member(member: GuardMember) -> guard.Member:
+    return guard.Member(member.kind, member.value, member.seconds)

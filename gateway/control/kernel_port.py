@@ -1,0 +1,91 @@
+"""What the enforcement core asks of the kernel, as one interface.
+
+In: lowered policies, stages in force, addresses. Out: verified kernel state or KernelError. The product's
+implementation is `kernel_link.KernelLink` over `gateway.kernel`; tests bring a recording one. Every method blocks and
+is called through `asyncio.to_thread`, never two at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastpath.abi import Form, Stage
+    from rules.records import LoweredPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class StagesInForce:
+    """The stages and open conduits that the state segment holds now."""
+
+    ceiling: Stage
+    conduits: Mapping[int, Stage]  # by slot
+    opened: Mapping[int, bool]  # by slot
+    pairs: Mapping[tuple[int, int], Stage]  # by zone numbers
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """One line of the kernel's queue statistics."""
+
+    number: int
+    waiting: int
+    queue_dropped: int
+    user_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """What the kernel counts: named counters as (packets, bytes), and queues."""
+
+    counters: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    queues: Sequence[QueueStats] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardMember:
+    """One element of the quarantine sets; `kind` is `mac`, `ip4` or `ip6`."""
+
+    kind: Literal["mac", "ip4", "ip6"]
+    value: str
+    seconds: int | None = None  # the kernel forgets it by itself after this time
+
+
+class KernelPort(Protocol):
+    """The host's bridge, interception, static rules, guard sets and counters."""
+
+    def capabilities(self) -> Mapping[str, Any]:
+        """Probe the kernel; leaves nothing behind."""
+
+    def intercept(self) -> Form:
+        """Ensure bridge, base tables and queue rule; return the form chosen. Idempotent."""
+
+    def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the ifindex of each named interface that exists."""
+
+    def attach(self, names: Sequence[str]) -> None:
+        """Put existing interfaces into the bridge; only called when `static` protects them."""
+
+    def foreign_ports(self, names: Sequence[str]) -> list[str]:
+        """Return bridge ports that the policy does not name."""
+
+    def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Make `static` this policy's, in one transaction, read back."""
+
+    def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Bring only stages and open conduits of `static` up to date, in one transaction."""
+
+    def static_in_sync(self, stages: StagesInForce) -> bool:
+        """Read the kernel back and say whether `static` is this policy's with these stages."""
+
+    def quarantine_add(self, members: Sequence[GuardMember]) -> None:
+        """Drop everything from and to these addresses from now on."""
+
+    def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
+        """Forget addresses; those already gone are no error."""
+
+    def view(self) -> KernelView:
+        """Read the counters and queue statistics."""

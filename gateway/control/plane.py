@@ -1,0 +1,40 @@
+"""Everything the control socket's routes may reach, in one object: the core, its parts, and the segment readers.
+
+In: parts built by `start`. Out: the object handed to every route. Holds no logic of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fastpath.abi import Form
+    from gateway.control.core import Core
+    from gateway.control.counts import CountersSource
+    from gateway.control.events_pump import EventsPump
+    from gateway.control.quarantine import Quarantine
+
+
+class FlowsSource(Protocol):
+    """The flows segment, as `gateway.segment_readers.FlowsReader` reads it."""
+
+    def flows(self) -> Iterator[dict[str, Any]]:
+        """Yield every flow in use."""
+
+
+@dataclass(slots=True)
+class ControlPlane:
+    """The control plane of one running daemon."""
+
+    core: Core
+    quarantine: Quarantine
+    pump: EventsPump
+    counters: CountersSource
+    flows: FlowsSource
+    form: Form | None = None
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)

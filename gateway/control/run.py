@@ -1,0 +1,112 @@
+"""One life of the control plane: parts put together, tasks running, everything closed at its end.
+
+In: settings, the channel to the keeper, a KernelPort. Out: a running ControlPlane. The tests run this same class with a
+recording kernel and a scripted keeper at the other end of the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from gateway.control.core import Core
+from gateway.control.event_log import EventLog
+from gateway.control.event_stream import EventStream
+from gateway.control.events_pump import EventsPump
+from gateway.control.journal import DAEMON, Journal
+from gateway.control.keeper_link import KeeperLink
+from gateway.control.names import NameBook
+from gateway.control.plane import ControlPlane
+from gateway.control.quarantine import Quarantine
+from gateway.control.start import bring_up, start_descriptors, watch_ports
+from gateway.control.state_dir import StateDir
+from gateway.segment_readers import CountersReader, EventReader, FlowsReader
+from gateway.segments import SegmentKind, attach
+
+if TYPE_CHECKING:
+    from gateway.channel import AsyncChannel
+    from gateway.control.keeper_port import EngineStatus
+    from gateway.control.kernel_port import KernelPort
+    from gateway.settings import Settings
+
+JOURNAL_FILE: Final = "journal.sqlite"
+ALIVE_S: Final = 2.0  # the keeper allows 10 s
+_log = structlog.get_logger(__name__)
+
+
+class Run:
+    """The parts and their tasks."""
+
+    def __init__(self, plane: ControlPlane, link: KeeperLink, images: tuple[int, int] | None, generation: int) -> None:
+        self.plane = plane
+        self.stop = asyncio.Event()
+        self._link = link
+        self._images = images
+        self._generation = generation
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._fleeting: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def begin(cls, settings: Settings, channel: AsyncChannel, kernel: KernelPort) -> Run:
+        """Wait for the keeper's start message and build the parts. Raises GatewayError or sqlite3.Error."""
+        segments, images, generation = start_descriptors(await channel.receive())
+        counters = attach(SegmentKind.COUNTERS, segments[0])
+        events = attach(SegmentKind.EVENTS, segments[1], writable=True)
+        flows = attach(SegmentKind.FLOWS, segments[2])
+        state_dir = StateDir(settings.state_dir)
+        stream = EventStream(EventLog(settings.log_dir))
+        link = KeeperLink(channel)
+        journal = Journal(settings.state_dir / JOURNAL_FILE)
+        core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
+        pump = EventsPump(EventReader(events), core.book, stream)
+        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))
+        run = cls(plane, link, images, generation)
+        link.on_engine = run.engine_changed
+        run.task(link.run(), "keeper link")
+        run.task(link.run_alive(ALIVE_S), "alive")
+        return run
+
+    async def bring_up(self) -> None:
+        """Put the boundary in place and start the tasks that keep it."""
+        await bring_up(self.plane, self._images, self._generation)
+        self.task(self.plane.pump.run(), "events pump")
+        self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
+        self.task(watch_ports(self.plane.core), "port watch")
+
+    def task(self, work: Any, name: str) -> None:
+        """Run something for as long as this life lasts."""
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    def engine_changed(self, before: EngineStatus, now: EngineStatus) -> None:
+        """Record the engine's death and return."""
+        detail = {"was": before.state, "state": now.state, "pid": now.pid, "restarts": now.restarts}
+        recording = asyncio.create_task(self.plane.core.record(DAEMON, "engine", detail, now.state))
+        self._fleeting.add(recording)
+        recording.add_done_callback(self._fleeting.discard)
+
+    async def until_over(self) -> None:
+        """Return at SIGTERM, when the keeper is gone, or when a task of ours ended, which none may."""
+        waits = [asyncio.create_task(self.stop.wait()), asyncio.create_task(self._link.closed.wait())]
+        try:
+            done, _ = await asyncio.wait([*waits, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        for task in done:
+            if task in self._tasks and not task.cancelled() and task.exception() is not None:
+                _log.error("task_failed", task=task.get_name(), exc_info=task.exception())
+
+    async def end(self) -> None:
+        """Stop the tasks, write out what is waiting, close the files."""
+        self.plane.core.stream.close()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3.0):
+                await asyncio.gather(*self._tasks, *self._fleeting, return_exceptions=True)
+        self.plane.pump.turn()
+        await asyncio.to_thread(self.plane.core.stream.sink.close)
+        self.plane.core.journal.close()

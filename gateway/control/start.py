@@ -1,0 +1,205 @@
+"""Bringing the control plane up: first start, restart of the daemon, and resuming after control alone was killed.
+
+In: settings and the keeper's `start` message. Out: a ControlPlane whose boundary stands. ORDER:
+1. bridge, closed base table, queue rule; 2. quarantine (before any port can carry frames);
+3. the policy: the one the engine already runs, else the last known good, else the policy file, else none: closed;
+4. `static` of it; 5. ports into the bridge; 6. the engine takes the image (retried until it does).
+Whatever fails here is shown in status and doctor and leaves the boundary as closed as it was; it never ends control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from gateway.control.apply import apply_policy
+from gateway.control.in_force import PolicyInForce, build, resume
+from gateway.control.journal import DAEMON
+from gateway.control.stage_change import recovered_overrides
+from gateway.control.stages import put_all, surviving
+from gateway.errors import ControlError, GatewayError
+from rules.compile import Compiled, compile_text
+from rules.problems import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.channel import Message
+    from gateway.control.core import Core
+    from gateway.control.plane import ControlPlane
+    from gateway.control.state_dir import InForceRecord
+
+RETRY_S: Final = 1.0
+PORT_WATCH_S: Final = 1.0
+_log = structlog.get_logger(__name__)
+
+
+async def bring_up(plane: ControlPlane, image_fds: tuple[int, int] | None, generation: int) -> None:
+    """Do all of it; `image_fds` are image and state of the generation that the engine runs."""
+    core = plane.core
+    await _probe_and_intercept(plane)
+    core.overrides = dict(core.state_dir.overrides().overrides)
+    try:
+        await plane.quarantine.restore()
+    except (GatewayError, OSError) as error:
+        _trouble(core, "quarantine", f"could not be restored: {error}")
+    resumed = await _resume(core, image_fds, generation) if image_fds and generation else None
+    chosen = resumed or await _last_known_good(core, generation)
+    if chosen is None:
+        await _first_policy(core)
+    else:
+        await _put_in_force(core, chosen, running=resumed is not None)
+    if core.current is not None:
+        await plane.quarantine.restore()  # assets have addresses only now
+    policy = core.current.record if core.current else None
+    result = f"generation {policy.generation}" if policy else "no policy"
+    await core.record(DAEMON, "control.start", {"resumed": resumed is not None, "trouble": dict(core.trouble)}, result)
+
+
+def _trouble(core: Core, part: str, text: str) -> None:
+    core.trouble[part] = text
+    _log.error("degraded", part=part, text=text)
+
+
+async def _probe_and_intercept(plane: ControlPlane) -> None:
+    core = plane.core
+    try:
+        plane.capabilities = await asyncio.to_thread(core.kernel.capabilities)
+        plane.form = await asyncio.to_thread(core.kernel.intercept)
+        core.trouble.pop("interception", None)
+    except (GatewayError, OSError) as error:
+        _trouble(core, "interception", str(error))
+
+
+async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyInForce | None:
+    """Find the text of what the engine runs: the record in force, or the candidate whose apply was cut short."""
+    core.generation = generation
+    for record in (core.state_dir.in_force(), core.state_dir.candidate()):
+        if record is None or record.generation != generation:
+            continue
+        try:
+            policy = resume(record, await _compile(record), *fds)
+        except (PolicyError, GatewayError) as error:
+            _log.error("resume_failed", generation=generation, error=str(error)[:500])
+            continue
+        core.overrides = recovered_overrides(core, policy)
+        return policy
+    _trouble(
+        core,
+        "policy",
+        f"the engine runs generation {generation}, whose text is lost; going back to the last known good",
+    )
+    return None
+
+
+async def _compile(record: InForceRecord) -> Compiled:
+    return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+
+
+async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
+    record = core.state_dir.in_force()
+    candidate = core.state_dir.candidate()
+    core.generation = max(generation, record.generation if record else 0, candidate.generation if candidate else 0)
+    if record is None:
+        return None
+    if generation:  # the engine runs something we do not know: a number never means two texts
+        record = record.model_copy(update={"generation": core.generation + 1})
+        core.generation = record.generation
+    try:
+        compiled = await _compile(record)
+        ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
+        policy = await asyncio.to_thread(build, record, compiled, ifindexes)
+    except (PolicyError, GatewayError, OSError) as error:
+        _trouble(core, "policy", f"the last known good policy cannot be used: {error}")
+        return None
+    core.overrides = surviving(core.overrides, policy.stages)
+    put_all(core.overrides, policy.stages)
+    return policy
+
+
+async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> None:
+    """Put a resumed or reloaded policy in force. The kernel's part does not wait for an engine."""
+    core.current = policy
+    core.book.add(policy.names)
+    try:
+        await asyncio.to_thread(core.kernel.apply_static, policy.lowered, policy.stages_in_force())
+    except (GatewayError, OSError) as error:
+        _trouble(core, "static", f"not brought up to date: {error}")
+    await place_ports(core)
+    if not running:
+        await install_or_note(core)
+    candidate = core.state_dir.candidate()
+    if candidate is not None and candidate.generation == policy.record.generation:
+        await asyncio.to_thread(core.state_dir.promote_candidate)
+    elif candidate is not None:
+        await asyncio.to_thread(core.state_dir.drop_candidate)
+
+
+async def _first_policy(core: Core) -> None:
+    path = core.settings.policy
+    try:
+        text = await asyncio.to_thread(path.read_text, encoding="utf-8")
+        await apply_policy(core, text, str(path), DAEMON, "first start")
+    except (OSError, UnicodeDecodeError) as error:
+        _trouble(core, "policy", f"no policy: {path} cannot be read ({error}); the boundary is closed")
+    except (PolicyError, GatewayError) as error:
+        _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
+
+
+async def install_or_note(core: Core) -> None:
+    """Have the engine take the policy in force, or note that it did not."""
+    policy = core.policy()
+    try:
+        await core.keeper.install(policy.record.generation, policy.image_fd, policy.state_fd)
+        core.trouble.pop("engine", None)
+    except (GatewayError, OSError) as error:
+        _trouble(core, "engine", f"does not judge by generation {policy.record.generation} yet: {error}")
+
+
+async def place_ports(core: Core) -> Mapping[str, int]:
+    """Bring existing ports into the bridge and tell the engine their numbers."""
+    policy = core.policy()
+    try:
+        found = await asyncio.to_thread(core.kernel.ifindexes, policy.port_names)
+        policy.place_ports(found)
+        await asyncio.to_thread(core.kernel.attach, list(found))
+    except (GatewayError, OSError, ValueError) as error:
+        _trouble(core, "ports", str(error))
+        return {}
+    missing = sorted(set(policy.port_names) - set(found))
+    core.trouble.pop("ports", None)
+    if missing:
+        core.trouble["ports"] = f"not there: {', '.join(missing)}"
+    return found
+
+
+async def watch_ports(core: Core) -> None:
+    """Follow interfaces that come, go and come back with another ifindex, and retry what start could not do."""
+    known: Mapping[str, int] | None = None
+    while True:
+        await asyncio.sleep(PORT_WATCH_S)
+        async with core.lock:
+            if core.current is None:
+                continue
+            if "engine" in core.trouble:
+                await install_or_note(core)
+            try:
+                found = await asyncio.to_thread(core.kernel.ifindexes, core.current.port_names)
+            except (GatewayError, OSError) as error:
+                _trouble(core, "ports", str(error))
+                continue
+            if found != known or set(core.current.state.ports()) != set(found.values()):
+                known = await place_ports(core)
+
+
+def start_descriptors(message: Message | None) -> tuple[tuple[int, int, int], tuple[int, int] | None, int]:
+    """Return (counters, events, flows), (image, state) if any, and the generation. Raises ControlError."""
+    if message is None or message.op != "start" or len(message.fds) not in (3, 5):
+        if message is not None:
+            message.close_fds()
+        raise ControlError("start_malformed", "the keeper did not begin with a proper start", "restart conduitd")
+    segments = (message.fds[0], message.fds[1], message.fds[2])
+    images = (message.fds[3], message.fds[4]) if len(message.fds) == 5 else None
+    return segments, images, message.number("generation")

@@ -1,0 +1,156 @@
+"""What must survive a restart, as files under `state_dir`: the policy in force, stage overrides, quarantine.
+
+In: frozen records. Out: the same records after any crash; a broken file is set aside and the one before it is used.
+`candidate.json` is written before the engine sees a new image and becomes `in-force.json` when the kernel has it too:
+whichever generation the engine turns out to run, its text is known. Blocks on the disk; called by the enforcement core.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.control.durable import sync_directory, write_atomic
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IN_FORCE: Final = "in-force.json"
+PREVIOUS: Final = "in-force.previous.json"
+CANDIDATE: Final = "candidate.json"
+OVERRIDES: Final = "stage-overrides.json"
+QUARANTINE: Final = "quarantine.json"
+
+StageName = Literal["monitor", "alert", "enforce"]
+_log = structlog.get_logger(__name__)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InForceRecord(_Record):
+    """One policy as it was applied: enough to compile it again to the same image."""
+
+    text: str
+    name: str
+    digest: str
+    generation: int
+    slots: dict[str, int]
+    who: str
+    applied: datetime
+
+
+class StageOverride(_Record):
+    """A stage that an operator set at run time. `own` is the policy's stage of that object at the time."""
+
+    stage: StageName
+    own: StageName
+    who: str
+    since: datetime
+    reason: str = ""
+
+
+class OverridesRecord(_Record):
+    """Overrides by object key (`ceiling`, `conduit:NAME`, `pair:SOURCE:DESTINATION`)."""
+
+    overrides: dict[str, StageOverride] = Field(default_factory=dict)
+
+
+class QuarantineEntry(_Record):
+    """One quarantined device and the addresses that stand for it in the kernel's sets."""
+
+    number: int
+    target: str
+    macs: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    reason: str
+    who: str
+    since: datetime
+    until: datetime | None = None
+
+
+class QuarantineRecord(_Record):
+    """All entries, and the next free number."""
+
+    entries: tuple[QuarantineEntry, ...] = ()
+    next_number: int = 1
+
+
+RecordT = TypeVar("RecordT", bound=_Record)
+
+
+class StateDir:
+    """The directory and its files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            detail = f"{root}: {error.strerror}"
+            raise ConfigError(
+                "state_dir_unusable", detail, "state_dir must be a directory control may write"
+            ) from error
+
+    def in_force(self) -> InForceRecord | None:
+        """Return the last known good policy, or the one before it when its file is broken."""
+        return self._load(IN_FORCE, InForceRecord) or self._load(PREVIOUS, InForceRecord)
+
+    def candidate(self) -> InForceRecord | None:
+        """Return the policy whose apply had begun when control last died, if any."""
+        return self._load(CANDIDATE, InForceRecord)
+
+    def save_candidate(self, record: InForceRecord) -> None:
+        """Remember a policy before the engine is asked to take it."""
+        self._save(CANDIDATE, record)
+
+    def promote_candidate(self) -> None:
+        """Make the candidate the policy in force; the one before it is kept beside it."""
+        current = self.root / IN_FORCE
+        if current.exists():
+            os.replace(current, self.root / PREVIOUS)
+        os.replace(self.root / CANDIDATE, current)
+        sync_directory(self.root)
+
+    def drop_candidate(self) -> None:
+        """Forget a policy that was refused."""
+        (self.root / CANDIDATE).unlink(missing_ok=True)
+        sync_directory(self.root)
+
+    def overrides(self) -> OverridesRecord:
+        """Return the stage overrides."""
+        return self._load(OVERRIDES, OverridesRecord) or OverridesRecord()
+
+    def save_overrides(self, record: OverridesRecord) -> None:
+        """Keep the stage overrides."""
+        self._save(OVERRIDES, record)
+
+    def quarantine(self) -> QuarantineRecord:
+        """Return the quarantine entries."""
+        return self._load(QUARANTINE, QuarantineRecord) or QuarantineRecord()
+
+    def save_quarantine(self, record: QuarantineRecord) -> None:
+        """Keep the quarantine entries."""
+        self._save(QUARANTINE, record)
+
+    def _save(self, name: str, record: _Record) -> None:
+        write_atomic(self.root / name, record.model_dump_json(indent=1).encode())
+
+    def _load(self, name: str, kind: type[RecordT]) -> RecordT | None:
+        path = self.root / name
+        try:
+            return kind.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            aside = path.with_name(f"{name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+            _log.error("state_file_broken", path=str(path), set_aside=str(aside), error=str(error)[:500])
+            if isinstance(error, ValidationError):
+                os.replace(path, aside)
+            return None

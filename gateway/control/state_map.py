@@ -1,0 +1,65 @@
+"""The live state segment of one generation: `rules.state`'s accessors bound to its mapping.
+
+In: a writable mapping of the state memfd. Out: single stores that the engine's next frame sees. The mapping, not any
+file, is the truth about the stages in force: it outlives this process. Called by the enforcement core only; control is
+the segment's one writer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rules import state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastpath.abi import Stage
+
+
+class StateMap:
+    """A view on one state segment, whose header `gateway.segments.attach` has checked; it holds the mapping."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+
+    @property
+    def ceiling(self) -> Stage:
+        """The site ceiling in force."""
+        return state.ceiling(self._view)
+
+    @ceiling.setter
+    def ceiling(self, stage: Stage) -> None:
+        state.set_ceiling(self._view, stage)
+
+    def pair(self, source: int, destination: int) -> Stage:
+        """Return the stage of an ordered pair of zone numbers."""
+        return state.pair_stage(self._view, source, destination)
+
+    def set_pair(self, source: int, destination: int, stage: Stage) -> None:
+        """Set the stage of an ordered pair of zone numbers."""
+        state.set_pair_stage(self._view, source, destination, stage)
+
+    def conduit(self, slot: int) -> Stage:
+        """Return a conduit's own stage."""
+        return state.conduit(self._view, slot).stage
+
+    def conduit_open(self, slot: int) -> bool:
+        """Return whether a conduit permits anything now."""
+        return state.conduit(self._view, slot).open
+
+    def set_conduit(self, slot: int, stage: Stage) -> None:
+        """Set a conduit's stage and leave it as open as it is."""
+        state.set_conduit(self._view, slot, stage=stage)
+
+    def set_ports(self, numbers: Mapping[int, int]) -> None:
+        """Make these the ports that exist (ifindex → port number)."""
+        state.set_ports(self._view, numbers)
+
+    def ports(self) -> dict[int, int]:
+        """Return port numbers by ifindex."""
+        return state.ports(self._view)
+
+    def snapshot(self) -> bytearray:
+        """Return a copy of the segment as it is now."""
+        return bytearray(self._view)

@@ -1,0 +1,74 @@
+"""What a new policy would change, object by object: the answer of `--dry-run` and a line in the journal.
+
+In: two compiled policies. Out: names added, removed and changed. Compares the operators' own objects by name, never by
+number, since numbers follow the order of the text; `same` says whether both mean the same all the same. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway.control.stages import zone_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastpath.abi import Stage
+    from rules.compile import Compiled
+    from rules.records import LoweredPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChanges:
+    """Names of one kind of object."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanges:
+    """All kinds; `same` when both policies mean the same."""
+
+    same: bool
+    zones: ObjectChanges
+    assets: ObjectChanges
+    services: ObjectChanges
+    conduits: ObjectChanges
+    pairs: ObjectChanges
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many of each, for the journal."""
+        kinds = {name: getattr(self, name) for name in ("zones", "assets", "services", "conduits", "pairs")}
+        return {
+            kind: {"added": len(found.added), "removed": len(found.removed), "changed": len(found.changed)}
+            for kind, found in kinds.items()
+        }
+
+
+def changes(old: Compiled | None, new: Compiled) -> PolicyChanges:
+    """Compare two policies; without an old one everything is added."""
+    before = old.policy if old else None
+    return PolicyChanges(
+        same=old is not None and old.lowered.digest == new.lowered.digest,
+        zones=_compare(before.zones if before else {}, new.policy.zones),
+        assets=_compare(before.assets if before else {}, new.policy.assets),
+        services=_compare(before.services if before else {}, new.policy.services),
+        conduits=_compare(before.conduits if before else {}, new.policy.conduits),
+        pairs=_compare(_pairs(old.lowered) if old else {}, _pairs(new.lowered)),
+    )
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> ObjectChanges:
+    return ObjectChanges(
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=tuple(sorted(name for name in old.keys() & new.keys() if old[name] != new[name])),
+    )
+
+
+def _pairs(policy: LoweredPolicy) -> dict[str, Stage]:
+    zones = {number: name for name, number in zone_numbers(policy).items()}
+    return {f"{zones[a]} -> {zones[b]}": stage for (a, b), stage in policy.pair_stages.items() if a != b}
