@@ -1,0 +1,94 @@
+"""What every scene needs: the lab at work, the attacker's next move, the engineer's, and the HMI's honest count.
+
+In: a standing lab with a running gateway. Out: statements that one line of a scene asserts.
+Must never take the attacker's word: the controller's registers decide. Called by the scenes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from deploy.lab import plant as facts
+from deploy.lab import processes
+from deploy.lab.plant import ATTACKER
+
+if TYPE_CHECKING:
+    from deploy.demo.narrator import Narrator
+    from deploy.demo.operator_desk import OperatorDesk
+    from deploy.lab.actors import Actors, Running
+    from deploy.lab.gateway import LabGateway
+
+TARGET: Final = "plc-1"
+FIRST_VALUE: Final = 6001
+MORE_POLLS: Final = 3
+POLLS_WITHIN_S: Final = 5.0
+
+
+class Plant:
+    """The water works of one demonstration."""
+
+    def __init__(self, narrator: Narrator, actors: Actors, gateway: LabGateway, desk: OperatorDesk) -> None:
+        self.narrator = narrator
+        self.actors = actors
+        self.gateway = gateway
+        self.desk = desk
+        self.pollers: dict[str, Running] = {}
+        self.attacks: list[tuple[str, int, bool]] = []
+        self._value = FIRST_VALUE
+
+    @staticmethod
+    def address(host: str) -> str:
+        """Return a host's IPv4 address."""
+        return facts.host(host).ip4
+
+    def next_value(self) -> int:
+        """Return a value that nobody has written yet."""
+        self._value += 1
+        return self._value - 1
+
+    def attack(self, *, reaches: bool, note: str = "") -> int:
+        """Let the attacker write a new value; assert by the register whether it arrived. Returns the value."""
+        value = self.next_value()
+        before = self.actors.register(TARGET)
+        answered = self.actors.write(ATTACKER, TARGET, value)
+        register = self.actors.register(TARGET)
+        arrived = any(value in write["values"] for write in self.actors.writes(TARGET))
+        told = f"register {before} → {register}, attacker {'got an answer' if answered else 'got no answer'}"
+        self.attacks.append((note or self.narrator.current_scene, value, arrived))
+        if reaches:
+            self.narrator.check(f"the attacker's write of {value} reaches {TARGET}",
+                                arrived and register == value, told)
+        else:
+            self.narrator.check(f"the attacker's write of {value} does not reach {TARGET}",
+                                not arrived and not answered and register == before, told)
+        return value
+
+    def permitted_write(self, host: str, value: int) -> None:
+        """Write as somebody who may, and assert by the register that it arrived."""
+        answered = self.actors.write(host, TARGET, value)
+        register = self.actors.register(TARGET)
+        self.narrator.check(f"{host} may write {value}", answered and register == value, f"register {register}")
+
+    def hmi_is_well(self) -> None:
+        """Assert that the HMI goes on polling and has missed nothing since the beginning."""
+        poller = self.pollers["hmi-1"]
+        reached = poller.said()["answered"] + MORE_POLLS
+        processes.wait_for("the HMI's next polls", lambda: poller.said()["answered"] >= reached, POLLS_WITHIN_S)
+        said = poller.said()
+        self.narrator.check("the HMI has missed nothing", said["missed"] == 0 and said["sent"] - said["answered"] <= 1,
+                            f"{said['answered']} polls answered, {said['missed']} missed, "
+                            f"longest {said['longest_ms']:.0f} ms")
+
+    def misses(self, poller: str) -> int:
+        """Return how many polls a station has missed so far."""
+        return int(self.pollers[poller].said()["missed"])
+
+    def answered_since(self, poller: str, moment: float) -> bool:
+        """Return whether a station has had a right answer after a moment (time.time())."""
+        return float(self.pollers[poller].said()["last_answer"]) > moment
+
+    @staticmethod
+    def now() -> float:
+        """Return the wall clock that the pollers' files use."""
+        return time.time()
