@@ -1,0 +1,1 @@
+"""Measurements and big differential runs; never imported by the product."""

@@ -1,0 +1,1 @@
+"""Tests of conduit-gateway; never imported by the product."""

@@ -1,0 +1,116 @@
+"""The sanitizer lane: builds the extensions with AddressSanitizer and UBSan and runs the fuzzer on them.
+
+`python -m tests.fuzz.sanitize --count 1000000 --seed S`: a temporary copy of the project is built with both sanitizers
+and the fuzzer runs there under their runtimes. Prints how many frames were judged and how many reports there were;
+exit 1 on any report. Never touches the working tree. Called by the Makefile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+BUILT: Final = ("fastpath",)
+READ: Final = ("rules", "tests", "gateway")
+SANITIZERS: Final = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+FLAGS: Final = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g"
+REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: UndefinedBehaviorSanitizer")
+BUILD_SECONDS: Final = 600
+RUN_SECONDS: Final = 7200
+MODULE: Final = "fastpath/judge"  # parser, identity, flows, tables, decision: everything that reads a frame
+
+
+def copy_project(place: Path) -> None:
+    """Copy the sources, without anything compiled, to a place of their own."""
+    unwanted = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "build")
+    for part in (*BUILT, *READ):
+        shutil.copytree(ROOT / part, place / part, ignore=unwanted)
+
+
+def build(place: Path) -> None:
+    """Compile the copy's data path with both sanitizers."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    headers = f"-I{sysconfig.get_path('include')}"
+    translate = [sys.executable, "-m", "cython", f"{MODULE}.pyx", "-o", f"{MODULE}.c"]
+    fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{MODULE}{suffix}", f"{MODULE}.c"]
+    for command in (translate, [compiler(), *FLAGS.split(), *fixed]):
+        done = subprocess.run(
+            command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
+
+
+def compiler() -> str:
+    """Return the C compiler's name."""
+    return os.environ.get("CC", "gcc")
+
+
+def runtime(name: str) -> str:
+    """Return the path of a sanitizer's runtime library."""
+    command = [compiler(), f"-print-file-name={name}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = done.stdout.strip()
+    if not Path(found).is_absolute():
+        raise SystemExit(f"{compiler()} has no {name}: install its sanitizer runtimes")
+    return found
+
+
+def run(place: Path, count: int, seed: int) -> tuple[int, str]:
+    """Run the fuzzer in the copy; return its exit code and what it printed."""
+    from tests.support import captures  # noqa: PLC0415 the copy cannot find what lies beside the project
+
+    environment = os.environ | {
+        "LD_PRELOAD": f"{runtime('libasan.so')} {runtime('libubsan.so')}",
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": str(place),
+    }
+    if (found := captures.directory()) is not None:
+        environment[captures.CAPTURES_VARIABLE] = str(found)
+    command = [sys.executable, "-m", "tests.fuzz.frames", "--count", str(count), "--seed", str(seed)]
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def proves_itself(place: Path) -> bool:
+    """Tell whether the run really uses the sanitized extension: it links against the runtime."""
+    built = sorted((place / "fastpath").glob("judge*.so"))
+    return bool(built) and b"__asan_init" in built[0].read_bytes()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build, run, report."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.sanitize", description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=62443)
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="conduit-sanitize-") as directory:
+        place = Path(directory)
+        copy_project(place)
+        build(place)
+        if not proves_itself(place):
+            raise SystemExit("the build carries no sanitizer: nothing would be proved")
+        code, output = run(place, chosen.count, chosen.seed)
+    reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]
+    print(output.rstrip())  # noqa: T201 a command line tool's output
+    print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")  # noqa: T201
+    return 1 if code or reports else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

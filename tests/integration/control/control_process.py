@@ -1,0 +1,106 @@
+"""The control process with a kernel that only writes down what it was asked: `--fd N --settings FILE --kernel DIR`.
+
+Everything else is the product: the channel, the core, the server. `DIR/asked.jsonl` gets one line per wish; a wish
+whose name stands in `DIR/refuse` fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from fastpath.abi import Form
+from gateway.channel import AsyncChannel, from_fd
+from gateway.control.api.server import ControlServer
+from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
+from gateway.control.run import Run
+from gateway.errors import KernelError
+from gateway.log import configure_log
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rules.records import LoweredPolicy
+
+
+class RecordingKernel:
+    """`KernelPort` that keeps a list."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._static: str | None = None
+
+    def _ask(self, wish: str, **detail: Any) -> None:
+        with (self._directory / "asked.jsonl").open("a") as file:
+            file.write(json.dumps({"wish": wish, **detail}) + "\n")
+        refused = self._directory / "refuse"
+        if refused.exists() and wish in refused.read_text().split():
+            raise KernelError("kernel_refused", f"{wish}: refused by the test", "")
+
+    def capabilities(self) -> Mapping[str, Any]:
+        return {"form": "brnf", "nft_queue": False, "degraded": ["nft_queue is missing"]}
+
+    def intercept(self) -> Form:
+        self._ask("intercept")
+        return Form.BRNF
+
+    def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
+        return {name: 100 + index for index, name in enumerate(names)}
+
+    def attach(self, names: Sequence[str]) -> None:
+        self._ask("attach", names=list(names))
+
+    def foreign_ports(self, names: Sequence[str]) -> list[str]:
+        return []
+
+    def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        self._ask("apply_static", digest=lowered.digest.hex(), ceiling=stages.ceiling.name)
+        self._static = lowered.digest.hex()
+
+    def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        self._ask("update_static", ceiling=stages.ceiling.name)
+
+    def static_in_sync(self, stages: StagesInForce) -> bool:
+        return self._static is not None
+
+    def quarantine_add(self, members: Sequence[GuardMember]) -> None:
+        self._ask("quarantine_add", members=[[m.kind, m.value, m.seconds] for m in members])
+
+    def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
+        self._ask("quarantine_remove", members=[[m.kind, m.value, m.seconds] for m in members])
+
+    def view(self) -> KernelView:
+        return KernelView({"frames_before_queue": (7, 700), "static": (7, 700)}, [QueueStats(0, 0, 0, 0)])
+
+
+async def serve(fd: int, settings: Path, directory: Path) -> None:
+    loaded = load_settings(settings)
+    run = await Run.begin(loaded, AsyncChannel(from_fd(fd)), RecordingKernel(directory))
+    server = ControlServer(run.plane)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.stop.set)
+    try:
+        await run.bring_up()
+        await server.start()
+        await run.until_over()
+    finally:
+        await server.stop()
+        await run.end()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--settings", type=Path, required=True)
+    parser.add_argument("--kernel", type=Path, required=True)
+    options = parser.parse_args()
+    os.umask(0o022)
+    configure_log("control")
+    uvloop.run(serve(options.fd, options.settings, options.kernel))

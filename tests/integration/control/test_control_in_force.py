@@ -1,0 +1,237 @@
+"""What is in force: policies in and out, stages, quarantine, and all of it again after a kill -9."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fastpath.abi import Stage
+from tests.integration.control.plant import ControlRig, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def test_wrong_policy_changes_nothing(rig: ControlRig, water_works: str) -> None:
+    """A text with mistakes is refused with every mistake and its place; digest and generation stay."""
+    before = rig.get("/v1/status")["policy"]
+    wrong = water_works.replace("kind: dmz", "kind: nonsense").replace("zone: safety\n", "zone: nowhere\n", 1)
+    status, body = rig.call("POST", "/v1/policy", {"text": wrong, "name": "wrong.yaml"})
+    assert (status, body["code"]) == (422, "policy_refused")
+    assert len(body["problems"]) >= 2
+    assert all(problem["path"] == "wrong.yaml" and problem["line"] > 0 for problem in body["problems"])
+    assert rig.get("/v1/status")["policy"] == before
+    assert rig.installs == [1]
+
+
+def test_new_policy_comes_into_force(rig: ControlRig, water_works: str) -> None:
+    """A right text gets a new generation in engine and kernel, and the journal says who did it."""
+    text = water_works.replace("reason: Trends", "reason: More trends").replace("ceiling: monitor", "ceiling: alert")
+    checked = rig.call("POST", "/v1/policy/check", {"text": text})[1]
+    assert checked["ok"] is True
+    assert checked["changes"]["conduits"]["changed"] == ["scada-polls-plcs"]
+    status, body = rig.call("POST", "/v1/policy", {"text": text, "reason": "season"})
+    assert (status, body["generation"]) == (200, 2)
+    assert body["digest"] == checked["digest"]
+    assert rig.ceiling() is Stage.ALERT
+    assert rig.asked("apply_static")[-1]["digest"] == body["digest"]
+    assert rig.get("/v1/policy")["text"] == text
+    assert rig.get("/v1/journal")["entries"][0]["action"] == "policy.apply"
+
+
+def test_engine_refusal_rolls_back(rig: ControlRig, water_works: str) -> None:
+    """When the engine refuses the image, the old policy stays, and no candidate is left behind."""
+    before = rig.get("/v1/status")["policy"]
+    rig.refuse = "too large for me"
+    status, body = rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})
+    assert (status, body["code"]) == (503, "engine_refused")
+    rig.refuse = None
+    assert rig.get("/v1/status")["policy"] == before
+    assert not (rig.base / "state" / "candidate.json").exists()
+    assert rig.asked("apply_static")[-1]["digest"] == before["digest"]
+
+
+def test_kernel_refusal_rolls_back(rig: ControlRig, water_works: str) -> None:
+    """When the kernel refuses the static rules, the engine gets its old image back."""
+    before = rig.get("/v1/status")["policy"]
+    rig.refuse_in_kernel("apply_static")
+    status, _ = rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})
+    assert status == 503
+    assert rig.installs == [1, 2, 1]
+    assert rig.ceiling() is Stage.MONITOR
+    rig.refuse_in_kernel()
+    assert rig.get("/v1/status")["policy"] == before
+    assert rig.call("POST", "/v1/policy", {"text": water_works})[1]["generation"] == 3
+
+
+def test_stage_is_set_before_the_answer(rig: ControlRig) -> None:
+    """Ceiling, conduit and pair: when the request is answered, the engine's segment has the stage."""
+    status, body = rig.call("PUT", "/v1/stages", {"stage": "enforce", "reason": "ready"})
+    assert (status, body["previous"], body["effective"]) == (200, "monitor", "enforce")
+    assert rig.ceiling() is Stage.ENFORCE
+    assert rig.asked("update_static")[-1]["ceiling"] == "ENFORCE"
+    status, body = rig.call("PUT", "/v1/stages", {"stage": "alert", "conduit": "hmi-polls-plcs"})
+    assert (status, body["object"], body["policy_stage"]) == (200, "conduit:hmi-polls-plcs", "enforce")
+    status, body = rig.call("PUT", "/v1/stages", {"stage": "monitor", "pair": ["unknown", "control"]})
+    assert (status, body["object"]) == (200, "pair:(unknown):control")
+    states = {state["object"]: state for state in rig.get("/v1/stages")["pairs"]}
+    assert states["pair:(unknown):control"]["overridden"] is True
+    assert rig.get("/v1/status")["overrides"] == 3
+
+
+def test_stage_is_taken_back_when_the_kernel_refuses(rig: ControlRig) -> None:
+    """Engine and static never differ: a refused change is taken back from the segment."""
+    rig.refuse_in_kernel("update_static")
+    status, _ = rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    assert status == 503
+    assert rig.ceiling() is Stage.MONITOR
+    assert rig.get("/v1/status")["overrides"] == 0
+
+
+def test_override_survives_a_swap_unless_the_text_speaks(rig: ControlRig, water_works: str) -> None:
+    """A stage set at run time outlives a policy change; a text that changes that object's stage wins over it."""
+    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("POST", "/v1/policy", {"text": water_works + "\n# season\n"})
+    assert rig.ceiling() is Stage.ENFORCE
+    status, body = rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})
+    assert (status, body["overrides_dropped"]) == (200, ["ceiling"])
+    assert rig.ceiling() is Stage.ALERT
+
+
+def test_kill_9_resumes_everything(rig: ControlRig) -> None:
+    """After kill -9 the next control runs the same generation with the same stages and quarantine, without an install."""
+    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "alert", "conduit": "hmi-polls-plcs"})
+    rig.call("POST", "/v1/quarantine", {"target": "office-laptop", "reason": "beaconing", "seconds": 3600})
+    before = rig.get("/v1/status")
+    stages = rig.get("/v1/stages")
+    rig.kill()
+    rig.start()
+    after = rig.get("/v1/status")
+    assert after["policy"] == before["policy"]
+    assert (after["ceiling"], after["quarantined"], after["state"]) == ("enforce", 1, "ok")
+    assert rig.get("/v1/stages") == stages
+    assert rig.installs == [1]
+    members = rig.asked("quarantine_add")[-1]["members"]
+    assert all(0 < seconds <= 3601 for _, _, seconds in members)
+
+
+def test_segment_is_the_truth_after_kill_9(rig: ControlRig) -> None:
+    """A stage that reached the segment but no file is kept as an override of unrecorded origin."""
+    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.kill()
+    (rig.base / "state" / "stage-overrides.json").unlink()
+    rig.start()
+    ceiling = rig.get("/v1/stages")["ceiling"]
+    assert (ceiling["stage"], ceiling["overridden"], ceiling["who"]) == ("enforce", True, "unrecorded")
+
+
+def test_apply_cut_short_by_kill_9_is_finished(rig: ControlRig, water_works: str) -> None:
+    """When control died between the engine's yes and its own record, the candidate becomes the record."""
+    text = water_works.replace("ceiling: monitor", "ceiling: alert")
+    rig.call("POST", "/v1/policy", {"text": text})
+    rig.kill()
+    state = rig.base / "state"
+    (state / "in-force.json").rename(state / "candidate.json")
+    (state / "in-force.previous.json").rename(state / "in-force.json")
+    rig.start()
+    policy = rig.get("/v1/policy")
+    assert (policy["generation"], policy["text"]) == (2, text)
+    assert json.loads((state / "in-force.json").read_text())["generation"] == 2
+    assert not (state / "candidate.json").exists()
+
+
+def test_restart_of_everything_brings_the_last_known_good(rig: ControlRig, water_works: str) -> None:
+    """After a restart of the daemon the last applied policy and its overrides are in force, not the file."""
+    text = water_works.replace("ceiling: monitor", "ceiling: alert")
+    rig.call("POST", "/v1/policy", {"text": text})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "conduit": "hmi-polls-plcs"})
+    rig.stop()
+    rig.images, rig.generation = None, 0
+    rig.policy_file.write_text("version: nonsense")
+    rig.start()
+    status = rig.get("/v1/status")
+    assert (status["policy"]["generation"], status["policy"]["file_differs"]) == (2, True)
+    assert rig.ceiling() is Stage.ALERT
+    assert status["overrides"] == 1
+
+
+def test_broken_state_file_falls_back(rig: ControlRig, water_works: str) -> None:
+    """A broken record is set aside and the one before it is used."""
+    rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})
+    rig.stop()
+    rig.images, rig.generation = None, 0
+    (rig.base / "state" / "in-force.json").write_text('{"text": "ver')
+    rig.start()
+    assert rig.get("/v1/status")["ceiling"] == "monitor"
+    assert list((rig.base / "state").glob("in-force.json.broken-*"))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[ControlRig]:
+    """A control plane whose policy file is wrong, on its very first start."""
+    made = ControlRig(tmp_path, "version: 1\nzones: {a: {kind: nonsense}}\n")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+def test_wrong_first_policy_means_closed_and_loud(empty: ControlRig, water_works: str) -> None:
+    """With no usable policy the state is `no policy`, nothing is installed, and applying a right one cures it."""
+    status = empty.get("/v1/status")
+    assert status["state"] == "no policy"
+    assert "no policy" in status["trouble"]["policy"]
+    assert empty.installs == []
+    assert empty.asked("attach") == []
+    assert empty.call("GET", "/v1/zones")[1]["code"] == "policy_missing"
+    assert empty.call("POST", "/v1/policy", {"text": water_works})[0] == 200
+    assert empty.get("/v1/status")["state"] == "ok"
+
+
+def test_quarantine_by_asset_mac_and_ip(rig: ControlRig) -> None:
+    """An asset blocks all its addresses; an address held by two entries stays blocked until both are gone."""
+    status, entry = rig.call("POST", "/v1/quarantine", {"target": "office-laptop", "reason": "beaconing"})
+    assert status == 200
+    assert entry["macs"] == ["02:00:0a:14:0a:42"]
+    assert entry["addresses"] == ["10.20.10.66", "fd20::10:66"]
+    rig.call("POST", "/v1/quarantine", {"target": "10.20.10.66", "reason": "scan"})
+    found = rig.get("/v1/explain?source=office-laptop&destination=plc-1&service=modbus")
+    assert (found["verdict"], found["reason"], found["quarantined"]) == ("drop", "GUARD_QUARANTINE", "office-laptop")
+    assert rig.call("DELETE", "/v1/quarantine/office-laptop")[0] == 200
+    removed = {value for _, value, _ in rig.asked("quarantine_remove")[-1]["members"]}
+    assert removed == {"02:00:0a:14:0a:42", "fd20::10:66"}
+    assert rig.call("DELETE", "/v1/quarantine/10.20.10.66")[0] == 200
+    assert rig.get("/v1/quarantine")["entries"] == []
+    assert rig.call("DELETE", "/v1/quarantine/nobody")[1]["code"] == "quarantine_unknown"
+    assert rig.call("POST", "/v1/quarantine", {"target": "nobody", "reason": "x"})[1]["code"] == "quarantine_target"
+
+
+def test_quarantine_expires(rig: ControlRig) -> None:
+    """An entry with a duration is released by itself, and the journal says so."""
+    rig.call("POST", "/v1/quarantine", {"target": "02-00-0A-14-0A-42", "reason": "short", "seconds": 1})
+    wait_for("the release", lambda: not rig.get("/v1/quarantine")["entries"])
+
+    def journalled() -> list[dict[str, Any]]:
+        return [entry for entry in rig.get("/v1/journal")["entries"] if entry["action"] == "quarantine.expired"]
+
+    assert wait_for("the journal", journalled)[0]["detail"]["addresses"] == ["02:00:0a:14:0a:42"]
+
+
+def test_altered_journal_is_noticed(rig: ControlRig) -> None:
+    """A changed row breaks the chain at its number."""
+    import sqlite3
+
+    rig.call("PUT", "/v1/stages", {"stage": "alert"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    assert rig.get("/v1/journal?verify=1")["broken_at"] is None
+    book = sqlite3.connect(rig.base / "state" / "journal.sqlite")
+    book.execute("DROP TRIGGER journal_no_update")
+    book.execute("UPDATE journal SET user = 'somebody' WHERE number = 2")
+    book.commit()
+    book.close()
+    assert rig.get("/v1/journal?verify=1")["broken_at"] == 2

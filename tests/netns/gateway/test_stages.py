@@ -1,0 +1,59 @@
+"""Stages in front of a real controller: its own registers say what got through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.lab.plant import ATTACKER
+from tests.netns.gateway.conftest import closed_books
+
+if TYPE_CHECKING:
+    from deploy.lab.actors import Actors
+    from deploy.lab.gateway import LabGateway
+
+pytestmark = pytest.mark.netns
+
+
+def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabGateway, actors: Actors) -> None:
+    """The same write reaches the register in monitor and alert, is told as would-drop and alert, and dies in enforce."""
+    assert actors.write(ATTACKER, "plc-1", 111)
+    assert actors.register("plc-1") == 111
+    assert gateway.json("counters")["would_drop"] > 0
+
+    gateway.ctl("stage", "set", "alert")
+    assert actors.write(ATTACKER, "plc-1", 222)
+    assert actors.register("plc-1") == 222
+
+    gateway.ctl("stage", "set", "enforce")
+    assert not actors.write(ATTACKER, "plc-1", 333)
+    assert actors.register("plc-1") == 222
+    assert actors.write("hmi-1", "plc-1", 444), "the permitted station still writes"
+    assert actors.register("plc-1") == 444
+
+    books = closed_books(gateway)
+    assert books["by_reason"]["POLICY_NO_CONDUIT"]["dropped"] > 0
+    assert books["dropped"] > 0
+
+
+def test_a_borrowed_address_does_not_pass(gateway: LabGateway, actors: Actors) -> None:
+    """A station's address used from the enterprise zone reaches no register, with or without its MAC."""
+    gateway.ctl("stage", "set", "enforce")
+    for with_mac in (False, True):
+        before = actors.writes("plc-1")
+        assert actors.spoof(ATTACKER, "hmi-1", "plc-1", 666, with_mac=with_mac) > 0
+        assert actors.writes("plc-1") == before
+    assert closed_books(gateway)["by_reason"]["IDENTITY_SOURCE_ZONE"]["dropped"] > 0
+
+
+def test_quarantine_ends_a_live_conversation_and_release_restores_it(gateway: LabGateway, actors: Actors) -> None:
+    """A permitted station in quarantine loses its controller at once, also in monitor, and gets it back."""
+    assert actors.write("hmi-2", "plc-2", 5)
+    gateway.ctl("quarantine", "add", "hmi-2", "--reason", "test")
+    assert not actors.write("hmi-2", "plc-2", 6)
+    assert actors.register("plc-2") == 5
+    assert actors.write("hmi-1", "plc-1", 7), "others are not touched"
+    gateway.ctl("quarantine", "release", "hmi-2")
+    assert actors.write("hmi-2", "plc-2", 8)
+    assert actors.register("plc-2") == 8

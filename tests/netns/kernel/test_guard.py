@@ -1,0 +1,70 @@
+"""Quarantine: nothing passes from or to the device, whatever the policy or the engine says."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import KernelError
+from gateway.kernel import guard, nft
+from gateway.kernel.guard import Member
+from tests.netns.kernel.frames import arp, six, tcp
+from tests.netns.kernel.plant import HMI, HMI6, HMI_MAC, PLC, PLC6
+from tests.netns.kernel.wire import Wire, inside, wait_until
+
+pytestmark = pytest.mark.netns
+OPENING, ANSWER = tcp(2, 3, "S", 40100, 502), tcp(3, 2, "SA", 502, 40100)
+
+
+@pytest.fixture(autouse=True)
+def emptied(wire: Wire) -> None:
+    """Start with nobody in quarantine."""
+    with inside(wire.gateway):
+        guard.remove(guard.members())
+
+
+@pytest.mark.parametrize("member", [Member("mac", HMI_MAC.hex(":")), Member("ip4", HMI), Member("ip4", PLC)])
+def test_both_directions_and_arp(wire: Wire, member: Member) -> None:
+    """Frames from and to the address are dropped in `guard`, ARP about it too, and pass again after the release."""
+    with inside(wire.gateway):
+        guard.add([member])
+        assert guard.members() == [member]
+    assert wire.judge(OPENING, 2, 3) == "quarantined"
+    assert wire.judge(ANSWER, 3, 2) == "quarantined"
+    assert wire.judge(arp(2, 3, HMI, PLC), 2, 3) == "quarantined"
+    with inside(wire.gateway):
+        guard.remove([member])
+        guard.remove([member])
+        assert guard.members() == []
+    assert wire.judge(OPENING, 2, 3) == "accepted"
+
+
+def test_ipv6_and_tagged(wire: Wire) -> None:
+    """IPv6 is dropped too, and a VLAN tag hides nothing."""
+    from scapy.layers.inet import TCP
+    from scapy.layers.l2 import Dot1Q
+
+    with inside(wire.gateway):
+        guard.add([Member("ip6", HMI6), Member("ip4", HMI)])
+    assert wire.judge(six(2, 3, HMI6, PLC6, TCP(dport=502, flags="S")), 2, 3) == "quarantined"
+    assert wire.judge(tcp(2, 3, "S", 40100, 502, tag=Dot1Q(vlan=100)), 2, 3) == "quarantined"
+
+
+def test_the_kernel_forgets_by_itself(wire: Wire) -> None:
+    """An element with a time is gone after it; adding again renews the time."""
+    with inside(wire.gateway):
+        guard.add([Member("ip4", HMI, 500)])
+        guard.add([Member("ip4", HMI, 1)])
+        (held,) = guard.members()
+        assert held.seconds is not None
+        assert held.seconds <= 1
+        wait_until(lambda: guard.members() == [], "the quarantine is over")
+
+
+@pytest.mark.parametrize("member", [Member("mac", "02:00"), Member("ip4", "10.0.0.256"), Member("ip6", "x; drop")])
+def test_what_is_no_address_is_refused(wire: Wire, member: Member) -> None:
+    """A wrong address is refused before nft sees it, and so is the rest of the request."""
+    with inside(wire.gateway):
+        with pytest.raises(KernelError, match="address"):
+            guard.add([Member("ip4", PLC), member])
+        assert guard.members() == []
+        assert nft.table_exists("bridge", "conduit")

@@ -1,0 +1,45 @@
+"""The engine and the slow twin agree on random policies and random frames.
+
+A seeded share of the differential run; `python -m bench.differential` runs as many as asked for.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from fastpath.abi import Reason
+from tests.support.frames import Stream
+from tests.support.judging import case_seeds, run_case
+from tests.support.policies import compiled_policy
+from tests.support.twin import Twin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHARE_FRAMES: Final = 20_000
+PARTS: Final = 10  # so that a mismatch in one part does not hide those of the others
+RARE: Final = {Reason.NONE, Reason.GUARD_QUARANTINE}  # not given by the decision itself
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_engine_equals_twin(part: int, seed: int, record_property: Callable[[str, object], None]) -> None:
+    """Every frame of the seeded share gets the same answer from both."""
+    seeds = case_seeds(seed, SHARE_FRAMES)[part::PARTS]
+    record_property("case_seeds", f"{seeds[0]}..{seeds[-1]}")
+    for case_seed in seeds:
+        mismatch = run_case(case_seed)
+        assert mismatch is None, f"case seed {case_seed}\n{mismatch}"
+
+
+def test_streams_reach_every_line(seed: int) -> None:
+    """The generated frames are judged for every reason that the semantics page knows: no line goes untested."""
+    seen: set[Reason] = set()
+    for case in range(60):
+        rng = random.Random(seed + case)
+        plain = compiled_policy(rng).plain
+        twin = Twin(plain)
+        seen |= {twin.judge(frame).reason for frame in Stream(plain, rng).frames(200)}
+    assert seen == set(Reason) - RARE

@@ -1,0 +1,1 @@
+"""Code that several rings of tests share: generators, the slow twin, topologies, capability checks."""

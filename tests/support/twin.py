@@ -1,0 +1,313 @@
+"""The slow, plainly correct twin of docs/reference/semantics.md: frames in, answers out, line after line.
+
+In: a PlainPolicy and frames one by one; the memory of flows is a dict. Out: `Answer` values. Written only from that
+page, so that an error in the compiler or the engine shows as a difference. Must never be made fast, and never take a
+table, class or record from the product. Called by tests/property, tests/netns/test_static_twin.py, bench/differential.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastpath.abi import FIRST_DROP_REASON, Reason, Stage, Verdict
+
+from .plain import Address, Answer, Conduit, Frame, PlainPolicy
+from .twin_frame import (
+    ADVERTISEMENT,
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    ERROR_TYPES,
+    ICMP4,
+    ICMP6,
+    TCP,
+    UDP,
+    Arp,
+    Packet,
+    UnreadableError,
+    read,
+    read_quoted,
+    untag,
+)
+from .twin_identity import Endpoint, Identity
+
+LINK_LAYER_OPTIONS = (1, 2)  # RFC 4861 clause 4.6.1: source and target link-layer address
+UNSPECIFIED = (Address(4, 0), Address(6, 0))
+
+
+class FlowKey(NamedTuple):
+    """A flow as its opener sees it, between two zones. ICMP echo: the identifier stands for the opener's port."""
+
+    opener: Endpoint
+    responder: Endpoint
+    protocol: int
+    opener_port: int
+    responder_port: int
+
+
+class Finding(NamedTuple):
+    """What the lines of the page give before stages apply."""
+
+    reason: Reason
+    conduit: Conduit | None = None
+
+
+class _DecidedError(Exception):
+    """A line before 7 decided."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+class Twin:
+    """One policy in force, its stages and open conduits as they are now, and the flows seen so far."""
+
+    def __init__(self, policy: PlainPolicy) -> None:
+        self.identity = Identity(policy)
+        self.ceiling = policy.ceiling
+        self.pair_stages = dict(policy.pair_stages)
+        self.default_stage = policy.default_stage
+        self.conduit_stages = {conduit.name: conduit.stage for conduit in policy.conduits}
+        self.open = {conduit.name for conduit in policy.conduits if conduit.enabled}
+        self.flows: dict[FlowKey, Conduit] = {}
+
+    def judge(self, frame: Frame) -> Answer:
+        """Return what the page says of a frame, and remember the flow it opens."""
+        frame = untag(frame)
+        ingress = self.identity.zone_of_port(frame.in_port, frame.vlan)
+        egress = self.identity.zone_of_port(frame.out_port, frame.vlan)
+        zones = (ingress.name if ingress else None, egress.name if egress else None)
+        try:
+            finding = self._judge_lines(frame, *zones)
+        except (_DecidedError, UnreadableError) as decided:
+            finding = Finding(decided.reason)
+        accepts = finding.reason < FIRST_DROP_REASON
+        policy_verdict = Verdict.ACCEPT if accepts else Verdict.DROP
+        stage = min(self._stage_of_object(finding.conduit, *zones), self.ceiling)
+        verdict = Verdict.ACCEPT if accepts or stage < Stage.ENFORCE else Verdict.DROP
+        name = finding.conduit.name if finding.conduit else None
+        return Answer(policy_verdict, verdict, finding.reason, name, *zones)
+
+    def _stage_of_object(self, conduit: Conduit | None, ingress: str | None, egress: str | None) -> Stage:
+        if conduit is not None:
+            return self.conduit_stages[conduit.name]
+        if ingress is None or egress is None:
+            return self.default_stage
+        return self.pair_stages.get((ingress, egress), self.default_stage)
+
+    def _judge_lines(self, frame: Frame, ingress: str | None, egress: str | None) -> Finding:
+        if ingress is None or egress is None:  # 1
+            return Finding(Reason.IDENTITY_PORT_UNKNOWN)
+        if ingress == egress:  # 2
+            return Finding(Reason.ZONE_INTERNAL)
+        content = read(frame)  # 3
+        if isinstance(content, Arp):  # 4
+            return self._judge_arp(frame, content, ingress, egress)
+        if isinstance(content, Packet) and content.is_neighbour_discovery:
+            return self._judge_discovery(frame, content, ingress, egress)
+        if content is None:
+            source = self._source_by_mac(frame, ingress)  # 5
+            destination = self._destination_by_mac(frame, egress)  # 6
+            return self._judge_service(source, destination, ("ethertype", frame.ethertype), Reason.POLICY_CONDUIT)
+        source = self._source_by_ip(frame, content.source, ingress)  # 5
+        destination = self._destination_by_ip(content.destination, egress)  # 6
+        return self._judge_packet(content, source, destination)
+
+    # ---- lines 5 and 6 ----
+
+    def _space(self, zone: str) -> str:
+        return self.identity.zones[zone].space
+
+    def _source_by_ip(self, frame: Frame, ip: Address, ingress: str) -> Endpoint:
+        source = self.identity.endpoint_of_ip(ip, self._space(ingress))
+        if source is None or source.is_group:  # nobody sends from a group address
+            raise _DecidedError(Reason.IDENTITY_SOURCE_UNKNOWN)
+        if source.zone != ingress:
+            raise _DecidedError(Reason.IDENTITY_SOURCE_ZONE)
+        macs = self.identity.macs_to_check(source)
+        if macs and frame.source_mac not in macs:
+            raise _DecidedError(Reason.IDENTITY_SOURCE_MAC)
+        return source
+
+    def _source_by_mac(self, frame: Frame, ingress: str) -> Endpoint:
+        source = self.identity.endpoint_of_mac(frame.source_mac, self._space(ingress))
+        if source is None or source.is_group:  # nobody sends from a group address
+            raise _DecidedError(Reason.IDENTITY_SOURCE_UNKNOWN)
+        if source.zone != ingress:
+            raise _DecidedError(Reason.IDENTITY_SOURCE_ZONE)
+        return source
+
+    def _destination_by_ip(self, ip: Address, egress: str) -> Endpoint:
+        return self._in_egress(self.identity.endpoint_of_ip(ip, self._space(egress)), egress)
+
+    def _destination_by_mac(self, frame: Frame, egress: str) -> Endpoint:
+        mac = frame.destination_mac
+        found = None if mac is None else self.identity.endpoint_of_mac(mac, self._space(egress))
+        return self._in_egress(found, egress)
+
+    def _in_egress(self, destination: Endpoint | None, egress: str) -> Endpoint:
+        if destination is None:
+            raise _DecidedError(Reason.IDENTITY_DESTINATION_UNKNOWN)
+        if destination.is_group:
+            return destination._replace(copy_to=egress)
+        if destination.zone != egress:
+            raise _DecidedError(Reason.IDENTITY_DESTINATION_ZONE)
+        return destination
+
+    # ---- lines 7 to 12 ----
+
+    def _judge_packet(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Finding:
+        transport = packet.transport
+        key = _forward_key(packet, source, destination)
+        established = self._judge_known_flow(packet, source, destination)  # 7
+        if established is not None:
+            return established
+        midstream = transport.protocol == TCP and not transport.is_tcp_opening
+        reason = Reason.FLOW_PICKUP if midstream else Reason.POLICY_CONDUIT
+        forward = self._judge_service(source, destination, service_of(packet), reason)  # 8
+        if forward.reason == reason and forward.conduit is not None:
+            if key is not None:
+                self.flows[key] = forward.conduit
+            return forward
+        if midstream:  # 9
+            backward = self._first_open(destination, source, ("tcp", transport.source_port))
+            if backward is not None:
+                opened = FlowKey(destination, source, TCP, transport.destination_port, transport.source_port)
+                self.flows[opened] = backward
+                return Finding(Reason.FLOW_PICKUP, backward)
+        if packet.icmp_type in ERROR_TYPES[packet.version]:  # 10
+            related = self._related_flow(packet, source, destination)
+            if related is not None:
+                return Finding(Reason.FLOW_RELATED, related)
+        return forward  # 11, 12
+
+    def _judge_service(
+        self, source: Endpoint, destination: Endpoint, service: tuple[str, int] | None, reason: Reason
+    ) -> Finding:
+        """Lines 8, 11 and 12."""
+        conduits = self.identity.conduits_joining(source, destination, service)
+        for conduit in conduits:
+            if conduit.name in self.open:
+                return Finding(reason, conduit)
+        if conduits:
+            return Finding(Reason.POLICY_CONDUIT_CLOSED, conduits[0])
+        return Finding(Reason.POLICY_NO_CONDUIT)
+
+    def _first_open(self, source: Endpoint, destination: Endpoint, service: tuple[str, int]) -> Conduit | None:
+        joining = self.identity.conduits_joining(source, destination, service)
+        return next((conduit for conduit in joining if conduit.name in self.open), None)
+
+    def _judge_known_flow(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Finding | None:
+        for key in (_forward_key(packet, source, destination), _reply_key(packet, source, destination)):
+            if key is None or key not in self.flows:
+                continue
+            still: Conduit | None = self.flows[key]
+            if self.flows[key].name not in self.open:
+                still = self._first_open(key.opener, key.responder, _flow_service(key))
+            if still is not None:
+                self.flows[key] = still
+                return Finding(Reason.FLOW_ESTABLISHED, still)
+            del self.flows[key]
+        return None
+
+    def _related_flow(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Conduit | None:
+        """Line 10: the error's destination sent the quoted frame, to the zone the error comes from, in a known flow."""
+        quoted = read_quoted(packet.version, packet.transport.body)
+        if quoted is None or quoted.source != packet.destination:
+            return None
+        far = self.identity.endpoint_of_ip(quoted.destination, source.space)
+        if far is None or far.zone not in (None, source.zone):
+            return None
+        if far.is_group:
+            far = far._replace(copy_to=source.zone)
+        for key in (_forward_key(quoted, destination, far), _reply_key(quoted, destination, far)):
+            if key is not None and key in self.flows and self.flows[key].name in self.open:
+                return self.flows[key]
+        return None
+
+    # ---- line 4 ----
+
+    def _judge_arp(self, frame: Frame, arp: Arp, ingress: str, egress: str) -> Finding:
+        if arp.sender in UNSPECIFIED:  # b
+            return Finding(Reason.NEIGHBOUR_NO_CONDUIT)
+        if arp.sender_mac != frame.source_mac:  # c
+            return Finding(Reason.IDENTITY_NEIGHBOUR)
+        sender = self._source_by_ip(frame, arp.sender, ingress)
+        if arp.sender == arp.target:  # d
+            return self._announcement(sender)
+        return self._resolution(sender, self._destination_by_ip(arp.target, egress))  # e, f
+
+    def _judge_discovery(self, frame: Frame, packet: Packet, ingress: str, egress: str) -> Finding:
+        inside = Address(6, int.from_bytes(packet.transport.body[:16], "big"))
+        is_advertisement = packet.icmp_type == ADVERTISEMENT
+        sender_ip, target_ip = (inside, packet.destination) if is_advertisement else (packet.source, inside)
+        if sender_ip in UNSPECIFIED:  # b
+            return Finding(Reason.NEIGHBOUR_NO_CONDUIT)
+        self._check_options(packet.transport.body[16:], frame.source_mac)  # c
+        if is_advertisement and packet.source != sender_ip:
+            return Finding(Reason.IDENTITY_NEIGHBOUR)
+        sender = self._source_by_ip(frame, sender_ip, ingress)
+        if is_advertisement and packet.destination.is_multicast:  # d
+            return self._announcement(sender)
+        return self._resolution(sender, self._destination_by_ip(target_ip, egress))  # e, f
+
+    def _check_options(self, options: bytes, source_mac: bytes) -> None:
+        while options:
+            size = options[1] * 8 if len(options) > 1 else 0
+            if size == 0 or size > len(options):
+                raise _DecidedError(Reason.FRAME_MALFORMED)
+            if options[0] in LINK_LAYER_OPTIONS and size == 8 and options[2:8] != source_mac:
+                raise _DecidedError(Reason.IDENTITY_NEIGHBOUR)
+            options = options[size:]
+
+    def _announcement(self, sender: Endpoint) -> Finding:
+        checked = bool(self.identity.macs_to_check(sender))
+        return Finding(Reason.NEIGHBOUR_RESOLUTION if checked else Reason.NEIGHBOUR_NO_CONDUIT)
+
+    def _resolution(self, sender: Endpoint, target: Endpoint) -> Finding:
+        joined = self.identity.joined_over_ip(sender, target) or self.identity.joined_over_ip(target, sender)
+        return Finding(Reason.NEIGHBOUR_RESOLUTION if joined else Reason.NEIGHBOUR_NO_CONDUIT)
+
+
+def service_of(packet: Packet) -> tuple[str, int] | None:
+    """Return (number space, number) that services name; None: no service can name it."""
+    transport = packet.transport
+    if transport.protocol == TCP:
+        return ("tcp", transport.destination_port)
+    if transport.protocol == UDP:
+        return ("udp", transport.destination_port)
+    if packet.icmp_type is not None:
+        return ("icmp4" if packet.version == 4 else "icmp6", packet.icmp_type)
+    if transport.protocol in (ICMP4, ICMP6):
+        return None
+    return ("ip", transport.protocol)
+
+
+def _flow_service(key: FlowKey) -> tuple[str, int]:
+    if key.protocol == TCP:
+        return ("tcp", key.responder_port)
+    if key.protocol == UDP:
+        return ("udp", key.responder_port)
+    return ("icmp4", ECHO_REQUEST[4]) if key.protocol == ICMP4 else ("icmp6", ECHO_REQUEST[6])
+
+
+def _forward_key(packet: Packet, source: Endpoint, destination: Endpoint) -> FlowKey | None:
+    """Return the flow that the packet's sender would have opened; None if such a packet opens none."""
+    transport = packet.transport
+    if transport.protocol in (TCP, UDP):
+        ports = (transport.source_port, transport.destination_port)
+        return FlowKey(source, destination, transport.protocol, *ports)
+    if transport.echo_id is not None and packet.icmp_type == ECHO_REQUEST[packet.version]:
+        return FlowKey(source, destination, transport.protocol, transport.echo_id, 0)
+    return None
+
+
+def _reply_key(packet: Packet, source: Endpoint, destination: Endpoint) -> FlowKey | None:
+    """Return the flow that the packet would be a reply of."""
+    transport = packet.transport
+    if transport.protocol in (TCP, UDP) and not transport.is_tcp_opening:
+        ports = (transport.destination_port, transport.source_port)
+        return FlowKey(destination, source, transport.protocol, *ports)
+    if transport.echo_id is not None and packet.icmp_type == ECHO_REPLY[packet.version]:
+        return FlowKey(destination, source, transport.protocol, transport.echo_id, 0)
+    return None

@@ -1,0 +1,89 @@
+"""The text of the ruleset: what is in which part, and what a toggle may contain."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fastpath.abi import Form, Stage
+from rules.records import ServiceKind
+from rules.static import (
+    BANKS,
+    COUNTERS,
+    bank_in_use,
+    effective_stages,
+    pinned_macs,
+    render,
+    render_base,
+    render_parts,
+    render_toggle,
+)
+from rules.static_relations import permitted, relations
+from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
+
+PORTS = ("p1", "p2", "p3")
+POLICY = plant(PORTS, vlan=100)
+
+
+def test_same_policy_same_text() -> None:
+    """Two renderings are equal, so that digests of what is loaded can be compared."""
+    assert render(POLICY, form=Form.BRNF) == render(plant(PORTS, vlan=100), form=Form.BRNF)
+
+
+def test_nothing_tracks_connections_or_flushes_tables() -> None:
+    """No rule uses `ct`, and no table or set of anybody is flushed or deleted."""
+    for form in Form:
+        text = render(POLICY, form=form)
+        assert not re.search(r"\bct\b|delete (table|chain|set)|flush (ruleset|table|set)", text)
+
+
+def test_every_counter_is_declared_and_none_is_anonymous() -> None:
+    """Counters survive a swap only when they have names."""
+    text = render(POLICY, form=Form.BRNF)
+    assert all(f"add counter bridge conduit {name}\n" in text for name in COUNTERS)
+    assert not re.search(r"counter (?!name|bridge)", text)
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_a_bank_refers_to_itself_only(bank: int) -> None:
+    """Filling a bank touches no hook and no chain of the other bank; the switch is the only text that names hooks."""
+    prepare, switch = render_parts(POLICY, form=Form.BRNF, bank=bank)
+    rules = "\n".join(line for line in prepare.splitlines() if line.startswith(("add rule", "flush", "add element")))
+    assert not re.search(rf"_{1 - bank}\b", rules)
+    assert not re.search(r"conduit (guard|before|judge|static) ", rules)
+    assert bank_in_use(switch) == bank
+    assert bank_in_use(render_base(PORTS)) is None
+
+
+def test_a_toggle_holds_no_map() -> None:
+    """A map that a transaction removes is emptied under the frames that are in it: toggles hold sets only."""
+    text = render_toggle(POLICY, stages=effective_stages(POLICY, Stage.MONITOR), closed={POLL})
+    assert " map " not in text
+    assert "vmap" not in text
+
+
+def test_only_the_native_form_has_a_queue_statement() -> None:
+    """The queue range is in the text of the native form; br_netfilter's rule is not text."""
+    assert "queue num 4-6 bypass" in render(POLICY, form=Form.BRIDGE, first_queue=4, queue_count=3)
+    assert "queue num" not in render(POLICY, form=Form.BRNF)
+
+
+def test_what_is_permitted_now() -> None:
+    """Closed and fail-closed conduits permit nothing; relation numbers do not depend on that."""
+    numbered = relations(POLICY)
+    everything, without = permitted(POLICY, numbered, set()), permitted(POLICY, numbered, {POLL})
+    assert len(everything.forward[ServiceKind.TCP]) - len(without.forward[ServiceKind.TCP]) == 1
+    assert permitted(POLICY, numbered, {SHUT}) == everything
+    assert everything.neighbours == without.neighbours
+
+
+def test_ceiling_never_promotes() -> None:
+    """The lower of stage and ceiling is in force."""
+    assert set(effective_stages(POLICY, Stage.ALERT).values()) == {Stage.ALERT}
+    assert set(effective_stages(POLICY).values()) == {Stage.ENFORCE}
+
+
+def test_assets_are_pinned_to_the_port_of_their_zone() -> None:
+    """Asset MACs have one port each; group MACs none."""
+    assert pinned_macs(POLICY) == {HMI_MAC: "p2", PLC_MAC: "p3"}
