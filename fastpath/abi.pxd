@@ -188,7 +188,8 @@ cdef struct counters_header_t:
     uint32_t abi_version
     uint32_t queue_count
     uint64_t queue_bytes
-    uint8_t reserved[40]
+    uint64_t lost_before
+    uint8_t reserved[32]
 
 cdef struct tally_entry_t:
     uint32_t conduit

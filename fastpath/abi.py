@@ -310,7 +310,16 @@ STATE_PORT = Layout("state_port_t", 8, ifindex="I", port="H", reserved="H")  # i
 COUNTERS_MAGIC: Final = b"CNDCNT\x00\x01"
 MAX_QUEUES: Final = 16
 MAX_BATCH: Final = 64  # frames per recvmmsg
-COUNTERS_HEADER = Layout("counters_header_t", 64, magic="8s", abi_version="I", queue_count="I", queue_bytes="Q", reserved="40s")
+COUNTERS_HEADER = Layout(
+    "counters_header_t",
+    64,
+    magic="8s",
+    abi_version="I",
+    queue_count="I",
+    queue_bytes="Q",
+    lost_before="Q",  # frames that the kernel lost in queues of earlier runs, written by the keeper at its start
+    reserved="32s",
+)
 TALLY_ENTRY = Layout("tally_entry_t", 8, conduit="I", reason="B", verdict="B", flags="H")
 # A batch's tally is written before its verdicts are sent and added to the counters afterwards. Whoever finds
 # `pending` set after a crash asks the kernel whether `last_id` is still parked: sent means add, parked means forget.

@@ -137,7 +137,7 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
         target = frame.nd_target
     if advertisement:
         sender = frame.nd_target
-    if sender[0] == 0 and (sender[1] == 0 or sender[1] == V4_MAPPED):
+    if sender[0] == 0 and sender[1] == (V4_MAPPED if frame.kind == KIND_ARP else 0):
         return REASON_NEIGHBOUR_NO_CONDUIT
     if frame.kind == KIND_ARP:
         if frame.arp_sender_mac != frame.source_mac:

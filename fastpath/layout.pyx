@@ -58,6 +58,7 @@ def c_layouts():
             "abi_version": _at(&counters_header, &counters_header.abi_version),
             "queue_count": _at(&counters_header, &counters_header.queue_count),
             "queue_bytes": _at(&counters_header, &counters_header.queue_bytes),
+            "lost_before": _at(&counters_header, &counters_header.lost_before),
             "reserved": _at(&counters_header, &counters_header.reserved),
         },
     }

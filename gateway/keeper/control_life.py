@@ -72,10 +72,17 @@ class ControlKeeping:
                     continue
 
     async def stop(self) -> None:
-        """End control on purpose: it gets time to finish what it is writing."""
+        """End control on purpose: it takes the queue rule out, so that the queues run dry, and finishes its writing."""
         self._stopping.set()
-        if self._life is not None:
-            await self._life.child.end(STOP_SECONDS)
+        life = self._life
+        if life is None:
+            return
+        try:
+            await asyncio.wait_for(life.told.wait(), STOP_SECONDS)
+            await life.channel.send({"op": "stop"})
+            await asyncio.wait_for(life.child.ended(), STOP_SECONDS)
+        except (ControlError, TimeoutError):
+            await life.child.end(STOP_SECONDS)
 
     async def _live(self) -> float:
         """Run one control plane from its start to its end; returns for how many seconds it lived."""
@@ -135,6 +142,7 @@ class ControlKeeping:
             "queues": list(held.queue_numbers),
             "generation": generation.number if generation is not None else 0,
             "restarts": self._restarts.count,
+            "carried": held.carried or generation is not None,
         }
         # ORDER: no await between reading what is in force and `started`; what is queued goes after this message.
         life.started.set()

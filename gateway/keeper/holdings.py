@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gateway.errors import KernelError
+from gateway.keeper import ledger
 from gateway.segments import Segment, SegmentKind, attach, create_counters, create_events, create_flows
 from gateway.settings import QueueSettings
 
@@ -40,6 +42,7 @@ class Holdings:
     flows_fd: int
     counters: Segment
     sockets: tuple[QueueSocket, ...]
+    carried: bool  # the counters go on from the last run's
 
     def close(self) -> None:
         """Close the sockets first: frames go to `static` by the rule's bypass from there on."""
@@ -62,8 +65,8 @@ def _open_sockets(settings: QueueSettings, open_queue: OpenQueue) -> tuple[Queue
     return tuple(opened)
 
 
-def open_holdings(settings: QueueSettings, open_queue: OpenQueue) -> Holdings:
-    """Create the segments and open the queues. Raises KernelError."""
+def open_holdings(settings: QueueSettings, open_queue: OpenQueue, run_dir: Path) -> Holdings:
+    """Create the segments, with the last run's counters if it left them, and open the queues. Raises KernelError."""
     sockets = _open_sockets(settings, open_queue)
     fds: list[int] = []
     try:
@@ -77,4 +80,5 @@ def open_holdings(settings: QueueSettings, open_queue: OpenQueue) -> Holdings:
         for socket in sockets:
             socket.close()
         raise KernelError("segments_refused", f"no shared memory: {error.strerror}", "free some memory") from error
-    return Holdings(settings.numbers, fds[0], fds[1], fds[2], counters, sockets)
+    carried = ledger.take(run_dir, counters.view, settings.numbers)
+    return Holdings(settings.numbers, fds[0], fds[1], fds[2], counters, sockets, carried)

@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+from gateway.errors import GatewayError
+from gateway.keeper import ledger
 from gateway.keeper.child import set_oom_score_adj, start_child
 from gateway.keeper.control_life import ControlKeeping
 from gateway.keeper.engine_life import EngineKeeping, EngineStatus
@@ -67,6 +69,8 @@ class Keeper:
 
     def __init__(self, parts: KeeperParts, holdings: Holdings) -> None:
         self._notifier = parts.notifier
+        self._run_dir = parts.settings.run_dir
+        self._holdings = holdings
         self._releasing = Releasing(holdings, parts.make_releaser)
         installs = Installs()
         environment = parts.child_environment
@@ -108,13 +112,22 @@ class Keeper:
         finally:
             stop.cancel()
             watchdog.cancel()
-            self._releasing.close_queues()
+            self._releasing.stop()
+            self._save_counters()
 
     async def _stop_children(self) -> None:
         """Control first, while frames are still judged; then the engine; the releaser works to the last."""
         _log.info("stopping")
         await self._control.stop()
         await self._engine.stop()
+
+    def _save_counters(self) -> None:
+        """Leave the counters to the next run; the account starts anew when that fails."""
+        held = self._holdings
+        try:
+            ledger.save(self._run_dir, held.counters.view, held.queue_numbers)
+        except (OSError, GatewayError) as error:
+            _log.warning("ledger_not_saved", error=str(error))
 
     async def _feed_watchdog(self) -> None:
         while self._notifier.interval is not None:
@@ -134,7 +147,7 @@ class Keeper:
 def run_keeper(parts: KeeperParts) -> None:
     """Run the daemon until it is told to stop; raises GatewayError when it cannot start."""
     set_oom_score_adj(os.getpid(), KEEPER_OOM_SCORE)
-    holdings = open_holdings(parts.settings.queue, parts.open_queue)
+    holdings = open_holdings(parts.settings.queue, parts.open_queue, parts.settings.run_dir)
     try:
         asyncio.run(_supervise(parts, holdings))
     finally:

@@ -77,17 +77,6 @@ class Releasing:
             _join(thread)
         self._running = []
 
-    def close_queues(self) -> None:
-        """Give every queue up for good, each right after its last frame: what is parked at that moment is dropped."""
-        self._stopping.set()
-        for index, socket in enumerate(self._holdings.sockets):
-            if self._running:
-                releaser, thread = self._running[index]
-                releaser.stop()
-                _join(thread)
-            socket.close()
-        self._running = []
-
 
 def _join(thread: threading.Thread) -> None:
     thread.join(STOP_SECONDS)
