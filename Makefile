@@ -15,6 +15,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input
 PACKAGES := gateway fastpath rules deploy
 NATIVE := $(wildcard fastpath/*.pyx fastpath/*.pxd fastpath/*.h fastpath/*/*.pyx fastpath/*/*.pxd fastpath/*/*.h)
 PYTEST := $(PY) -m pytest
+LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
 
@@ -53,7 +54,8 @@ $(VENV)/.packages: constraints.txt $(VENV)/.tools
 build/.compiled: pyproject.toml $(NATIVE) $(VENV)/.packages
 	@mkdir -p build
 	@echo "Compiling fastpath (log: build/compile.log)"
-	@$(PY) -c 'import setuptools; setuptools.setup()' build_ext --inplace --parallel 2 >build/compile.log 2>&1 \
+	@$(PY) -c 'import setuptools; setuptools.setup()' build_ext --inplace --parallel 2 \
+	  $(if $(filter pyproject.toml,$?),--force) >build/compile.log 2>&1 \
 	  || { grep -vE '^(copying|creating|running) ' build/compile.log | tail -60; exit 1; }
 	@touch $@
 
@@ -68,8 +70,10 @@ build: $(VENV)/.installed ## compile the data path where its sources changed
 demo: setup ## the story: a small water works, staged from monitor to enforce, with asserted steps
 	@$(PY) -m deploy.demo
 
-run: setup ## the laboratory with conduitd in the foreground, to try conduitctl by hand
-	@$(PY) -m deploy.lab run
+run: setup ## the laboratory with its gateway, to try conduitctl by hand
+	@$(VENV)/bin/conduitctl lab up
+	@echo "Try:  $(VENV)/bin/conduitctl --socket $(LAB_SOCKET) status"
+	@echo "End:  $(VENV)/bin/conduitctl lab down"
 
 # ---- proof -------------------------------------------------------------------------------------------------------
 
@@ -84,17 +88,17 @@ lint: build ## style, types, layers, and a clean compile
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'ruff format would change files'; exit 1; }
 	@$(VENV)/bin/mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo
-	@$(VENV)/bin/cython-lint fastpath
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint fastpath
 	@.ci/compile-strictly
 
-bench: setup ## measure; method in bench/README.md, results as JSON in bench/results
-	@$(PY) -m bench
+bench: setup ## how long a stage change takes to be felt; method in bench/README.md
+	@$(PY) -m bench.toggle
 
 differential: setup ## 1,000,000 random packets: engine against twin, 100,000 of them against the kernel's static rules
-	@$(PYTEST) tests -m slow -k differential
+	@$(PY) -m bench.differential --frames 1000000 --kernel 100000
 
 asan: setup ## 1,000,000 mutated frames through the engine's parsers under AddressSanitizer and UBSan
-	@.ci/asan
+	@$(PY) -m tests.fuzz.sanitize --count 1000000
 
 ci: lint ## what .ci/run runs: lint, test and test-vm, skipping no ring that this machine can run
 	@CONDUIT_REQUIRE="$$($(RINGS))" $(MAKE) test

@@ -1,8 +1,9 @@
 """How long a stage change takes to be felt: from the API's reply to the first packet judged under the new stage.
 
 In: the lab, a forbidden stream, a number of toggles of the site ceiling between alert and enforce. Out: p50 and p99 in
-milliseconds of (a) reply → first packet judged under the new stage and (b) reply → last packet under the old one, and how many packets
-were judged under a stage that had never been set (must be 0). Packets are placed in time by the engine's own events.
+milliseconds of (a) reply → first packet judged under the new stage and (b) reply → last packet under the old one, and
+how many packets were judged under a stage that had never been set (must be 0). Packets are placed in time by the
+engine's own events.
 Run: `python -m bench.toggle [--toggles 1000] [--rate 5000]`. Root; in namespaces of its own.
 """
 
@@ -83,9 +84,13 @@ def figures(done: Toggles, packets: list[tuple[float, str]]) -> dict[str, Any]:
         first.append((new - answered) * 1000)
         last.append((old[-1] - answered) * 1000 if old else 0.0)
     return {
-        "toggles": len(done.stage), "packets": len(packets), "without_a_packet_between": silent,
-        "first_new_p50_ms": percentile(first, 50), "first_new_p99_ms": percentile(first, 99),
-        "last_old_p50_ms": percentile(last, 50), "last_old_p99_ms": percentile(last, 99),
+        "toggles": len(done.stage),
+        "packets": len(packets),
+        "without_a_packet_between": silent,
+        "first_new_p50_ms": percentile(first, 50),
+        "first_new_p99_ms": percentile(first, 99),
+        "last_old_p50_ms": percentile(last, 50),
+        "last_old_p99_ms": percentile(last, 99),
         "old_after_reply": sum(1 for value in last if value > 0),
         "api_p50_ms": percentile([(b - a) * 1000 for a, b in zip(done.asked, done.answered, strict=True)], 50),
         "by_stage": dict(Counter(stage for _, stage in packets)),
@@ -114,9 +119,7 @@ def main() -> None:
         gateway.ctl("stage", "set", "enforce")
         run = secrets.token_bytes(8)
         # The first toggle is the first change that packets can see: the stream starts under enforce.
-        sender = actors.start_sender(
-            ATTACKER, "plc-1", run, rate=given.rate, count=given.rate * 300, seconds=300.0
-        )
+        sender = actors.start_sender(ATTACKER, "plc-1", run, rate=given.rate, count=given.rate * 300, seconds=300.0)
         log = gateway.base / "log" / "events.jsonl"
         wait_for("the stream's first event", lambda: log.exists() and log.stat().st_size > 10_000, 20)
         done = toggle(gateway, given.toggles)

@@ -233,7 +233,8 @@ ENDPOINT = Layout(
     flags="B",  # ENDPOINT_ANYWHERE | ENDPOINT_IN_USE
 )
 ENDPOINT_IN_USE: Final = 0x80
-MAC = Layout("mac_t", 16, address_space="Q", asset="I", zone="H", klass="H")  # address_space: MAC << 16 | space; 0 = empty
+# `address_space`: MAC << 16 | space; 0 = empty
+MAC = Layout("mac_t", 16, address_space="Q", asset="I", zone="H", klass="H")
 MAC_ANYWHERE_ZONE: Final = 0xFFFF  # `zone` of a group MAC: lives behind every port
 RULE = Layout("rule_t", 16, key="Q", node="I", reserved="I")  # source << 32 | destination << 16 | service; 0 = empty
 NODE = Layout("node_t", 8, conduit="I", next="I")
@@ -405,7 +406,16 @@ RING_HEADER = Layout(
     reserved2="56s",
     reserved3="64s",
 )
-EVENTS_HEADER = Layout("events_header_t", 64, magic="8s", abi_version="I", ring_count="I", events_per_ring="I", ring_bytes="I", reserved="40s")
+EVENTS_HEADER = Layout(
+    "events_header_t",
+    64,
+    magic="8s",
+    abi_version="I",
+    ring_count="I",
+    events_per_ring="I",
+    ring_bytes="I",
+    reserved="40s",
+)
 EVENTS_HEADER_BYTES: Final = PAGE_BYTES
 RING_BYTES: Final = PAGE_BYTES + EVENTS_PER_RING * EVENT.size
 
@@ -419,7 +429,17 @@ def events_bytes(queue_count: int) -> int:
 
 FLOWS_MAGIC: Final = b"CNDFLW\x00\x01"
 FLOW_WAYS: Final = 4
-FLOWS_HEADER = Layout("flows_header_t", 64, magic="8s", abi_version="I", table_count="I", flows_per_table="I", reserved="I", seed="Q", reserved2="32s")
+FLOWS_HEADER = Layout(
+    "flows_header_t",
+    64,
+    magic="8s",
+    abi_version="I",
+    table_count="I",
+    flows_per_table="I",
+    reserved="I",
+    seed="Q",
+    reserved2="32s",
+)
 FLOW = Layout(
     "flow_t",
     128,

@@ -30,7 +30,7 @@ def reasons_page() -> str:
     dropping = [reason for reason in Reason if reason >= FIRST_DROP_REASON]
     accept = _table("The policy accepts", accepting)
     drop = _table("The policy drops (in `enforce`; in `monitor` and `alert` the frame passes and is counted)", dropping)
-    return "\n".join((INTRODUCTION, accept, drop))
+    return f"{INTRODUCTION}\n{accept}\n{drop}"
 
 
 def _table(title: str, reasons: list[Reason]) -> str:

@@ -154,7 +154,9 @@ def _create(kind: SegmentKind, size: int, parts: Sequence[tuple[int, bytes | byt
 def create_counters(queue_numbers: Sequence[int]) -> int:
     """Return a counters segment with one zeroed block per queue."""
     count = len(queue_numbers)
-    header = abi.COUNTERS_HEADER.pack(abi.COUNTERS_MAGIC, abi.ABI_VERSION, count, abi.QUEUE_COUNTERS_STRIDE, 0, bytes(32))
+    header = abi.COUNTERS_HEADER.pack(
+        abi.COUNTERS_MAGIC, abi.ABI_VERSION, count, abi.QUEUE_COUNTERS_STRIDE, 0, bytes(32)
+    )
     parts: list[tuple[int, bytes]] = [(0, header)]
     for index, number in enumerate(queue_numbers):
         block = abi.COUNTERS_HEADER_BYTES + index * abi.QUEUE_COUNTERS_STRIDE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
-from rules.static_script import TABLE, Script, braces, interface
+from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
 
@@ -32,12 +32,18 @@ COUNTERS: Final = (
     *("l2_accepted", "l2_dropped", "l2_would_drop"),
 )
 HOOKS: Final = {"guard": -20, "before": -5, "judge": 0, "static": 10}  # chain → priority at the bridge's forward hook
+OFFERED: Final = "offered"  # holds the queue statement alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
 PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
 DYNAMIC_ELEMENTS: Final = 65536  # bound of every set that frames fill; about 10 MB each when full
 COMPARE_SECONDS: Final = 1  # an entry is read by the frame that wrote it; this only bounds how long it lies around
-_QUARANTINE: Final = {"quarantine_mac": "ether_addr", "quarantine_ip4": "ipv4_addr", "quarantine_ip6": "ipv6_addr"}
+_QUARANTINE: Final = {
+    "quarantine_mac": "type ether_addr",
+    "quarantine_ip4": "type ipv4_addr",
+    "quarantine_ip6": "type ipv6_addr",
+    "quarantine_nd": "typeof @th,64,128",  # those of quarantine_ip6 again, as neighbour discovery's target field
+}
 _PINHOLES: Final = {
     "udp4_pinholes": "type ifname . ipv4_addr . inet_service . ipv4_addr . inet_service",
     "udp6_pinholes": "type ifname . ipv6_addr . inet_service . ipv6_addr . inet_service",
@@ -146,6 +152,12 @@ def render_base(ports: Sequence[str]) -> str:
     return script.text()
 
 
+def queue_statement(first_queue: int, queue_count: int) -> str:
+    """Return the statement that offers a frame to the engine, or passes it on when nobody has bound the queue."""
+    last = first_queue + queue_count - 1
+    return f"queue num {first_queue if last == first_queue else f'{first_queue}-{last}'} bypass"
+
+
 def _state(
     script: Script,
     policy: LoweredPolicy,
@@ -166,7 +178,7 @@ def _declare(script: Script) -> None:
     for counter in COUNTERS:
         script.line(f"add counter {TABLE} {counter}")
     for name, kind in _QUARANTINE.items():
-        script.line(f"add set {TABLE} {name} {{ type {kind}; flags timeout; }}")
+        script.line(f"add set {TABLE} {name} {{ {kind}; flags timeout; }}")
     limits = f"size {DYNAMIC_ELEMENTS}; flags dynamic,timeout; timeout"
     for name, kind in _PINHOLES.items():
         script.line(f"add set {TABLE} {name} {{ {kind}; {limits} {PINHOLE_SECONDS}s; }}")
@@ -177,7 +189,8 @@ def _declare(script: Script) -> None:
             script.line(f"add map {TABLE} {name}_{bank} {{ {kind}; }}")
         for chain in BANKED_CHAINS:
             script.line(f"add chain {TABLE} {chain}_{bank}")
-    script.line(f"add chain {TABLE} quarantined")
+    for chain in ("quarantined", OFFERED):
+        script.line(f"add chain {TABLE} {chain}")
     for chain, priority in HOOKS.items():
         # FAIL-CLOSED: the last chain drops what no rule of it accepted.
         policy = "drop" if chain == "static" else "accept"
@@ -195,8 +208,9 @@ def _guard(script: Script, ports: Sequence[str]) -> None:
     addresses = (
         *("ether saddr @quarantine_mac", "ether daddr @quarantine_mac"),
         *("ip saddr @quarantine_ip4", "ip daddr @quarantine_ip4"),
-        *("arp saddr ip @quarantine_ip4", "arp daddr ip @quarantine_ip4"),
+        *(f"{ARP} arp saddr ip @quarantine_ip4", f"{ARP} arp daddr ip @quarantine_ip4"),
         *("ip6 saddr @quarantine_ip6", "ip6 daddr @quarantine_ip6"),
+        f"{ICMP['6']} icmpv6 type {{ 135, 136 }} @th,64,128 @quarantine_nd",
     )
     script.hook(
         "guard",
@@ -208,15 +222,15 @@ def _guard(script: Script, ports: Sequence[str]) -> None:
 def _interception(script: Script, ports: Sequence[str], form: Form, first_queue: int, queue_count: int) -> None:
     """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
     if form is Form.BRIDGE:
-        last = first_queue + queue_count - 1
-        span = str(first_queue) if last == first_queue else f"{first_queue}-{last}"
         script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
-        script.hook("judge", [_foreign(ports), f"queue num {span} bypass"])
+        script.hook("judge", [_foreign(ports), f"goto {OFFERED}"])
+        script.hook(OFFERED, [queue_statement(first_queue, queue_count)])
     else:
         # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
         offered = "ether type { ip, ip6 } counter name frames_before_queue accept"
         script.hook("before", [_foreign(ports), offered, "counter name l2_before"])
         script.hook("judge", [])
+        script.hook(OFFERED, [])
 
 
 def _static(script: Script, ports: Sequence[str], form: Form) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rules.static_script import Script, address_text, classid, mac_text, raw_span_text, rule_with, span_text
+from rules.static_script import ARP, Script, address_text, classid, mac_text, raw_span_text, rule_with, span_text
 
 if TYPE_CHECKING:
     from rules.static_identity import Identity
@@ -39,38 +39,39 @@ def address_resolution(script: Script, identity: Identity) -> None:
         f"{classid(z)} . {span_text(f, t, ipv4=True)} : {classid(c)}" for z, f, t, c in identity.destination_spans
     )
     sender = "meta mark . ether saddr . arp saddr ether . arp saddr ip"
+    forget = _forget("arp_compare", "ether saddr")
     script.chain(
         "resolution",
         [
             "@nh,0,48 != 0x000108000604 goto violation",  # Ethernet, IPv4, lengths 6 and 4
-            "arp saddr ip 0.0.0.0 goto violation",
-            rule_with(checked, f"meta mark set {sender} map %s goto arp_checked"),
+            f"{ARP} arp saddr ip 0.0.0.0 goto violation",
+            rule_with(checked, f"{ARP} meta mark set {sender} map %s goto arp_checked"),
             COMPARE_NONCE,
             "update @arp_compare { meta mark . ether saddr }",
-            f"meta mark . arp saddr ether @arp_compare {_forget('arp_compare', 'ether saddr')} goto arp_unchecked",
-            _forget("arp_compare", "ether saddr"),
+            f"{ARP} meta mark . arp saddr ether @arp_compare {forget} goto arp_unchecked",
+            forget,
             "goto violation",
         ],
     )
     gratuitous = (f"{text(a)} . {text(a)}" for a in identity.checked_addresses())
     script.chain(
         "arp_checked",
-        [rule_with(gratuitous, "arp saddr ip . arp daddr ip %s goto permit"), "goto arp_target"],
+        [rule_with(gratuitous, f"{ARP} arp saddr ip . arp daddr ip %s goto permit"), "goto arp_target"],
     )
     script.chain(
         "arp_unchecked",
         [
             "jump zones",
-            rule_with(hosts, "meta mark set meta mark . arp saddr ip map %s goto arp_target"),
-            rule_with(spans, "meta mark set meta mark . arp saddr ip map %s goto arp_target"),
+            rule_with(hosts, f"{ARP} meta mark set meta mark . arp saddr ip map %s goto arp_target"),
+            rule_with(spans, f"{ARP} meta mark set meta mark . arp saddr ip map %s goto arp_target"),
             "goto violation",
         ],
     )
     script.chain(
         "arp_target",
         [
-            rule_with(targets, "meta priority set meta priority . arp daddr ip map %s goto arp_relation"),
-            rule_with(target_spans, "meta priority set meta priority . arp daddr ip map %s goto arp_relation"),
+            rule_with(targets, f"{ARP} meta priority set meta priority . arp daddr ip map %s goto arp_relation"),
+            rule_with(target_spans, f"{ARP} meta priority set meta priority . arp daddr ip map %s goto arp_relation"),
             "goto violation",
         ],
     )

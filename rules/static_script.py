@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TABLE: Final = "bridge conduit"
+# Every rule that looks into ARP, ICMP or ICMPv6 begins with one of these. Without it nft 1.0.6 writes the condition
+# itself and reads the EtherType at its untagged place, where a tagged frame has the tag: such a rule never sees one.
+ARP: Final = "meta protocol arp"
+ICMP: Final = {"4": "meta protocol ip meta l4proto icmp", "6": "meta protocol ip6 meta l4proto icmpv6"}
 
 
 class Script:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rules.records import LoweredPolicy, ServiceKind
-from rules.static_script import Script, classid, number_span_text, rule_with
+from rules.static_script import ICMP, Script, classid, number_span_text, rule_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,8 @@ def service_chains(script: Script, policy: LoweredPolicy) -> None:
         [
             "jump zones",
             rule_with(same_zone, "meta mark . meta priority %s goto permit"),
+            "meta mark 0 goto violation",
+            "meta priority 0:0 goto violation",
             rule_with(PROTOCOLS, "meta protocol vmap %s"),
             "goto layer2",
         ],
@@ -59,14 +61,14 @@ def _ask(script: Script, chain: str, rules: Iterable[str]) -> None:
     script.chain(chain, [*rules, "goto violation"])
 
 
-def _service(policy: LoweredPolicy, kind: ServiceKind, field: str, chain: str) -> str:
-    """Return the rule that classifies a number and asks a chain whether that class is permitted."""
+def _service(policy: LoweredPolicy, kind: ServiceKind, field: str, chain: str, *, of: str = "") -> str:
+    """Return the rule that classifies a number (`of` a protocol) and asks a chain whether that class is permitted."""
     ranges = (
         f"{number_span_text(service.first, service.last)} : {classid(service.klass)}"
         for service in policy.services
         if service.kind is kind
     )
-    return rule_with(ranges, f"meta priority set {field} map %s jump {chain}")
+    return rule_with(ranges, f"{of} meta priority set {field} map %s jump {chain}".strip())
 
 
 def _network_layer(script: Script) -> None:
@@ -134,14 +136,15 @@ def _udp(script: Script, policy: LoweredPolicy) -> None:
 
 def _icmp(script: Script, policy: LoweredPolicy, digit: str, ip: str, icmp: str) -> None:
     kind = ServiceKind.ICMP4 if digit == "4" else ServiceKind.ICMP6
-    known = _service(policy, kind, f"{icmp} type", f"may_icmp{digit}")
-    _ask(script, f"icmp{digit}", [known, f"{icmp} type echo-reply jump may_echo{digit}_reverse", "jump anything"])
+    known = _service(policy, kind, f"{icmp} type", f"may_icmp{digit}", of=ICMP[digit])
+    answer = f"{ICMP[digit]} {icmp} type echo-reply jump may_echo{digit}_reverse"
+    _ask(script, f"icmp{digit}", [known, answer, "jump anything"])
     script.chain(
         f"icmp{digit}_reply",
-        [f"iifname . {ip} saddr . {ip} daddr . {icmp} id @echo{digit}_pinholes goto permit"],
+        [f"{ICMP[digit]} iifname . {ip} saddr . {ip} daddr . {icmp} id @echo{digit}_pinholes goto permit"],
     )
     request = f"oifname . {ip} daddr . {ip} saddr . {icmp} id"
     script.chain(
         f"icmp{digit}_accepted",
-        [f"{icmp} type echo-request update @echo{digit}_pinholes {{ {request} }}", "goto permit"],
+        [f"{ICMP[digit]} {icmp} type echo-request update @echo{digit}_pinholes {{ {request} }}", "goto permit"],
     )

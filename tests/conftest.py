@@ -1,6 +1,6 @@
 """What every ring of tests shares: the seed of the run, and markers that turn into capability checks.
 
-CONDUIT_SEED chooses the seed (default fixed, so that two runs of one commit agree); it is printed at the top of each run.
+CONDUIT_SEED chooses the seed (default fixed, so that two runs of one commit agree); each run prints it.
 CONDUIT_REQUIRE lists capabilities whose absence is a failure instead of a skip (tests/support/capability.py).
 """
 

@@ -1,0 +1,1 @@
+"""Protocol inspection: one module per protocol behind `interface.pxd`; none yet."""

@@ -1,1 +1,1 @@
-"""`conduitctl`: what plant engineers type. It asks the control socket; it never touches kernel or files in force itself."""
+"""`conduitctl`: what plant engineers type. It asks the control socket and never touches what is in force itself."""

@@ -20,7 +20,7 @@ _EXIT_BY_STATUS: Final = {
 }
 
 
-class Failure(Exception):  # noqa: N818  (it is the end of a command, not an error of the program)
+class Failure(Exception):  # noqa: N818 (the end of a command, not an error of the program)
     """What went wrong, what to do about it, and the exit code."""
 
     def __init__(

@@ -21,7 +21,7 @@ DEFAULT_NAME = "cg"
 
 def _lab() -> ModuleType:
     try:
-        from deploy.lab import cli  # noqa: PLC0415  (the lab is not part of every installation)
+        from deploy.lab import cli  # noqa: PLC0415 (the lab is not part of every installation)
     except ImportError as error:
         hint = "install the extra: pip install conduit-gateway[lab]"
         raise Failure(ExitCode.REFUSED, f"the lab is not installed ({error.name})", hint) from error

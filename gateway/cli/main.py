@@ -18,7 +18,8 @@ from gateway.settings import ControlSettings
 _HOISTED: Final = {"-o": "--output", "--output": "--output", "--socket": "--socket"}
 _EPILOG: Final = """\
 -o and --socket may stand before or after the verb. Exit codes: 0 done, 1 internal error, 2 wrong usage,
-3 refused (nothing in force has changed), 4 kernel or engine did not follow, 5 no control plane answers, 6 not permitted.
+3 refused (nothing in force has changed), 4 kernel or engine did not follow, 5 no control plane answers,
+6 not permitted.
 """
 
 

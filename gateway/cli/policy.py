@@ -49,8 +49,8 @@ def check(context: typer.Context, file: File) -> None:
 
 def compiled(file: Path) -> Compiled:
     """Compile a file. Raises Failure with every problem."""
-    from rules.compile import compile_file  # noqa: PLC0415  (loads YAML and models; --help must not)
-    from rules.problems import PolicyError  # noqa: PLC0415
+    from rules.compile import compile_file  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.problems import PolicyError  # noqa: PLC0415 (loads YAML and models; --help must not)
 
     try:
         return compile_file(file)

@@ -99,7 +99,8 @@ def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:
 
 _STYLES = {
     "enforce": "red", "alert": "yellow", "monitor": "cyan", "drop": "red", "accept": "green", "bad": "bold red",
-    "warning": "yellow", "ok": "green", "judging": "green", "dead": "bold red", "degraded": "yellow", "no policy": "red",
+    "warning": "yellow",
+    "ok": "green", "judging": "green", "dead": "bold red", "degraded": "yellow", "no policy": "red",
 }  # fmt: skip
 
 

@@ -64,8 +64,8 @@ def doctor(context: typer.Context) -> None:
 
 
 def _doctor_alone(failure: Failure) -> dict[str, Any]:
-    from gateway.control import doctor as examination  # noqa: PLC0415  (needs the compiled engine; --help must not)
-    from gateway.control.kernel_link import probed  # noqa: PLC0415
+    from gateway.control import doctor as examination  # noqa: PLC0415 (needs the compiled engine; --help must not)
+    from gateway.control.kernel_link import probed  # noqa: PLC0415 (needs the compiled engine; --help must not)
 
     capabilities = probed()
     form = examination.form_of(capabilities)
@@ -129,8 +129,8 @@ def explain(
 
 
 def _explain_file(path: Path, asked: dict[str, str]) -> dict[str, Any]:
-    from gateway.cli.policy import compiled  # noqa: PLC0415  (needs the compiled engine; --help must not)
-    from gateway.control.explain_file import explain_policy  # noqa: PLC0415
+    from gateway.cli.policy import compiled  # noqa: PLC0415 (needs the compiled engine; --help must not)
+    from gateway.control.explain_file import explain_policy  # noqa: PLC0415 (needs the compiled engine; --help must not)
 
     return explain_policy(compiled(path), asked)
 

@@ -1,6 +1,6 @@
 """What the parts of the enforcement core share: the policy in force, the one lock, and where changes are recorded.
 
-In: the two interfaces to the outside (kernel, keeper), state directory, journal, event stream. Out: one object handed to
+In: the two interfaces to the outside (kernel, keeper), state directory, journal, event stream. Out: one object for
 apply, stage change, quarantine and start. Every change of what is in force happens under `lock`, one at a time.
 """
 

@@ -67,7 +67,7 @@ class EventsPump:
 
     async def run(self) -> None:
         """Pump until cancelled."""
-        while True:  # noqa: ASYNC110
+        while True:  # noqa: ASYNC110 (the rings have no bell)
             # The rings have no bell: the engine must not pay a wake-up for us.
             await asyncio.sleep(0 if self.turn() else IDLE_S)
 

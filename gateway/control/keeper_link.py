@@ -41,6 +41,7 @@ class KeeperLink:
     def __init__(self, channel: MessageChannel) -> None:
         self._channel = channel
         self.on_engine: Callable[[EngineStatus, EngineStatus], None] | None = None  # called with (before, now)
+        self.on_stop: Callable[[], None] | None = None  # called when the whole daemon is about to stop
         self._engine = EngineStatus()
         self._waiting: tuple[int, asyncio.Future[None]] | None = None
         self.closed = asyncio.Event()
@@ -88,6 +89,9 @@ class KeeperLink:
             self._take_engine(message)
         elif message.op in ("installed", "refused"):
             self._take_answer(message)
+        elif message.op == "stop":
+            if self.on_stop is not None:
+                self.on_stop()
         else:
             _log.warning("keeper_message_unknown", op=message.op)
 

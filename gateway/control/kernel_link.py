@@ -13,6 +13,7 @@ from fastpath.abi import Form, Stage
 from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, probe, sync
+from rules.static import pinned_macs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ class KernelLink:
         self._form: Form | None = None
         self._loaded: sync.Loaded | None = None
         self._effective: Effective | None = None
+        self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
 
     def capabilities(self) -> Mapping[str, Any]:
         """Probe the kernel."""
@@ -63,6 +65,15 @@ class KernelLink:
         self._form = form
         return form
 
+    def suspend(self) -> None:
+        """Take the queue rule out."""
+        if self._form is not None:
+            interception.suspend(self._form)
+
+    def reset_counters(self) -> None:
+        """Set the named counters to zero."""
+        counters.reset()
+
     def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
         """Return the ifindex of each named interface that exists."""
         return bridge.ports_ifindex(names)
@@ -71,6 +82,7 @@ class KernelLink:
         """Put interfaces into the bridge, unless the host manages it."""
         if self._settings.bridge.manage and set(names) - set(bridge.ports(self._settings.bridge.name)):
             bridge.attach(self._settings.bridge.name, names)
+        self._pin()
 
     def foreign_ports(self, names: Sequence[str]) -> list[str]:
         """Return bridge ports that the policy does not name."""
@@ -92,6 +104,13 @@ class KernelLink:
             queue_count=self._settings.queue.count,
         )
         self._effective = (pairs, closed)
+        self._places = pinned_macs(lowered)
+        self._pin()
+
+    def _pin(self) -> None:
+        """Keep assets' MACs on their ports: a bridge learns before any filter, a forger must not draw their frames."""
+        if self._settings.bridge.manage and self._places is not None:
+            bridge.pin(self._settings.bridge.name, self._places)
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Load stages and closed conduits; a change that `static` cannot show (a conduit's stage) costs nothing."""

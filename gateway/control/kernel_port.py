@@ -63,6 +63,12 @@ class KernelPort(Protocol):
     def intercept(self) -> Form:
         """Ensure bridge, base tables and queue rule; return the form chosen. Idempotent."""
 
+    def suspend(self) -> None:
+        """Take the queue rule out, so that frames go straight to `static`; `intercept` puts it back."""
+
+    def reset_counters(self) -> None:
+        """Set the named counters to zero, because the engine's could not be carried over."""
+
     def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
         """Return the ifindex of each named interface that exists."""
 
@@ -73,7 +79,7 @@ class KernelPort(Protocol):
         """Return bridge ports that the policy does not name."""
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
-        """Make `static` this policy's, in one transaction, read back."""
+        """Make `static` this policy's, in one transaction, read back; its assets' MACs are pinned to their ports."""
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Bring only stages and open conduits of `static` up to date, in one transaction."""

@@ -21,8 +21,9 @@ from gateway.control.keeper_link import KeeperLink
 from gateway.control.names import NameBook
 from gateway.control.plane import ControlPlane
 from gateway.control.quarantine import Quarantine
-from gateway.control.start import bring_up, start_descriptors, watch_ports
+from gateway.control.start import Start, bring_up, read_start, watch_ports
 from gateway.control.state_dir import StateDir
+from gateway.errors import GatewayError
 from gateway.segment_readers import CountersReader, EventReader, FlowsReader
 from gateway.segments import SegmentKind, attach
 
@@ -40,22 +41,21 @@ _log = structlog.get_logger(__name__)
 class Run:
     """The parts and their tasks."""
 
-    def __init__(self, plane: ControlPlane, link: KeeperLink, images: tuple[int, int] | None, generation: int) -> None:
+    def __init__(self, plane: ControlPlane, link: KeeperLink, start: Start) -> None:
         self.plane = plane
         self.stop = asyncio.Event()
         self._link = link
-        self._images = images
-        self._generation = generation
+        self._start = start
         self._tasks: list[asyncio.Task[Any]] = []
         self._fleeting: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def begin(cls, settings: Settings, channel: AsyncChannel, kernel: KernelPort) -> Run:
         """Wait for the keeper's start message and build the parts. Raises GatewayError or sqlite3.Error."""
-        segments, images, generation = start_descriptors(await channel.receive())
-        counters = attach(SegmentKind.COUNTERS, segments[0])
-        events = attach(SegmentKind.EVENTS, segments[1], writable=True)
-        flows = attach(SegmentKind.FLOWS, segments[2])
+        start = read_start(await channel.receive())
+        counters = attach(SegmentKind.COUNTERS, start.segments[0])
+        events = attach(SegmentKind.EVENTS, start.segments[1], writable=True)
+        flows = attach(SegmentKind.FLOWS, start.segments[2])
         state_dir = StateDir(settings.state_dir)
         stream = EventStream(EventLog(settings.log_dir))
         link = KeeperLink(channel)
@@ -63,7 +63,8 @@ class Run:
         core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
         pump = EventsPump(EventReader(events), core.book, stream)
         plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))
-        run = cls(plane, link, images, generation)
+        run = cls(plane, link, start)
+        link.on_stop = run.planned_stop
         link.on_engine = run.engine_changed
         run.task(link.run(), "keeper link")
         run.task(link.run_alive(ALIVE_S), "alive")
@@ -71,7 +72,7 @@ class Run:
 
     async def bring_up(self) -> None:
         """Put the boundary in place and start the tasks that keep it."""
-        await bring_up(self.plane, self._images, self._generation)
+        await bring_up(self.plane, self._start)
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(watch_ports(self.plane.core), "port watch")
@@ -86,6 +87,20 @@ class Run:
         recording = asyncio.create_task(self.plane.core.record(DAEMON, "engine", detail, now.state))
         self._fleeting.add(recording)
         recording.add_done_callback(self._fleeting.discard)
+
+    def planned_stop(self) -> None:
+        """The daemon stops: let the queues run dry, then end. Frames go straight to `static` from here on."""
+        stopping = asyncio.create_task(self._suspend_and_stop())
+        self._fleeting.add(stopping)
+        stopping.add_done_callback(self._fleeting.discard)
+
+    async def _suspend_and_stop(self) -> None:
+        try:
+            async with self.plane.core.lock:
+                await asyncio.to_thread(self.plane.core.kernel.suspend)
+        except (GatewayError, OSError) as error:
+            _log.error("queue_rule_stays", error=str(error), hint="frames parked in the queues at the end are lost")
+        self.stop.set()
 
     async def until_over(self) -> None:
         """Return at SIGTERM, when the keeper is gone, or when a task of ours ended, which none may."""

@@ -10,6 +10,7 @@ Whatever fails here is shown in status and doctor and leaves the boundary as clo
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -31,14 +32,27 @@ if TYPE_CHECKING:
     from gateway.control.plane import ControlPlane
     from gateway.control.state_dir import InForceRecord
 
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The keeper's first message: descriptors of what is shared, and what the engine runs."""
+
+    segments: tuple[int, int, int]  # counters, events, flows
+    image_fds: tuple[int, int] | None  # image and state of the generation that the engine runs
+    generation: int  # 0 while there is none
+    carried: bool  # the counters go on from before; else the kernel's must start at zero as well
+
+
 RETRY_S: Final = 1.0
 PORT_WATCH_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
-async def bring_up(plane: ControlPlane, image_fds: tuple[int, int] | None, generation: int) -> None:
-    """Do all of it; `image_fds` are image and state of the generation that the engine runs."""
-    core = plane.core
+async def bring_up(plane: ControlPlane, start: Start) -> None:
+    """Do all of it."""
+    core, image_fds, generation = plane.core, start.image_fds, start.generation
+    if not start.carried:
+        await _reset_counters(core)
     await _probe_and_intercept(plane)
     core.overrides = dict(core.state_dir.overrides().overrides)
     try:
@@ -61,6 +75,14 @@ async def bring_up(plane: ControlPlane, image_fds: tuple[int, int] | None, gener
 def _trouble(core: Core, part: str, text: str) -> None:
     core.trouble[part] = text
     _log.error("degraded", part=part, text=text)
+
+
+async def _reset_counters(core: Core) -> None:
+    try:
+        await asyncio.to_thread(core.kernel.reset_counters)
+        core.trouble.pop("counters", None)
+    except (GatewayError, OSError) as error:
+        _trouble(core, "counters", f"the kernel's counters were not set to zero, the account will not close: {error}")
 
 
 async def _probe_and_intercept(plane: ControlPlane) -> None:
@@ -194,12 +216,12 @@ async def watch_ports(core: Core) -> None:
                 known = await place_ports(core)
 
 
-def start_descriptors(message: Message | None) -> tuple[tuple[int, int, int], tuple[int, int] | None, int]:
-    """Return (counters, events, flows), (image, state) if any, and the generation. Raises ControlError."""
+def read_start(message: Message | None) -> Start:
+    """Return what the keeper begins with. Raises ControlError."""
     if message is None or message.op != "start" or len(message.fds) not in (3, 5):
         if message is not None:
             message.close_fds()
         raise ControlError("start_malformed", "the keeper did not begin with a proper start", "restart conduitd")
     segments = (message.fds[0], message.fds[1], message.fds[2])
     images = (message.fds[3], message.fds[4]) if len(message.fds) == 5 else None
-    return segments, images, message.number("generation")
+    return Start(segments, images, message.number("generation"), carried=message.body.get("carried") is True)

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from pathlib import Path
+from typing import Final, Literal, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.control.durable import sync_directory, write_atomic
 from gateway.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IN_FORCE: Final = "in-force.json"
 PREVIOUS: Final = "in-force.previous.json"

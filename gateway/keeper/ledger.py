@@ -27,7 +27,11 @@ _log = structlog.get_logger(__name__)
 
 def kernel_losses(queue_numbers: Sequence[int]) -> int:
     """Return the frames lost in these queues since they were bound, those that closing them will drop included."""
-    return sum(found.queue_dropped + found.user_dropped + found.waiting for found in queue_stats() if found.number in queue_numbers)
+    return sum(
+        found.queue_dropped + found.user_dropped + found.waiting
+        for found in queue_stats()
+        if found.number in queue_numbers
+    )
 
 
 def save(run_dir: Path, view: memoryview, queue_numbers: Sequence[int]) -> None:
@@ -37,7 +41,8 @@ def save(run_dir: Path, view: memoryview, queue_numbers: Sequence[int]) -> None:
     lost = int.from_bytes(content[at : at + 8], "little") + kernel_losses(queue_numbers)
     content[at : at + 8] = lost.to_bytes(8, "little")
     fresh = run_dir / f"{LEDGER}.new"
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
         file.write(content)
     fresh.rename(run_dir / LEDGER)
 
@@ -54,7 +59,9 @@ def take(run_dir: Path, view: memoryview, queue_numbers: Sequence[int]) -> bool:
         _log.warning("ledger_unusable", path=str(path), error=error.strerror)
         return False
     if len(content) != len(view) or not _fits(content, view, queue_numbers):
-        _log.warning("ledger_of_another_kind", path=str(path), hint="queues or version changed: counting starts at zero")
+        _log.warning(
+            "ledger_of_another_kind", path=str(path), hint="queues or version changed: counting starts at zero"
+        )
         return False
     for index in range(len(queue_numbers)):
         block = abi.COUNTERS_HEADER_BYTES + index * abi.QUEUE_COUNTERS_STRIDE
@@ -70,7 +77,9 @@ def _fits(content: bytearray, view: memoryview, queue_numbers: Sequence[int]) ->
     """Say whether header and queue numbers are those of the new segment."""
     old, new = abi.COUNTERS_HEADER.unpack_from(content), abi.COUNTERS_HEADER.unpack_from(view)
     numbers = [
-        abi.QUEUE_COUNTERS.unpack_from(content, abi.COUNTERS_HEADER_BYTES + i * abi.QUEUE_COUNTERS_STRIDE)["queue_number"]
+        abi.QUEUE_COUNTERS.unpack_from(content, abi.COUNTERS_HEADER_BYTES + i * abi.QUEUE_COUNTERS_STRIDE)[
+            "queue_number"
+        ]
         for i in range(len(queue_numbers))
     ]
     same = all(old[name] == new[name] for name in ("magic", "abi_version", "queue_count", "queue_bytes"))

@@ -1,7 +1,7 @@
 """The kernel's own counts: named nft counters and the queue statistics, as numbers.
 
 In: nothing. Out: (packets, bytes) by counter name, and per queue what waits and what was lost. These two, with the
-engine's counters, make the account that closes. Must never reset anything. Called by control, each call a few ms.
+engine's counters, make the account that closes. Called by control, each call a few ms.
 """
 
 from __future__ import annotations
@@ -46,6 +46,16 @@ def counters() -> dict[str, tuple[int, int]]:
     if missing:
         raise KernelError("COUNTERS_MISSING", f"table bridge conduit lacks {', '.join(missing)}")
     return found
+
+
+def reset() -> None:
+    """Set all our counters to zero: for a start at which the engine's counters could not be carried over.
+
+    Without it the account would miss whatever the engine had judged before. The queues' own losses stay: they count
+    from the moment a queue was bound.
+    """
+    nft.reset_counters("bridge", "conduit")
+    counters()  # raises when one is missing
 
 
 def queue_stats() -> list[QueueStats]:

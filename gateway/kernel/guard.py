@@ -1,6 +1,7 @@
 """Quarantine: the addresses from and to which nothing passes, live flows included.
 
-In: MAC and IP addresses with an optional time to live. Out: elements of the guard chain's sets in `bridge conduit`.
+In: MAC and IP addresses with an optional time to live. Out: elements of the guard chain's sets in `bridge conduit`;
+an IPv6 address is an element twice, the second time as neighbour discovery's target field is written.
 The sets outlive policy swaps and the daemon; the kernel itself forgets an element when its time is over.
 Must never touch another set. Called by control.
 """
@@ -40,9 +41,8 @@ def add(members: Sequence[Member]) -> None:
         if member.seconds is not None and member.seconds < 1:
             raise KernelError("QUARANTINE_TIME", f"{element}: {member.seconds} s is no time", "give at least 1 second")
         timeout = "" if member.seconds is None else f" timeout {member.seconds}s"
-        # Adding an element that exists leaves its time as it was, hence the delete between two adds.
-        lines += [_element("add", member.kind, element), _element("delete", member.kind, element)]
-        lines.append(_element("add", member.kind, element + timeout))
+        lines += _absent(member.kind, element)
+        lines += [_element("add", name, key + timeout) for name, key in _places(member.kind, element)]
     if lines:
         nft.apply("\n".join(lines) + "\n")
     _expect(members, present=True)
@@ -52,8 +52,7 @@ def remove(members: Sequence[Member]) -> None:
     """Release addresses, all or none; one that is not in quarantine is no error."""
     lines = []
     for member in members:
-        element = canonical(member.kind, member.address)
-        lines += [_element("add", member.kind, element), _element("delete", member.kind, element)]
+        lines += _absent(member.kind, canonical(member.kind, member.address))
     if lines:
         nft.apply("\n".join(lines) + "\n")
     _expect(members, present=False)
@@ -94,8 +93,23 @@ def _member(kind: MemberKind, element: Any) -> Member:
     return Member(kind, str(element))
 
 
-def _element(verb: str, kind: MemberKind, element: str) -> str:
-    return f"{verb} element {TABLE} quarantine_{kind} {{ {element} }}"
+def _places(kind: MemberKind, element: str) -> list[tuple[str, str]]:
+    """Return the sets that hold an address, each with the key it has there."""
+    if kind == "ip6":
+        return [("ip6", element), ("nd", f"0x{IPv6Address(element).packed.hex()}")]
+    return [(kind, element)]
+
+
+def _absent(kind: MemberKind, element: str) -> list[str]:
+    """Return the statements after which an element is not there, whether or not it was.
+
+    Adding one that exists would leave its time as it was, and deleting one that does not exist is an error.
+    """
+    return [_element(verb, name, key) for name, key in _places(kind, element) for verb in ("add", "delete")]
+
+
+def _element(verb: str, name: str, key: str) -> str:
+    return f"{verb} element {TABLE} quarantine_{name} {{ {key} }}"
 
 
 def _expect(asked: Iterable[Member], *, present: bool) -> None:

@@ -1,6 +1,6 @@
 """Puts frames in front of the engine: one of two forms, chosen by `probe`.
 
-BRIDGE: the queue statement is part of the bridge table's text, this module only makes sure that br_netfilter keeps out.
+BRIDGE: the bridge table's chain `offered`, which its chain `judge` goes to, queues; br_netfilter is kept out.
 BRNF: br_netfilter shows bridged IP to `ip conduit` and `ip6 conduit`, whose only rule queues what crosses our bridge.
 In: form, bridge, queue range. Out: the interception stands and was read back. Must never queue routed traffic, and
 must be called only while `static` stands in the bridge table. Idempotent. Called by control.
@@ -9,11 +9,12 @@ must be called only while `static` stands in the bridge table. Idempotent. Calle
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastpath.abi import Form
 from gateway.errors import KernelError
 from gateway.kernel import netlink_rule, nft
+from rules.static import OFFERED, queue_statement
 
 TABLE: Final = "conduit"
 CHAIN: Final = "judge"
@@ -31,7 +32,13 @@ def install(form: Form, bridge: str, first_queue: int, queue_count: int) -> None
     if form is Form.BRIDGE:
         remove_x_tables()
         _set_sysctls(CALLS, "0", required=False)
+        if not _offers(first_queue, queue_count):
+            nft.apply(_offered(queue_statement(first_queue, queue_count)))
+        if not _offers(first_queue, queue_count):
+            raise KernelError("QUEUE_RULE_LOST", f"bridge {TABLE} {OFFERED}: the kernel does not hold our queue rule")
         return
+    if _statements():
+        nft.apply(_offered())
     for family in FAMILIES:
         nft.apply(
             f"add table {family} {TABLE}\n"
@@ -45,6 +52,25 @@ def install(form: Form, bridge: str, first_queue: int, queue_count: int) -> None
     _set_sysctls(CALLS, "1", required=True)
 
 
+def suspend(form: Form) -> None:
+    """Offer nothing more to the engine: frames go straight to `static`, and the queues can be drained and closed.
+
+    For a planned stop; `install` ends it. A frame that met the queue rule just before may still arrive in the queue for
+    an instant: the reader drains until it has been empty for some milliseconds. Doing it again changes nothing.
+    """
+    if form is Form.BRIDGE:
+        if _statements():
+            nft.apply(_offered())
+        left = ["bridge"] if _statements() else []
+    else:
+        standing = [family for family in FAMILIES if nft.text_listing("chain", family, TABLE, CHAIN)]
+        for family in standing:
+            nft.apply(f"flush chain {family} {TABLE} {CHAIN}\n")
+        left = [family for family in standing if netlink_rule.rules(family, TABLE, CHAIN)]
+    if left:
+        raise KernelError("QUEUE_RULE_STANDS", f"still queueing after suspending: {', '.join(left)}")
+
+
 def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool:
     """Say whether the chain holds exactly our queue rule, by reading it back."""
     wanted = netlink_rule.expressions(bridge, first_queue, queue_count)
@@ -55,7 +81,7 @@ def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool
 def installed(form: Form, bridge: str, first_queue: int, queue_count: int) -> bool:
     """Say whether the whole interception stands as `install` left it; for doctor and for periodic checks."""
     if form is Form.BRIDGE:
-        return "queue" in nft.text_listing("chain", "bridge", TABLE, CHAIN)
+        return _offers(first_queue, queue_count)
     if any(_read_sysctl(name) != "1" for name in CALLS):
         return False
     return all(
@@ -68,6 +94,28 @@ def remove_x_tables() -> None:
     for family in FAMILIES:
         if nft.table_exists(family, TABLE):
             nft.delete_table(family, TABLE)
+
+
+def _offered(statement: str = "") -> str:
+    """Return the script that makes a statement the only one of `offered`, or leaves none."""
+    chain = f"bridge {TABLE} {OFFERED}"
+    rule = f"add rule {chain} {statement}\n" if statement else ""
+    return f"add chain {chain}\nflush chain {chain}\n{rule}"
+
+
+def _statements() -> list[Any]:
+    """Return the statements of every rule in `offered`; none when there is no such chain."""
+    if not nft.text_listing("chain", "bridge", TABLE, OFFERED):
+        return []
+    listed = nft.listing("chain", "bridge", TABLE, OFFERED)
+    return [found["rule"]["expr"] for found in listed if "rule" in found]
+
+
+def _offers(first_queue: int, queue_count: int) -> bool:
+    """Say whether `offered` holds exactly our queue statement, by reading it back."""
+    last = first_queue + queue_count - 1
+    numbers = first_queue if last == first_queue else {"range": [first_queue, last]}
+    return _statements() == [[{"queue": {"num": numbers, "flags": "bypass"}}]]
 
 
 def _read_sysctl(name: str) -> str | None:

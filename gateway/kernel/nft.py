@@ -48,6 +48,13 @@ def table_exists(family: str, name: str) -> bool:
     return any(found["table"]["name"] == name for found in tables if found["table"]["family"] == family)
 
 
+def reset_counters(family: str, table: str) -> None:
+    """Set the named counters of one of our tables to zero; raise KernelError when the kernel refuses."""
+    done = _run(["reset", "counters", "table", family, table], None)
+    if done.returncode != 0:
+        raise KernelError("NFT_REFUSED", _explain("", done.stderr), "no counter was set to zero")
+
+
 def delete_table(family: str, name: str) -> None:
     """Delete one of our tables; one that does not exist is no error."""
     apply(f"add table {family} {name}\ndelete table {family} {name}\n")

@@ -43,9 +43,7 @@ def test_layouts_have_no_gaps() -> None:
 
 def test_same_numbers() -> None:
     """Every constant that C states has the value that abi.py states under the same name."""
-    members = {
-        f"{word}_{member.name}": int(member) for word, kind in SHARED_ENUMERATIONS.items() for member in kind
-    }
+    members = {f"{word}_{member.name}": int(member) for word, kind in SHARED_ENUMERATIONS.items() for member in kind}
     plain = {name: value for name, value in vars(abi).items() if name.isupper() and isinstance(value, int)}
     python = plain | members
     compiled = layout.c_constants()

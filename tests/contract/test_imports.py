@@ -25,7 +25,17 @@ PRODUCT: Final = ("gateway", "rules", "fastpath", "deploy")
 OURS: Final = (*PRODUCT, "tests", "bench")
 FACADE: Final = {"fastpath.abi", "fastpath.queue", "fastpath.worker", "fastpath.judge"}
 PRIVILEGED_MODULES: Final = ("pyroute2", "netfilterqueue")
-IMPURE: Final = {"socket", "subprocess", "asyncio", "threading", "multiprocessing", "time", "random", "uvloop", "aiohttp"}
+IMPURE: Final = {
+    "socket",
+    "subprocess",
+    "asyncio",
+    "threading",
+    "multiprocessing",
+    "time",
+    "random",
+    "uvloop",
+    "aiohttp",
+}
 CYTHON_IMPORT: Final = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+\(?\s*([\w, ]*)|c?import\s+([\w.]+))")
 Import = tuple[Path, int, str]
 
@@ -119,9 +129,11 @@ def test_only_the_kernel_package_runs_nft() -> None:
         for path in sorted((ROOT / part).rglob("*.py")):
             if ROOT / "gateway" / "kernel" in path.parents:
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.List | ast.Tuple) and node.elts and _is_word(node.elts[0], "nft"):
-                    offences.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+            offences += [
+                f"{path.relative_to(ROOT)}:{node.lineno}"
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.List | ast.Tuple) and node.elts and _is_word(node.elts[0], "nft")
+            ]
     assert offences == []
 
 

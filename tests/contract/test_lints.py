@@ -43,7 +43,9 @@ REGISTRY_HOSTS: Final = re.compile(
 )
 UNFINISHED: Final = re.compile(r"\b(?:TOD[O]|FIXM[E]|XX[X])\b|NotImplementedErro[r]")
 VAGUE_NAMES: Final = ("utils", "helpers", "common", "manager", "data", "handler")
-FUNCTION: Final = re.compile(r"^cdef\s+(?:inline\s+)?(?!class\b|extern\b|enum\b|struct\b|packed\b|packed struct\b)[^=\n]*?\(")
+FUNCTION: Final = re.compile(
+    r"^cdef\s+(?:inline\s+)?(?!class\b|extern\b|enum\b|struct\b|packed\b|packed struct\b)[^=\n]*?\("
+)
 
 
 def _files(suffixes: tuple[str, ...]) -> Iterator[Path]:

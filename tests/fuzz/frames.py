@@ -53,11 +53,13 @@ def fuzz(count: int, seed: int, *, progress: bool = False) -> FuzzResult:
         drawn = compiled_policy(rng)
         engine = Engine(drawn)
         ports = [*engine.ifindexes, "stray0"]
-        for frame in _mutants(Stream(drawn.plain, rng), recorded, ports, rng, min(FRAMES_PER_POLICY, count - result.frames)):
+        for frame in _mutants(
+            Stream(drawn.plain, rng), recorded, ports, rng, min(FRAMES_PER_POLICY, count - result.frames)
+        ):
             _note(result, frame, engine.judge(frame))
         if progress and time.monotonic() - shown_at > PROGRESS_SECONDS:
             shown_at = time.monotonic()
-            print(f"  {result.frames} frames", flush=True)  # noqa: T201 a command line tool's output
+            print(f"  {result.frames} frames", flush=True)
     return result
 
 
@@ -110,15 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     seed = time.time_ns() % 1_000_000_007 if chosen.seed is None else chosen.seed
     origin = f"{len(captures.files())} captures and generated frames" if captures.files() else "generated frames only"
-    print(f"fuzz: {chosen.count} mutated frames from {origin}, seed {seed}", flush=True)  # noqa: T201
+    print(f"fuzz: {chosen.count} mutated frames from {origin}, seed {seed}", flush=True)
     started = time.monotonic()
     result = fuzz(chosen.count, seed, progress=True)
     for reason, count in result.by_reason.most_common():
-        print(f"  {count:>9} {reason}")  # noqa: T201
+        print(f"  {count:>9} {reason}")
     for text in result.unsound[:5]:
-        print(f"UNSOUND {text}")  # noqa: T201
+        print(f"UNSOUND {text}")
     seconds = time.monotonic() - started
-    print(  # noqa: T201
+    print(
         f"fuzz: {result.frames} frames, {result.frames - len(result.unsound)} verdicts, "
         f"{len(result.unsound)} without, seed {seed}, {seconds:.0f} s",
         flush=True,

@@ -45,9 +45,7 @@ def build(place: Path) -> None:
     translate = [sys.executable, "-m", "cython", f"{MODULE}.pyx", "-o", f"{MODULE}.c"]
     fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{MODULE}{suffix}", f"{MODULE}.c"]
     for command in (translate, [compiler(), *FLAGS.split(), *fixed]):
-        done = subprocess.run(
-            command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
-        )
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
         if done.returncode != 0:
             raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
 
@@ -69,7 +67,7 @@ def runtime(name: str) -> str:
 
 def run(place: Path, count: int, seed: int) -> tuple[int, str]:
     """Run the fuzzer in the copy; return its exit code and what it printed."""
-    from tests.support import captures  # noqa: PLC0415 the copy cannot find what lies beside the project
+    from tests.support import captures
 
     environment = os.environ | {
         "LD_PRELOAD": f"{runtime('libasan.so')} {runtime('libubsan.so')}",
@@ -107,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
         code, output = run(place, chosen.count, chosen.seed)
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]
-    print(output.rstrip())  # noqa: T201 a command line tool's output
-    print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")  # noqa: T201
+    print(output.rstrip())
+    print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")
     return 1 if code or reports else 0
 
 

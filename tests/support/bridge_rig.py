@@ -129,7 +129,7 @@ def _host(interface: str) -> socket.socket:
     host.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     host.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     host.bind((interface, ETH_P_ALL))
-    host.setblocking(False)  # noqa: FBT003 the socket module's API
+    host.setblocking(False)
     return host
 
 

@@ -56,7 +56,8 @@ class Engine:
         self._conduit_names = {record.slot: record.name for record in lowered.conduits}
         self._slots = {record.name: record.slot for record in lowered.conduits}
         self.ifindexes = {
-            port.name: FIRST_IFINDEX + order + COLLIDING_STRIDE * (order % 3) for order, port in enumerate(lowered.ports)
+            port.name: FIRST_IFINDEX + order + COLLIDING_STRIDE * (order % 3)
+            for order, port in enumerate(lowered.ports)
         }
         self._state = live.build_state(lowered, GENERATION, self.ifindexes)
         self.judge_object = Judge(build_image(lowered, GENERATION), self._state)

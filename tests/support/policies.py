@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rules.compile import Compiled, compile_text
-
 from fastpath.abi import Stage
+from rules.compile import Compiled, compile_text
 from rules.problems import PolicyError
 
 from .plain import Address, Asset, Conduit, PlainPolicy, Prefix, Selector, Service, Zone, address, mac, prefix
@@ -153,9 +152,7 @@ def _draw_mac(rng: random.Random, number: int) -> bytes:
     return mac(f"02:00:00:00:{rng.choice((0, number)):02x}:{rng.randrange(1, 40):02x}")
 
 
-def _draw_conduit(
-    rng: random.Random, number: int, zones: tuple[Zone, ...], assets: tuple[Asset, ...]
-) -> Conduit:
+def _draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], assets: tuple[Asset, ...]) -> Conduit:
     source = _draw_selector(rng, zones, assets)
     destination = _draw_group(rng, zones) if rng.random() < 0.12 else _draw_selector(rng, zones, assets)
     return Conduit(

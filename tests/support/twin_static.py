@@ -28,7 +28,9 @@ class StaticTwin(Twin):
         super().__init__(policy)
         closed = {conduit.name for conduit in policy.conduits if conduit.fail == "closed"}
         self.open -= closed
-        self.fail_open = [conduit for conduit in policy.conduits if conduit.fail == "open" and conduit.name in self.open]
+        self.fail_open = [
+            conduit for conduit in policy.conduits if conduit.fail == "open" and conduit.name in self.open
+        ]
         self._pinholes: set[Pinhole] = set()
         self._frame: Frame | None = None
 

@@ -58,7 +58,7 @@ def _parse(data: bytes) -> Parsed | None:
         from scapy.layers.l2 import Dot1Q, Ether
 
         outer = Ether(data)
-        inner = outer[Dot1Q] if Dot1Q in outer else outer
+        inner = outer.getlayer(Dot1Q) or outer
         packet = inner.payload
         transport = packet.payload
         readable = isinstance(packet, IP | IPv6) and isinstance(transport, TCP | UDP)
@@ -92,14 +92,16 @@ def _policy(frames: list[Parsed]) -> tuple[Compiled, dict[str, str], set[tuple[s
 def _usable(frame: Parsed) -> bool:
     """Leave out what no asset can be: groups, unspecified and mapped addresses."""
     return not any(
-        address in ("0.0.0.0", "::", "255.255.255.255")  # noqa: S104 compared, not bound
+        address in ("0.0.0.0", "::", "255.255.255.255")
         or address.lower().startswith(("ff", "::ffff"))
         or (("." in address) and int(address.split(".")[0]) >= 224)
         for address in (frame.source, frame.destination)
     )
 
 
-@pytest.mark.parametrize("path", _share() or [None], ids=lambda path: f"{path.parent.name}-{path.stem}" if path else "-")
+@pytest.mark.parametrize(
+    "path", _share() or [None], ids=lambda path: f"{path.parent.name}-{path.stem}" if path else "-"
+)
 def test_same_addresses_and_ports(path: Path | None) -> None:
     """Each readable frame of the capture has the addresses and the destination port that scapy reads."""
     if path is None:

@@ -9,10 +9,10 @@ from rules.compile import compile_text
 from tests.support.judging import Engine, Toggle, show_answer
 from tests.support.policies import DrawnPolicy, policy_text
 from tests.support.twin import Twin
-from tests.vectors.decision import CASES, OPENING, POLICY, Case, tcp, to_plant
-from tests.vectors.decision import OFFICE4 as OFFICE
-from tests.vectors.decision import PLC4 as PLC
-from tests.vectors.decision import SYN
+from tests.vectors.decision import CASES, Case
+from tests.vectors.plant import OFFICE4 as OFFICE
+from tests.vectors.plant import OPENING, POLICY, SYN, tcp, to_plant
+from tests.vectors.plant import PLC4 as PLC
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,12 @@ The command line reads these same classes' JSON. Keys are only ever added.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
 from gateway.control.api.models import Changes, Model, Problem, QuarantineEntry, StageState
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class EngineAnswer(Model):

@@ -86,5 +86,11 @@ class Gate(asyncio.Protocol):
 def _refusal() -> bytes:
     hint = "an administrator adds users and groups under [roles] in conduitd.toml"
     body = ErrorAnswer(code="not_permitted", detail="this user has no role here", hint=hint).model_dump_json().encode()
-    head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    fields = (
+        "HTTP/1.1 403 Forbidden",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    head = "\r\n".join((*fields, "", ""))
     return head.encode() + body

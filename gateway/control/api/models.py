@@ -6,12 +6,10 @@ document is made from these classes, so their docstrings and descriptions are wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 StageName = Literal["monitor", "alert", "enforce"]
 Label = Annotated[str, Field(min_length=1, max_length=128)]
@@ -46,7 +44,7 @@ class ErrorAnswer(Model):
 
 
 class StageRequest(Model):
-    """Set the stage of a conduit, of a pair of zones, or (neither) the site's ceiling; null goes back to the policy's."""
+    """Set the stage of a conduit, a pair of zones, or (neither) the site's ceiling; null: back to the policy's."""
 
     stage: StageName | None
     conduit: Label | None = None

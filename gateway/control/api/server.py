@@ -60,8 +60,13 @@ class ControlServer:
         for route in table:
             app.router.add_route(route.method, route.path, self._endpoint(route))
         app.middlewares.append(_errors_as_json)
-        times = {"keepalive_timeout": KEEPALIVE_S, "lingering_time": LINGER_S, "shutdown_timeout": SHUTDOWN_S}
-        self._runner = web.AppRunner(app, access_log=None, **times)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGER_S,
+            shutdown_timeout=SHUTDOWN_S,
+        )
         await self._runner.setup()
         inside = self._runner.server
         if inside is None:
@@ -126,15 +131,19 @@ async def _read_body(route: Route, request: web.Request) -> BaseModel | None:
     return None if route.body is None else route.body.model_validate_json(raw or b"null")
 
 
+async def _handled(request: web.Request, handler: Any) -> web.StreamResponse:
+    response: web.StreamResponse = await handler(request)
+    return response
+
+
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     """Turn everything that a route raises into an answer; only what nobody foresaw is logged with its trace."""
     try:
-        response: web.StreamResponse = await handler(request)
-        return response
+        return await _handled(request, handler)
     except asyncio.CancelledError:
         raise
-    except Exception as error:  # noqa: BLE001  (the boundary of a request: one bad request must not end the server)
+    except Exception as error:  # noqa: BLE001 (one bad request must not end the server)
         status, refusal = refusal_of(error)
         if status >= 500 and not hasattr(error, "code"):
             _log.exception("request_failed", method=request.method, path=request.path)

@@ -46,42 +46,62 @@ class RecordingKernel:
             raise KernelError("kernel_refused", f"{wish}: refused by the test", "")
 
     def capabilities(self) -> Mapping[str, Any]:
+        """Pretend to be this machine."""
         return {"form": "brnf", "nft_queue": False, "degraded": ["nft_queue is missing"]}
 
     def intercept(self) -> Form:
+        """Note it."""
         self._ask("intercept")
         return Form.BRNF
 
+    def suspend(self) -> None:
+        """Note it."""
+        self._ask("suspend")
+
+    def reset_counters(self) -> None:
+        """Note it."""
+        self._ask("reset_counters")
+
     def ifindexes(self, names: Sequence[str]) -> dict[str, int]:
+        """Every interface exists."""
         return {name: 100 + index for index, name in enumerate(names)}
 
     def attach(self, names: Sequence[str]) -> None:
+        """Note it."""
         self._ask("attach", names=list(names))
 
     def foreign_ports(self, names: Sequence[str]) -> list[str]:
+        """There are none."""
         return []
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Note it."""
         self._ask("apply_static", digest=lowered.digest.hex(), ceiling=stages.ceiling.name)
         self._static = lowered.digest.hex()
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Note it."""
         self._ask("update_static", ceiling=stages.ceiling.name)
 
     def static_in_sync(self, stages: StagesInForce) -> bool:
+        """It is, once applied."""
         return self._static is not None
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
+        """Note it."""
         self._ask("quarantine_add", members=[[m.kind, m.value, m.seconds] for m in members])
 
     def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
+        """Note it."""
         self._ask("quarantine_remove", members=[[m.kind, m.value, m.seconds] for m in members])
 
     def view(self) -> KernelView:
+        """Seven frames, all left to static."""
         return KernelView({"frames_before_queue": (7, 700), "static": (7, 700)}, [QueueStats(0, 0, 0, 0)])
 
 
 async def serve(fd: int, settings: Path, directory: Path) -> None:
+    """Run the product around the recording kernel."""
     loaded = load_settings(settings)
     run = await Run.begin(loaded, AsyncChannel(from_fd(fd)), RecordingKernel(directory))
     server = ControlServer(run.plane)

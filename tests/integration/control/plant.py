@@ -45,6 +45,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.path = path
 
     def connect(self) -> None:
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self.path))
@@ -79,6 +80,7 @@ class ControlRig:
         self._event_sequence = 0
 
     def start(self) -> None:
+        """Start the control process and wait until it answers."""
         ours, theirs = pair()
         argv = [sys.executable, str(PROGRAM), "--fd", str(theirs.fileno())]
         argv += ["--settings", str(self.settings), "--kernel", str(self.kernel)]
@@ -121,6 +123,7 @@ class ControlRig:
                 channel.send({"op": "installed", "generation": number})
 
     def call(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> tuple[int, Any]:
+        """Make one request; return status and answer."""
         connection = UnixConnection(self.socket)
         try:
             content = raw if raw is not None else None if body is None else json.dumps(body).encode()
@@ -132,6 +135,7 @@ class ControlRig:
             connection.close()
 
     def get(self, path: str) -> Any:
+        """Ask, and expect an answer."""
         status, body = self.call("GET", path)
         assert status == 200, body
         return body
@@ -143,6 +147,7 @@ class ControlRig:
         return [found for line in lines if (found := json.loads(line))["wish"] == wish]
 
     def refuse_in_kernel(self, *wishes: str) -> None:
+        """Make the kernel refuse these wishes from now on."""
         (self.kernel / "refuse").write_text(" ".join(wishes))
 
     def ceiling(self) -> abi.Stage:
@@ -162,11 +167,13 @@ class ControlRig:
         view[ring : ring + 8].cast("Q")[0] = self._event_sequence
 
     def kill(self) -> None:
+        """Kill -9."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self._ended()
 
     def stop(self) -> None:
+        """Stop it as the keeper would."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:

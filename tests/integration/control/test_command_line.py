@@ -64,8 +64,8 @@ def test_explain_without_daemon() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["status", "doctor", "stage get", "stage get --all", "policy show", "zones", "assets", "conduits", "flows", "events",
-     "counters", "quarantine list", "journal --verify", "explain office-pc plc-1 tcp/502"],
+    ["status", "doctor", "stage get", "stage get --all", "policy show", "zones", "assets", "conduits", "flows",
+     "events", "counters", "quarantine list", "journal --verify", "explain office-pc plc-1 tcp/502"],
 )  # fmt: skip
 def test_every_page_as_table_and_json(calm: ControlRig, command: str) -> None:
     """Every asking verb works in both output forms."""

@@ -102,7 +102,7 @@ def test_override_survives_a_swap_unless_the_text_speaks(rig: ControlRig, water_
 
 
 def test_kill_9_resumes_everything(rig: ControlRig) -> None:
-    """After kill -9 the next control runs the same generation with the same stages and quarantine, without an install."""
+    """After kill -9 the next control has the same generation, stages and quarantine, and installs nothing."""
     rig.call("PUT", "/v1/stages", {"stage": "enforce"})
     rig.call("PUT", "/v1/stages", {"stage": "alert", "conduit": "hmi-polls-plcs"})
     rig.call("POST", "/v1/quarantine", {"target": "office-laptop", "reason": "beaconing", "seconds": 3600})

@@ -1,4 +1,4 @@
-"""The whole gateway in front of the lab's water works: real bridge, real queue, real Modbus, a witness on the far side."""
+"""The whole gateway in front of the lab's water works: real bridge, real queue, real Modbus, a far witness."""
 
 from __future__ import annotations
 

@@ -100,9 +100,7 @@ def test_a_hung_engine_is_replaced_while_the_plant_runs(actors: Actors, gateway:
     closed_books(gateway)
 
 
-def test_a_policy_swap_under_traffic_loses_and_leaks_nothing(
-    lab: Lab, actors: Actors, gateway: LabGateway
-) -> None:
+def test_a_policy_swap_under_traffic_loses_and_leaks_nothing(lab: Lab, actors: Actors, gateway: LabGateway) -> None:
     """Ten policy changes under a poll and a forbidden stream: no missed poll, no leaked frame."""
     gateway.ctl("stage", "set", "enforce")
     run = secrets.token_bytes(8)

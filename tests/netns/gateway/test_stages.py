@@ -17,7 +17,7 @@ pytestmark = pytest.mark.netns
 
 
 def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabGateway, actors: Actors) -> None:
-    """The same write reaches the register in monitor and alert, is told as would-drop and alert, and dies in enforce."""
+    """The same write reaches the register in monitor and alert, is told as would-drop, and dies in enforce."""
     assert actors.write(ATTACKER, "plc-1", 111)
     assert actors.register("plc-1") == 111
     assert gateway.json("counters")["would_drop"] > 0

@@ -1,4 +1,8 @@
-"""The wire of these tests, with the hand-written plant loaded; one per module, removed also on failure."""
+"""The wire of these tests, with the hand-written plant loaded; one per module, removed also on failure.
+
+The ruleset is that of the form of interception which this kernel would be run with: native where it can queue frames
+of a bridge, br_netfilter elsewhere. With no reader of the queue every frame is left to `static`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath.abi import Form
+from gateway.kernel.probe import probe
 from rules.static import render
 from tests.netns.kernel.frames import MACS
 from tests.netns.kernel.plant import plant
-from tests.netns.kernel.wire import PORTS, Wire
+from tests.netns.kernel.wire import PORTS, QUEUE, Wire
 from tests.support.capability import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastpath.abi import Form
+
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def form() -> Form:
+    """The form of interception that this kernel would be run with."""
+    require("netns")
+    return probe().require_form("auto")
+
+
+@pytest.fixture(scope="session")
+def script(form: Form) -> str:
+    """The plant's ruleset in that form."""
+    return render(plant(PORTS, vlan=100), form=form, first_queue=QUEUE)
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +53,15 @@ def bare_wire() -> Iterator[Wire]:
 
 
 @pytest.fixture(scope="module")
-def standing_wire(bare_wire: Wire) -> Wire:
+def standing_wire(bare_wire: Wire, script: str) -> Wire:
     """The bridge stands, `static` judges everything, and each host's MAC is bound to its port."""
-    bare_wire.load(render(plant(PORTS, vlan=100), form=Form.BRNF))
+    bare_wire.load(script)
     bare_wire.attach({mac: f"p{port}" for port, mac in MACS.items()})
     return bare_wire
 
 
 @pytest.fixture
-def wire(standing_wire: Wire) -> Wire:
+def wire(standing_wire: Wire, script: str) -> Wire:
     """The standing wire with the plant's ruleset as the policy's text has it."""
-    standing_wire.load(render(plant(PORTS, vlan=100), form=Form.BRNF))
+    standing_wire.load(script)
     return standing_wire

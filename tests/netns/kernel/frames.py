@@ -67,15 +67,25 @@ def arp(source: int, destination: int, sender: str, target: str, **how: Any) -> 
     """Return an ARP request; `claims` is the hardware address in it, when it is not the frame's."""
     mac = how.get("mac") or MACS[source]
     body = ARP(op=1, hwsrc=text(how.pop("claims", mac)), psrc=sender, pdst=target)
-    return bytes(ether(source, destination, **how) / body / Raw(bytes(18)))
+    tag = how.pop("tag", None)
+    header = ether(source, destination, **how)
+    return bytes((header / tag if tag else header) / body / Raw(bytes(18)))
 
 
 def six(source: int, destination: int, src: str, dst: str, *layers: Any, **how: Any) -> bytes:
     """Return an IPv6 frame."""
-    packet = ether(source, destination, **how) / IPv6(src=src, dst=dst)
-    for layer in layers:
+    tag = how.pop("tag", None)
+    packet = ether(source, destination, **how)
+    for layer in (*([tag] if tag else []), IPv6(src=src, dst=dst), *layers):
         packet /= layer
     return bytes(packet)
+
+
+def ping(source: int, destination: int, src: str, dst: str, kind: int, number: int, **how: Any) -> bytes:
+    """Return an echo request (kind 8) or reply (kind 0)."""
+    tag = how.pop("tag", None)
+    header = ether(source, destination, **how)
+    return bytes((header / tag if tag else header) / IP(src=src, dst=dst) / ICMP(type=kind, id=number) / PAYLOAD)
 
 
 def fragments(**fields: Any) -> bytes:
@@ -84,6 +94,7 @@ def fragments(**fields: Any) -> bytes:
 
 
 NS, NA = ICMPv6ND_NS, ICMPv6ND_NA
+TAG = Dot1Q(vlan=100)
 FRAGMENT6 = IPv6ExtHdrFragment(nh=6, id=7)
 CASES: list[tuple[str, bytes, int, int, str]] = [
     ("tcp opening", tcp(2, 3, "S", 40100, 502), 2, 3, "accepted"),
@@ -156,6 +167,23 @@ CASES: list[tuple[str, bytes, int, int, str]] = [
     ("arp probe", arp(2, 3, "0.0.0.0", PLC), 2, 3, "dropped"),
     ("arp gratuitous", arp(2, 3, HMI, HMI), 2, 3, "accepted"),
     ("arp gratuitous, unchecked", arp(1, 2, LAPTOP, LAPTOP), 1, 2, "dropped"),
+    ("tagged arp", arp(2, 3, HMI, PLC, tag=TAG), 2, 3, "accepted"),
+    ("tagged arp, asset, two MACs", arp(2, 3, HMI, PLC, claims=LAPTOP_MAC, tag=TAG), 2, 3, "dropped"),
+    ("tagged arp, no asset in between", arp(2, 3, "10.0.0.77", PLC2, tag=TAG), 2, 3, "accepted"),
+    ("tagged arp, spoofed sender", arp(2, 3, PLC, PLC2, tag=TAG), 2, 3, "dropped"),
+    ("tagged arp gratuitous", arp(2, 3, HMI, HMI, tag=TAG), 2, 3, "accepted"),
+    ("tagged arp gratuitous, into no zone", arp(2, 1, HMI, HMI, tag=TAG), 2, 1, "dropped"),
+    ("tagged arp probe", arp(2, 3, "0.0.0.0", PLC, tag=TAG), 2, 3, "dropped"),
+    ("tagged ping", ping(2, 3, HMI, PLC, 8, 9, tag=TAG), 2, 3, "accepted"),
+    ("tagged ping backwards", ping(3, 2, PLC, HMI, 8, 9, tag=TAG), 3, 2, "dropped"),
+    ("tagged pong unasked", ping(3, 2, PLC, HMI, 0, 78, tag=TAG), 3, 2, "dropped"),
+    ("tagged ping6", six(2, 3, HMI6, PLC6, ICMPv6EchoRequest(id=9), PAYLOAD, tag=TAG), 2, 3, "accepted"),
+    ("tagged solicitation", six(2, 3, HMI6, "ff02::1:ff00:30", NS(tgt=PLC6), tag=TAG), 2, 3, "accepted"),
+    ("tagged solicitation probe", six(2, 3, "::", "ff02::1:ff00:30", NS(tgt=PLC6), tag=TAG), 2, 3, "dropped"),
+    ("tagged advertisement", six(3, 2, PLC6, HMI6, NA(tgt=PLC6), tag=TAG), 3, 2, "accepted"),
+    ("tagged advertisement of another", six(3, 2, PLC6, HMI6, NA(tgt=HMI6), tag=TAG), 3, 2, "dropped"),
+    ("tagged advertisement to all", six(3, 2, PLC6, "ff02::1", NA(tgt=PLC6), tag=TAG), 3, 2, "accepted"),
+    ("tagged advertisement, into no zone", six(3, 1, PLC6, "ff02::1", NA(tgt=PLC6), tag=TAG), 3, 1, "dropped"),
     ("goose", bytes(ether(2, 3, to=GROUP_MAC, type=0x88B8) / Raw(bytes(range(60)))), 2, 3, "accepted"),
     ("goose from elsewhere", bytes(ether(1, 3, to=GROUP_MAC, type=0x88B8) / Raw(bytes(range(60)))), 1, 3, "dropped"),
     ("other EtherType", bytes(ether(2, 3, to=GROUP_MAC, type=0x8892) / Raw(bytes(range(60)))), 2, 3, "dropped"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from scapy.layers.inet import TCP
+from scapy.layers.l2 import Dot1Q
 
 from gateway.errors import KernelError
 from gateway.kernel import guard, nft
 from gateway.kernel.guard import Member
-from tests.netns.kernel.frames import arp, six, tcp
+from tests.netns.kernel.frames import NA, NS, TAG, arp, six, tcp
 from tests.netns.kernel.plant import HMI, HMI6, HMI_MAC, PLC, PLC6
 from tests.netns.kernel.wire import Wire, inside, wait_until
 
@@ -40,13 +42,27 @@ def test_both_directions_and_arp(wire: Wire, member: Member) -> None:
 
 def test_ipv6_and_tagged(wire: Wire) -> None:
     """IPv6 is dropped too, and a VLAN tag hides nothing."""
-    from scapy.layers.inet import TCP
-    from scapy.layers.l2 import Dot1Q
-
     with inside(wire.gateway):
         guard.add([Member("ip6", HMI6), Member("ip4", HMI)])
     assert wire.judge(six(2, 3, HMI6, PLC6, TCP(dport=502, flags="S")), 2, 3) == "quarantined"
-    assert wire.judge(tcp(2, 3, "S", 40100, 502, tag=Dot1Q(vlan=100)), 2, 3) == "quarantined"
+    assert wire.judge(tcp(2, 3, "S", 40100, 502, tag=TAG), 2, 3) == "quarantined"
+    assert wire.judge(arp(2, 3, HMI, PLC, tag=TAG), 2, 3) == "quarantined"
+    assert wire.judge(arp(3, 2, PLC, HMI, tag=TAG), 3, 2) == "quarantined"
+    assert wire.judge(six(2, 3, HMI6, PLC6, TCP(dport=502, flags="S"), tag=TAG), 2, 3) == "quarantined"
+
+
+@pytest.mark.parametrize("tag", [{}, {"tag": TAG}], ids=["untagged", "tagged"])
+def test_nobody_asks_for_it_or_speaks_for_it(wire: Wire, tag: dict[str, Dot1Q]) -> None:
+    """Neighbour discovery about an address in quarantine is dropped, whoever sends it; about others it is not."""
+    asking, other = "ff02::1:ff00:20", "ff02::1:ff00:30"
+    with inside(wire.gateway):
+        guard.add([Member("ip6", HMI6, 600)])
+    assert wire.judge(six(3, 2, PLC6, asking, NS(tgt=HMI6), **tag), 3, 2) == "quarantined"
+    assert wire.judge(six(3, 2, PLC6, "ff02::1", NA(tgt=HMI6), **tag), 3, 2) == "quarantined"
+    assert wire.judge(six(2, 3, "fd00::77", other, NS(tgt=PLC6), **tag), 2, 3) != "quarantined"
+    with inside(wire.gateway):
+        guard.remove([Member("ip6", HMI6)])
+    assert wire.judge(six(3, 2, PLC6, asking, NS(tgt=HMI6), **tag), 3, 2) == "accepted"
 
 
 def test_the_kernel_forgets_by_itself(wire: Wire) -> None:

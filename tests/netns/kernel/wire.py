@@ -29,6 +29,7 @@ CLONE_NEWNET = 0x40000000
 DEADLINE_SECONDS = 5.0
 BRIDGE = "br0"
 PORTS = ("p1", "p2", "p3")
+QUEUE = 5
 ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 RECEIVE_BYTES = 64 << 20  # the witness must not lose what the gateway passed while the test is busy

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,8 @@ DEADLINE_SECONDS: Final = 900
 SLOW_FACTOR: Final = 10
 TEST_TIMEOUT_SECONDS: Final = 400
 # The laboratory's own tests (tests/netns/lab) intercept nothing: another kernel proves nothing more about them.
-_RINGS: Final = ("tests/netns/kernel", "tests/netns/gateway", "tests/vm")
+# Of the gateway's, those that ask what passes; those that ask how fast (test_boundary) need a machine that is not emulated.
+_RINGS: Final = ("tests/netns/kernel", "tests/netns/gateway/test_stages.py", "tests/vm")
 
 
 def main(words: list[str]) -> int:
@@ -53,10 +55,10 @@ def _arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _pytest(words: list[str]) -> list[str]:
     chosen = [word for word in words if word.partition("::")[0].startswith("tests/")]
-    rings = [] if chosen else [ring for ring in _RINGS if (PROJECT / ring).is_dir()]
+    rings = [] if chosen else [ring for ring in _RINGS if (PROJECT / ring).exists()]
     marks = [] if "-m" in words else ["-m", "not slow"]
     plugins = ["-p", "tests.support.vm.slow", "-p", "no:cacheprovider"]
-    flags = [*plugins, "--timeout", str(TEST_TIMEOUT_SECONDS), "--durations", "10"]
+    flags = [*plugins, "-v", "--timeout", str(TEST_TIMEOUT_SECONDS), "--durations", "10"]
     return [sys.executable, "-m", "pytest", *flags, *marks, *rings, *words]
 
 
@@ -86,4 +88,5 @@ def _run(booted: kernel.Kernel, command: list[str], deadline: int) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the machine ends with us
     sys.exit(main(sys.argv[1:]))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from fastpath import abi
 from gateway import segments
 from gateway.channel import Channel, pair
-from gateway.conduitd import main
 from gateway.engine.judging import Judging, LoadedGeneration
 from gateway.engine.serve import Engine, EngineParts
 from gateway.errors import ConfigError, ControlError, ExitCode, InternalError
@@ -26,8 +27,7 @@ from gateway.keeper.notify import ServiceNotifier
 from gateway.keeper.run_lock import run_lock
 from gateway.segments import SegmentKind, attach
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_restart_pauses_grow_to_five_seconds_and_reset() -> None:
@@ -291,15 +291,23 @@ def test_engine_ends_on_a_message_out_of_order(body: dict[str, object]) -> None:
     talk.keeper.close()
 
 
-def test_check_prints_every_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def _check(settings: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run `conduitd --check` in a process of its own: it sets up the logging of a whole process."""
+    file = directory / "c.toml"
+    file.write_text(settings)
+    words = [sys.executable, "-m", "gateway.conduitd", "--settings", str(file), "--check"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+
+
+def test_check_prints_every_setting(tmp_path: Path) -> None:
     """`conduitd --check` prints the settings complete and ends with 0."""
-    (tmp_path / "c.toml").write_text("[queue]\ncount = 3\n")
-    assert main(["--settings", str(tmp_path / "c.toml"), "--check"]) == ExitCode.OK
-    assert "queue.count = 3" in capsys.readouterr().out.splitlines()
+    done = _check("[queue]\ncount = 3\n", tmp_path)
+    assert done.returncode == ExitCode.OK
+    assert "queue.count = 3" in done.stdout.splitlines()
 
 
-def test_check_of_wrong_settings_ends_with_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_of_wrong_settings_ends_with_three(tmp_path: Path) -> None:
     """A wrong key: exit code 3 and its name on stderr."""
-    (tmp_path / "c.toml").write_text("speed = 3\n")
-    assert main(["--settings", str(tmp_path / "c.toml"), "--check"]) == ExitCode.REFUSED
-    assert "speed" in capsys.readouterr().err
+    done = _check("speed = 3\n", tmp_path)
+    assert done.returncode == ExitCode.REFUSED
+    assert "speed" in done.stderr
