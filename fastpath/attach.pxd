@@ -1,5 +1,8 @@
 # cython: language_level=3
-"""Turns two mapped buffers into a `table_t`. In: an image that judge.validate_image accepted, and its state. Out: pointers."""
+"""Turns two mapped buffers into a `table_t`.
+
+In: an image that judge.validate_image accepted, and its state. Out: pointers into both; copies nothing.
+"""
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 

@@ -41,6 +41,18 @@ cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
     return (<uint64_t>be16(p) << 32) | be32(p + 2)
 
 
+cdef inline uint16_t native16(const uint8_t *p) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, p, 2)
+    return value
+
+
+cdef inline uint32_t native32(const uint8_t *p) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, p, 4)
+    return value
+
+
 cdef inline uint64_t raw64(const uint8_t *p) noexcept nogil:
     """Return eight bytes as they lie in memory."""
     cdef uint64_t word

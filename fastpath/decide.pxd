@@ -166,7 +166,9 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
     return REASON_NEIGHBOUR_RESOLUTION
 
 
-cdef inline int flow_permitted(const table_t *table, flow_t *flow, uint16_t opener_class, uint16_t responder_class, uint16_t service) noexcept nogil:
+cdef inline int flow_permitted(
+    const table_t *table, flow_t *flow, uint16_t opener_class, uint16_t responder_class, uint16_t service
+) noexcept nogil:
     """Tell whether a conduit still permits a flow; judges it again when the policy changed or its conduit closed."""
     cdef uint32_t conduit
     if flow.generation == table.generation and is_open(table, flow.conduit):
@@ -189,7 +191,8 @@ cdef inline uint16_t flow_service(const table_t *table, const frame_t *frame, in
 
 
 cdef inline uint8_t decide_known_flow(
-    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, uint64_t now_ns, decision_t *decision
+    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, uint64_t now_ns,
+    decision_t *decision
 ) noexcept nogil:
     """Line 7."""
     cdef int direction
@@ -212,7 +215,8 @@ cdef inline uint8_t decide_known_flow(
 
 
 cdef inline void keep_flow(
-    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, int direction, uint64_t now_ns, const decision_t *decision
+    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, int direction, uint64_t now_ns,
+    const decision_t *decision
 ) noexcept nogil:
     """Remember a conversation that a conduit has just permitted."""
     cdef flow_t *flow = open_flow(flows, key, direction == FLOW_BACKWARD, now_ns)
@@ -332,7 +336,9 @@ cdef inline uint8_t decide_conduit(
     return REASON_POLICY_NO_CONDUIT
 
 
-cdef inline uint8_t decide_reason(const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision) noexcept nogil:
+cdef inline uint8_t decide_reason(
+    const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
+) noexcept nogil:
     """Lines 1 to 12."""
     cdef uint8_t reason
     unwrap_tag(frame)
@@ -350,7 +356,9 @@ cdef inline uint8_t decide_reason(const table_t *table, frame_t *frame, flows_t 
     if frame.kind == KIND_IP:
         reason = source_by_address(table, frame, frame.source, decision.source_zone, &decision.source)
         if reason == REASON_NONE:
-            reason = destination_by_address(table, frame, frame.destination, decision.destination_zone, &decision.destination)
+            reason = destination_by_address(
+                table, frame, frame.destination, decision.destination_zone, &decision.destination
+            )
     else:
         reason = source_by_mac(table, frame, decision.source_zone, &decision.source)
         if reason == REASON_NONE:
@@ -360,7 +368,9 @@ cdef inline uint8_t decide_reason(const table_t *table, frame_t *frame, flows_t 
     return decide_conduit(table, frame, flows, now_ns, decision)
 
 
-cdef inline void decide(const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision) noexcept nogil:
+cdef inline void decide(
+    const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
+) noexcept nogil:
     """Judge one frame: the reason, then what the stage makes of it."""
     cdef uint8_t stage, ceiling, log
     decision.conduit = NO_CONDUIT

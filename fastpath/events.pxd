@@ -1,8 +1,9 @@
 # cython: language_level=3
 """What was judged and why, for whoever reads along: a bounded ring per queue.
 
-In: a frame and its decision. Out: one event_t in the ring, or one more on `lost` when the reader is too slow. The engine
-is the only writer of head and entries, control the only writer of tail. Never waits, never overwrites an unread event.
+In: a frame and its decision. Out: one event_t in the ring, or one more on `lost` when the reader is too slow. The
+engine is the only writer of head and entries, control the only writer of tail. Never waits, never overwrites an unread
+event.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -33,7 +34,9 @@ cdef inline void put_mac(uint8_t *to, uint64_t mac) noexcept nogil:
         to[i] = <uint8_t>(mac >> (40 - 8 * i))
 
 
-cdef inline void fill_event(event_t *event, const frame_t *frame, const decision_t *decision, uint64_t now_ns) noexcept nogil:
+cdef inline void fill_event(
+    event_t *event, const frame_t *frame, const decision_t *decision, uint64_t now_ns
+) noexcept nogil:
     event.time_ns = now_ns
     event.source[0] = frame.source[0]
     event.source[1] = frame.source[1]
@@ -66,7 +69,8 @@ cdef inline void fill_event(event_t *event, const frame_t *frame, const decision
 
 
 cdef inline void write_event(
-    ring_header_t *ring, uint8_t queue, uint64_t generation, const frame_t *frame, const decision_t *decision, uint64_t now_ns
+    ring_header_t *ring, uint8_t queue, uint64_t generation, const frame_t *frame, const decision_t *decision,
+    uint64_t now_ns
 ) noexcept nogil:
     """Append one event, or count it as lost."""
     cdef uint64_t head = ring.head

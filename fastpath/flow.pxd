@@ -82,7 +82,9 @@ cdef inline int can_flow(const frame_t *frame) noexcept nogil:
     return is_icmp(frame) and (is_echo_request(frame) or is_echo_reply(frame))
 
 
-cdef inline void key_of(flow_key_t *key, const frame_t *frame, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
+cdef inline void key_of(
+    flow_key_t *key, const frame_t *frame, uint16_t source_zone, uint16_t destination_zone
+) noexcept nogil:
     """Make the key of a frame. An echo's identifier stands in for both ports."""
     key.source[0] = frame.source[0]
     key.source[1] = frame.source[1]
@@ -97,10 +99,10 @@ cdef inline void key_of(flow_key_t *key, const frame_t *frame, uint16_t source_z
 
 cdef inline flow_t *bucket_of(const flows_t *flows, const flow_key_t *key) noexcept nogil:
     """Return the bucket of a key: the same one for both directions."""
-    cdef uint64_t one = mix64(flows.seed ^ key.source[0], key.source[1] ^ <uint64_t>key.source_port << 16 ^ key.source_zone)
-    cdef uint64_t other = mix64(
-        flows.seed ^ key.destination[0], key.destination[1] ^ <uint64_t>key.destination_port << 16 ^ key.destination_zone
-    )
+    cdef uint64_t one_end = <uint64_t>key.source_port << 16 ^ key.source_zone
+    cdef uint64_t other_end = <uint64_t>key.destination_port << 16 ^ key.destination_zone
+    cdef uint64_t one = mix64(flows.seed ^ key.source[0], key.source[1] ^ one_end)
+    cdef uint64_t other = mix64(flows.seed ^ key.destination[0], key.destination[1] ^ other_end)
     cdef uint32_t bucket = <uint32_t>mix64(one + other, key.protocol) & flows.bucket_mask
     return flows.entries + <uint64_t>bucket * FLOW_WAYS
 
@@ -123,37 +125,43 @@ cdef inline int is_backward(const flow_t *flow, const flow_key_t *key) noexcept 
     )
 
 
-cdef inline int is_idle(const flow_t *flow, uint64_t now_ns) noexcept nogil:
+cdef inline int forget_idle(flow_t *flow, uint64_t now_ns) noexcept nogil:
+    """Tell whether a flow was silent for too long; such a flow is given up."""
     if flow.protocol == PROTOCOL_TCP or now_ns < flow.last_seen_ns:
         return 0
-    return now_ns - flow.last_seen_ns > (UDP_IDLE_NS if flow.protocol == PROTOCOL_UDP else ECHO_IDLE_NS)
+    if now_ns - flow.last_seen_ns <= (UDP_IDLE_NS if flow.protocol == PROTOCOL_UDP else ECHO_IDLE_NS):
+        return 0
+    flow.in_use = 0
+    return 1
 
 
-cdef inline flow_t *find_key(flows_t *flows, const flow_key_t *key, int forward, int backward, uint64_t now_ns, int *direction) noexcept nogil:
-    """Return the flow of a key in the directions asked for; sets `direction`."""
+cdef inline flow_t *find_key(
+    flows_t *flows, const flow_key_t *key, int forward, int backward, uint64_t now_ns, int *direction
+) noexcept nogil:
+    """Return the flow of a key in the directions asked for; sets `direction`.
+
+    Both ends may have opened a flow with the same addresses and ports: then the sender's own counts.
+    """
     cdef flow_t *bucket = bucket_of(flows, key)
+    cdef flow_t *other = NULL
     cdef flow_t *flow
     cdef uint32_t way
-    direction[0] = FLOW_NONE
     for way in range(FLOW_WAYS):
         flow = bucket + way
         if not flow.in_use or flow.protocol != key.protocol:
             continue
-        if forward and is_forward(flow, key):
+        if forward and is_forward(flow, key) and not forget_idle(flow, now_ns):
             direction[0] = FLOW_FORWARD
-        elif backward and is_backward(flow, key):
-            direction[0] = FLOW_BACKWARD
-        else:
-            continue
-        if is_idle(flow, now_ns):
-            flow.in_use = 0
-            direction[0] = FLOW_NONE
-            continue
-        return flow
-    return NULL
+            return flow
+        if backward and is_backward(flow, key) and not forget_idle(flow, now_ns):
+            other = flow
+    direction[0] = FLOW_NONE if other == NULL else FLOW_BACKWARD
+    return other
 
 
-cdef inline flow_t *find_flow(flows_t *flows, const frame_t *frame, const flow_key_t *key, uint64_t now_ns, int *direction) noexcept nogil:
+cdef inline flow_t *find_flow(
+    flows_t *flows, const frame_t *frame, const flow_key_t *key, uint64_t now_ns, int *direction
+) noexcept nogil:
     """Return the flow a frame belongs to.
 
     An opening segment or an echo request never belongs to a flow backward: it opens one of its own.

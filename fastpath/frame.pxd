@@ -3,7 +3,7 @@
 
 In: bytes from the network header on, with the EtherType, VLAN and MACs that the kernel kept apart. Out: `frame_t` with
 addresses, ports and `error` = NONE or the FRAME_ reason of line 3 in docs/reference/semantics.md.
-Called once per frame by decide. Never allocates, never trusts a length, never looks at checksums (with GSO they are unset).
+Called once per frame by decide. Never allocates, trusts a length or looks at checksums (with GSO they are unset).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -18,7 +18,7 @@ from fastpath.abi cimport (
     REASON_FRAME_VLAN_STACKED,
     REASON_NONE,
 )
-from fastpath.cursor cimport be16, be48, cursor_t, keep, raw64, take
+from fastpath.cursor cimport be16, be48, cursor_t, keep, native32, raw64, take
 
 cdef enum:
     KIND_L2 = 0  # judged by MAC and EtherType
@@ -91,7 +91,7 @@ cdef struct frame_t:
 cdef inline void address_v4(uint64_t *address, const uint8_t *p) noexcept nogil:
     """Store an IPv4 address as ::ffff:a.b.c.d in memory order."""
     address[0] = 0
-    address[1] = V4_MAPPED | (<uint64_t>p[0] << 32) | (<uint64_t>p[1] << 40) | (<uint64_t>p[2] << 48) | (<uint64_t>p[3] << 56)
+    address[1] = V4_MAPPED | <uint64_t>native32(p) << 32
 
 
 cdef inline void address_v6(uint64_t *address, const uint8_t *p) noexcept nogil:
@@ -211,6 +211,13 @@ cdef inline uint8_t read_ipv4(frame_t *frame, cursor_t *cursor, uint32_t wire_by
     return read_transport(frame, cursor, body_bytes)
 
 
+cdef inline int is_extension(uint8_t next_header) noexcept nogil:
+    # SPEC: RFC 8200 section 4, IANA "IPv6 Extension Header Types" without ESP and AH, which are services of their own.
+    if next_header == 0 or next_header == 43 or next_header == 60:  # hop-by-hop, routing, destination options
+        return 1
+    return next_header == 135 or next_header == 139 or next_header == 140  # mobility, HIP, shim6
+
+
 cdef inline uint8_t read_ipv6(frame_t *frame, cursor_t *cursor, uint32_t wire_bytes) noexcept nogil:
     cdef const uint8_t *p = take(cursor, 40)
     cdef uint32_t body_bytes
@@ -230,8 +237,7 @@ cdef inline uint8_t read_ipv6(frame_t *frame, cursor_t *cursor, uint32_t wire_by
         return REASON_FRAME_TRUNCATED
     if next_header == 44:
         return REASON_FRAME_FRAGMENT
-    # SPEC: RFC 8200 section 4, IANA "IPv6 Extension Header Types" without ESP and AH, which are services of their own.
-    if next_header == 0 or next_header == 43 or next_header == 60 or next_header == 135 or next_header == 139 or next_header == 140:
+    if is_extension(next_header):
         return REASON_FRAME_EXTENSION
     keep(cursor, body_bytes)
     return read_transport(frame, cursor, body_bytes)

@@ -75,7 +75,9 @@ cdef inline uint8_t destination_by_address(
     return REASON_NONE
 
 
-cdef inline uint8_t source_by_mac(const table_t *table, const frame_t *frame, uint16_t zone, party_t *party) noexcept nogil:
+cdef inline uint8_t source_by_mac(
+    const table_t *table, const frame_t *frame, uint16_t zone, party_t *party
+) noexcept nogil:
     """Identify the sender of a frame without IP."""
     cdef const mac_t *mac = find_mac(table, frame.source_mac, table.zones[zone].space)
     if mac == NULL or mac.zone == MAC_ANYWHERE_ZONE:
@@ -88,7 +90,9 @@ cdef inline uint8_t source_by_mac(const table_t *table, const frame_t *frame, ui
     return REASON_NONE
 
 
-cdef inline uint8_t destination_by_mac(const table_t *table, const frame_t *frame, uint16_t zone, party_t *party) noexcept nogil:
+cdef inline uint8_t destination_by_mac(
+    const table_t *table, const frame_t *frame, uint16_t zone, party_t *party
+) noexcept nogil:
     """Identify the addressee of a frame without IP."""
     cdef const mac_t *mac
     if not frame.has_destination_mac:

@@ -9,7 +9,7 @@ In: image and state bytes, frames. Out: judgements. Used by `explain`, simulatio
 from typing import NamedTuple
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.abi cimport (
@@ -18,7 +18,6 @@ from fastpath.abi cimport (
     NO_CONDUIT,
     NO_NODE,
     SECTION_CONDUITS,
-    SECTION_COUNT,
     SECTION_ENDPOINTS,
     SECTION_MACS,
     SECTION_NODES,
@@ -180,7 +179,7 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
             raise ValueError("prefix lengths are not in descending order below 128")
     for i in range(header.conduit_capacity):
         if table.conduits[i].profile >= PROFILE_COUNT:
-            raise ValueError(f"conduit {i} asks for inspection profile {table.conduits[i].profile}: unknown to this engine")
+            raise ValueError(f"conduit {i} asks for an inspection that this engine does not know")
     return 0
 
 
@@ -218,7 +217,8 @@ def validate_state(image, state):
 cdef class Judge:
     """One policy, one small flow memory, frames one at a time.
 
-    `state` may be the live segment: stages and openings are then those in force. Raises ValueError for a bad image or state.
+    `state` may be the live segment: stages and openings are then those in force. Raises ValueError for a bad image or
+    state.
     """
 
     cdef table_t table
@@ -262,7 +262,7 @@ cdef class Judge:
     ):
         """Judge one frame and return its Judgement.
 
-        payload: from the network header on. vlan: 0 to 4095, the tag that was taken off; `tagged` defaults to vlan != 0.
+        payload: from the network header on. vlan: 0 to 4095, of the tag taken off; `tagged` defaults to vlan != 0.
         MACs are 6 bytes; destination_mac None where the interception does not see it. time_ns: for idle flows.
         Raises ValueError for numbers out of range.
         """

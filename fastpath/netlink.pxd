@@ -9,7 +9,7 @@ for lengths no more than a stranger would be.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastpath.cursor cimport be16, be32, be48
+from fastpath.cursor cimport be16, be32, be48, native16
 from fastpath.frame cimport ETHERTYPE_VLAN, TAGGED_SERVICE, frame_t
 
 cdef enum:
@@ -59,16 +59,15 @@ cdef struct packet_t:
     frame_t frame
 
 
-cdef inline uint32_t native32(const uint8_t *p) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, p, 4)
-    return value
+cdef inline int is_packet(const uint8_t *message, uint32_t length) noexcept nogil:
+    return length >= NLMSG_HEADER_BYTES + NFGEN_BYTES and native16(message + 4) == (
+        NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET
+    )
 
 
-cdef inline uint16_t native16(const uint8_t *p) noexcept nogil:
-    cdef uint16_t value
-    memcpy(&value, p, 2)
-    return value
+cdef inline int is_answer(const uint8_t *message, uint32_t length) noexcept nogil:
+    """Tell whether it is the kernel's answer to a message of ours: an error, or an acknowledgement."""
+    return length >= NLMSG_HEADER_BYTES + 4 and native16(message + 4) == NLMSG_ERROR_TYPE
 
 
 cdef inline void read_vlan(frame_t *frame, const uint8_t *p, uint32_t left) noexcept nogil:
@@ -179,4 +178,3 @@ cdef inline uint32_t put_verdict(
         word = __builtin_bswap32(mark)
         memcpy(to + 36, &word, 4)
     return size
-

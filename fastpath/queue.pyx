@@ -12,7 +12,7 @@ import socket
 import struct
 
 from libc.errno cimport ENOENT, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from netfilterqueue import COPY_PACKET, NetfilterQueue
 
@@ -30,6 +30,7 @@ from fastpath.batch cimport (
     send_to_kernel,
 )
 from fastpath.counters cimport commit, load32, queue_counters, store32, store64
+from fastpath.cursor cimport native32
 from fastpath.netlink cimport (
     NF_ACCEPT,
     NFNL_SUBSYS_QUEUE,
@@ -38,15 +39,14 @@ from fastpath.netlink cimport (
     NFQA_CFG_FLAGS,
     NFQA_CFG_MASK,
     NFQNL_MSG_CONFIG,
-    NFQNL_MSG_PACKET,
     NFQNL_MSG_VERDICT,
     NFQNL_MSG_VERDICT_BATCH,
     NLM_F_ACK,
     NLM_F_REQUEST,
     NLMSG_ERROR_TYPE,
     VERDICT_BYTES,
-    native16,
-    native32,
+    is_answer,
+    is_packet,
     packet_t,
     put_verdict,
     read_packet,
@@ -82,8 +82,9 @@ class QueueSocket:
 def open_queue(int number, int max_length, int copy_bytes, int receive_buffer_bytes):
     """Bind a queue and return its QueueSocket.
 
-    max_length is in packets, copy_bytes from the network header on. GSO and FAIL_OPEN are set in one acknowledged message
-    (kernel notes 1 to 3). A packet that arrives before that is accepted unmarked, so that `static` judges it.
+    max_length is in packets, copy_bytes from the network header on. GSO and FAIL_OPEN are set in one acknowledged
+    message: with two, or two attributes, the last would win silently. A packet that arrives before that is
+    accepted unmarked, so that `static` judges it.
     Raises OSError when the kernel refuses: the number is taken, or CAP_NET_ADMIN is missing.
     """
     queue = NetfilterQueue()
@@ -219,7 +220,7 @@ cdef class Releaser:
                 return error
             for i in range(count):
                 message = datagram(&inbox, i)
-                if datagram_bytes(&inbox, i) >= 20 and native16(message + 4) == NLMSG_ERROR_TYPE:
+                if is_answer(message, datagram_bytes(&inbox, i)):
                     answer = -<int>native32(message + 16)
                     answered = 1
                 else:
@@ -258,7 +259,7 @@ cdef class Releaser:
                 continue
             for i in range(count):
                 message = datagram(inbox, i)
-                if datagram_bytes(inbox, i) >= 20 and native16(message + 4) == (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET):
+                if is_packet(message, datagram_bytes(inbox, i)):
                     self.note(message, datagram_bytes(inbox, i))
             error = self.release_up_to(self.counters.last_id)
             if error:

@@ -69,11 +69,11 @@ cdef struct table_t:
 cdef inline uint16_t zone_of(const table_t *table, uint32_t ifindex, uint16_t vlan) noexcept nogil:
     """Return the zone that owns a bridge port with a VLAN, UNKNOWN_ZONE when none does."""
     cdef uint32_t slot = ifindex & (STATE_PORT_SLOTS - 1)
-    cdef uint32_t tries
+    cdef uint32_t _tries
     cdef uint32_t port
     if ifindex == 0:
         return UNKNOWN_ZONE
-    for tries in range(STATE_PORT_SLOTS):
+    for _tries in range(STATE_PORT_SLOTS):
         if table.ports[slot].ifindex == ifindex:
             port = table.ports[slot].port
             if port >= table.port_count:
@@ -88,15 +88,17 @@ cdef inline uint16_t zone_of(const table_t *table, uint32_t ifindex, uint16_t vl
 cdef inline const endpoint_t *find_masked(
     const table_t *table, uint64_t high, uint64_t low, uint16_t space, uint8_t prefix_length
 ) noexcept nogil:
-    cdef uint32_t slot = <uint32_t>mix64(mix64(table.seed ^ high, low), <uint64_t>space << 8 | prefix_length) & table.endpoint_mask
+    cdef uint64_t hashed = mix64(mix64(table.seed ^ high, low), <uint64_t>space << 8 | prefix_length)
+    cdef uint32_t slot = <uint32_t>hashed & table.endpoint_mask
     cdef const endpoint_t *entry
-    cdef uint32_t tries
-    for tries in range(MAX_PROBE):
+    cdef uint32_t _tries
+    for _tries in range(MAX_PROBE):
         entry = &table.endpoints[slot]
         if not entry.flags & ENDPOINT_IN_USE:
             return NULL
-        if entry.address[0] == high and entry.address[1] == low and entry.space == space and entry.prefix_length == prefix_length:
-            return entry
+        if entry.address[0] == high and entry.address[1] == low:
+            if entry.space == space and entry.prefix_length == prefix_length:
+                return entry
         slot = (slot + 1) & table.endpoint_mask
     return NULL
 
@@ -113,7 +115,9 @@ cdef extern from *:
     uint64_t prefix_mask "cnd_prefix_mask"(unsigned int bits) noexcept nogil
 
 
-cdef inline const endpoint_t *find_endpoint(const table_t *table, const uint64_t *address, uint16_t space) noexcept nogil:
+cdef inline const endpoint_t *find_endpoint(
+    const table_t *table, const uint64_t *address, uint16_t space
+) noexcept nogil:
     """Return the endpoint of an address: the address itself, else the longest prefix; NULL when unlisted everywhere."""
     cdef const endpoint_t *entry = find_masked(table, address[0], address[1], space, HOST_PREFIX_LENGTH)
     cdef uint32_t i
@@ -141,10 +145,10 @@ cdef inline const mac_t *find_mac(const table_t *table, uint64_t mac, uint16_t s
     """Return the entry of a 48-bit MAC, NULL when it is no asset's and no listed group."""
     cdef uint64_t key = mac << 16 | space
     cdef uint32_t slot = <uint32_t>mix64(table.seed, key) & table.mac_mask
-    cdef uint32_t tries
+    cdef uint32_t _tries
     if key == 0:
         return NULL
-    for tries in range(MAX_PROBE):
+    for _tries in range(MAX_PROBE):
         if table.macs[slot].address_space == key:
             return &table.macs[slot]
         if table.macs[slot].address_space == 0:
@@ -153,15 +157,17 @@ cdef inline const mac_t *find_mac(const table_t *table, uint64_t mac, uint16_t s
     return NULL
 
 
-cdef inline uint32_t find_rule(const table_t *table, uint16_t source, uint16_t destination, uint16_t service) noexcept nogil:
+cdef inline uint32_t find_rule(
+    const table_t *table, uint16_t source, uint16_t destination, uint16_t service
+) noexcept nogil:
     """Return the first node of the conduits that permit a triple of classes, NO_NODE when none does."""
     cdef uint64_t key = <uint64_t>source << 32 | <uint64_t>destination << 16 | service
     cdef uint32_t slot
-    cdef uint32_t tries
+    cdef uint32_t _tries
     if source == NO_CLASS or destination == NO_CLASS or service == NO_CLASS:
         return NO_NODE
     slot = <uint32_t>mix64(table.seed, key) & table.rule_mask
-    for tries in range(MAX_PROBE):
+    for _tries in range(MAX_PROBE):
         if table.rules[slot].key == key:
             return table.rules[slot].node
         if table.rules[slot].key == 0:

@@ -43,12 +43,10 @@ from fastpath.flow cimport flows_t
 from fastpath.netlink cimport (
     NF_ACCEPT,
     NF_DROP,
-    NFNL_SUBSYS_QUEUE,
-    NFQNL_MSG_PACKET,
     NFQNL_MSG_VERDICT,
     NFQNL_MSG_VERDICT_BATCH,
-    NLMSG_ERROR_TYPE,
-    native16,
+    is_answer,
+    is_packet,
     packet_t,
     put_verdict,
     read_packet,
@@ -145,7 +143,7 @@ cdef class Worker:
         store_table(&self.wanted, table)
 
     def adopted(self, uint64_t generation):
-        """Tell whether the loop has begun to judge by a generation, or does not run: then none older is read any more."""
+        """Tell whether the loop has begun to judge by a generation: then no older one is read any more."""
         return load64(&self.counters.generation) == generation
 
     def stop(self):
@@ -153,7 +151,7 @@ cdef class Worker:
         store32(&self.stopping, 1)
 
     def run(self):
-        """Judge until `stop`. Raises OSError when the socket fails, MemoryError, ValueError when nothing is installed."""
+        """Judge until `stop`. Raises OSError when the socket fails, MemoryError, ValueError without a policy."""
         cdef inbox_t inbox
         cdef int error
         if load_table(&self.wanted) == NULL:
@@ -211,9 +209,8 @@ cdef class Worker:
         for i in range(count):
             message = datagram(inbox, i)
             length = datagram_bytes(inbox, i)
-            if length < 20 or native16(message + 4) != (NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET):
-                if length >= 20 and native16(message + 4) == NLMSG_ERROR_TYPE:
-                    self.counters.verdict_errors += 1
+            if not is_packet(message, length):
+                self.counters.verdict_errors += is_answer(message, length)
                 continue
             if not read_packet(&packet, message, length):
                 self.counters.receive_errors += 1

@@ -14,7 +14,9 @@ from pydantic_core import PydanticCustomError
 
 RANGE = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})\Z")
 # Judged by rules of their own (ARP, VLAN tags) or by the IP header behind them.
-RESERVED_ETHERTYPES = {0x0800: "IPv4", 0x86DD: "IPv6", 0x0806: "ARP", 0x8100: "a VLAN tag", 0x88A8: "a VLAN tag"}
+RESERVED_ETHERTYPES = {0x0800: "IPv4", 0x86DD: "IPv6", 0x0806: "ARP"} | dict.fromkeys(
+    (0x8100, 0x88A8, 0x9100), "a VLAN tag"
+)
 RESERVED_PROTOCOLS = {1: "protocol: icmp", 6: "protocol: tcp", 17: "protocol: udp", 58: "protocol: icmpv6"}
 
 

@@ -183,6 +183,7 @@ def _declare(script: Script) -> None:
     for name, kind in _PINHOLES.items():
         script.line(f"add set {TABLE} {name} {{ {kind}; {limits} {PINHOLE_SECONDS}s; }}")
     script.line(f"add set {TABLE} arp_compare {{ type mark . ether_addr; {limits} {COMPARE_SECONDS}s; }}")
+    script.line(f"add set {TABLE} arp_ip_compare {{ type mark . ipv4_addr; {limits} {COMPARE_SECONDS}s; }}")
     script.line(f"add set {TABLE} nd_compare {{ typeof meta mark . @nh,64,128; {limits} {COMPARE_SECONDS}s; }}")
     for bank in BANKS:
         for name, kind in _MAPS.items():

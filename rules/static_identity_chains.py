@@ -39,7 +39,8 @@ def identity_chains(script: Script, policy: LoweredPolicy, form: Form) -> None:
         "relation",
         [rule_with(pairs, "meta mark set meta mark . meta priority map %s return"), "goto violation"],
     )
-    address_resolution(script, ip_identity(policy, ipv4=True))
+    several_spaces = len({zone.space for zone in policy.zones}) > 1
+    address_resolution(script, ip_identity(policy, ipv4=True), several_spaces=several_spaces)
     neighbour_discovery(script, ip_identity(policy, ipv4=False))
 
 

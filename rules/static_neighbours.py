@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 COMPARE_NONCE: Final = "meta mark set numgen random mod 4294967295"
 
 
-def address_resolution(script: Script, identity: Identity) -> None:
+def address_resolution(script: Script, identity: Identity, *, several_spaces: bool) -> None:
     """Append ARP, lines a to f of the meaning.
 
     A sender with MACs to check is found by a key that holds its MAC twice, which proves that the frame's MAC and the
     ARP sender's agree. nft cannot compare two fields otherwise; for senders without MACs one field is put into a set
-    under a number drawn for this frame and the other is looked up there.
+    under a number drawn for this frame and the other is looked up there. So are sender and target, where another
+    address space may know the sender's address: an announcement of an unchecked address is no question about that one.
     """
 
     def text(address: int) -> str:
@@ -61,6 +62,7 @@ def address_resolution(script: Script, identity: Identity) -> None:
     script.chain(
         "arp_unchecked",
         [
+            *(_drop_announcement() if several_spaces else ()),
             "jump zones",
             rule_with(hosts, f"{ARP} meta mark set meta mark . arp saddr ip map %s goto arp_target"),
             rule_with(spans, f"{ARP} meta mark set meta mark . arp saddr ip map %s goto arp_target"),
@@ -125,6 +127,17 @@ def neighbour_discovery(script: Script, identity: Identity) -> None:
     script.chain(
         "advertisement_group",
         [rule_with(checked, "meta mark . ether saddr . ip6 saddr %s goto permit"), "goto violation"],
+    )
+
+
+def _drop_announcement() -> tuple[str, ...]:
+    """Return the rules that drop ARP whose sender is its own target."""
+    forget = _forget("arp_ip_compare", "arp saddr ip")
+    return (
+        COMPARE_NONCE,
+        f"{ARP} update @arp_ip_compare {{ meta mark . arp saddr ip }}",
+        f"{ARP} meta mark . arp daddr ip @arp_ip_compare {forget} goto violation",
+        f"{ARP} {forget}",
     )
 
 

@@ -217,7 +217,8 @@ def parse_tree(text: str, name: str) -> tuple[Source, list[Problem]]:
     """Return the tree and the problems that did not stop it; raise PolicyError for the one that did."""
     builder = TreeBuilder(name)
     try:
-        builder.feed(YAML(typ="safe").parse(text))
+        # Pure: the optional C parser reads YAML 1.1 and refuses unquoted MACs; a policy must mean the same everywhere.
+        builder.feed(YAML(typ="safe", pure=True).parse(text))
     except YAMLError as error:
         raise PolicyError([*builder.problems, _syntax_problem(error, name)]) from None
     if builder.root is None or builder.root.value is None:

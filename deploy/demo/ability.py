@@ -58,8 +58,14 @@ def _wiring_denied(name: str) -> str | None:
 def _queue_denied(name: str) -> str | None:
     """Bind an NFQUEUE inside the namespace; a child does it, because a process has one namespace."""
     child = [sys.executable, "-m", "deploy.demo.ability"]
-    done = subprocess.run(namespaces.inside(name, child), capture_output=True, text=True, timeout=30, check=False,
-                          env=processes.environment())
+    done = subprocess.run(
+        namespaces.inside(name, child),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=processes.environment(),
+    )
     return None if done.returncode == 0 else f"NFQUEUE is denied: {done.stderr.strip() or done.stdout.strip()}"
 
 

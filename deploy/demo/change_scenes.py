@@ -73,8 +73,11 @@ def refused_policy(plant: Plant) -> None:
     refusal = desk.apply_refused(wrong_policy())
     for message in refusal.messages:
         say.tell(message)
-    say.check(f"all {len(MISTAKES)} mistakes are named with their line", len(refusal.messages) >= len(MISTAKES),
-              f"{len(refusal.messages)} messages, HTTP {refusal.status}")
+    say.check(
+        f"all {len(MISTAKES)} mistakes are named with their line",
+        len(refusal.messages) >= len(MISTAKES),
+        f"{len(refusal.messages)} messages, HTTP {refusal.status}",
+    )
     say.check("what is in force has not changed", desk.digest() == before, f"digest {before[:12]}")
     plant.attack(reaches=False)
     plant.hmi_is_well()
@@ -92,6 +95,7 @@ def quarantine(plant: Plant) -> None:
     plant.hmi_is_well()
     desk.release(ELSEWHERE)
     released = plant.now()
-    processes.wait_for(f"{ELSEWHERE} to poll again", lambda: plant.answered_since(ELSEWHERE, released),
-                       QUARANTINE_WITHIN_S)
+    processes.wait_for(
+        f"{ELSEWHERE} to poll again", lambda: plant.answered_since(ELSEWHERE, released), QUARANTINE_WITHIN_S
+    )
     say.check(f"released, {ELSEWHERE} polls again", True, f"after {plant.now() - released:.1f} s")

@@ -71,12 +71,18 @@ def engine_dies(plant: Plant) -> None:
     processes.wait_for("the engine to judge again", gateway.is_judging, BACK_WITHIN_S)
     say.check("a new engine judges", len(killer.killed) > 0, f"after {len(killer.killed)} engines were killed")
     static_after = plant.desk.counters()["static"]
-    say.check("the kernel's static rules judged meanwhile", static_after > static_before,
-              f"{static_after - static_before} frames")
+    say.check(
+        "the kernel's static rules judged meanwhile",
+        static_after > static_before,
+        f"{static_after - static_before} frames",
+    )
     sender.wait(BACK_WITHIN_S)
     seen = witness.end()
-    say.check(f"of {frames} forbidden frames sent across the crashes none arrived", seen["seen"] == 0,
-              f"witness on {TARGET}: {seen['seen']} seen, {seen['overrun']} overrun")
+    say.check(
+        f"of {frames} forbidden frames sent across the crashes none arrived",
+        seen["seen"] == 0,
+        f"witness on {TARGET}: {seen['seen']} seen, {seen['overrun']} overrun",
+    )
     plant.hmi_is_well()
 
 
@@ -91,8 +97,11 @@ def control_dies(plant: Plant) -> None:
     plant.attack(reaches=False)
     gateway.wait_until_judging()
     say.check("control answers again", True, f"{time.monotonic() - killed:.1f} s after the kill")
-    say.check("the same policy is in force, in enforce", desk.digest() == digest and desk.ceiling() == "enforce",
-              f"digest {digest[:12]}")
+    say.check(
+        "the same policy is in force, in enforce",
+        desk.digest() == digest and desk.ceiling() == "enforce",
+        f"digest {digest[:12]}",
+    )
     plant.attack(reaches=False)
     plant.hmi_is_well()
 
@@ -103,10 +112,12 @@ def close_the_books(plant: Plant) -> dict[str, dict[str, Any]]:
     say.scene("The books: every frame is accounted for")
     ended = {name: poller.end() for name, poller in plant.pollers.items()}
     hmi = ended["hmi-1"]
-    say.check("hmi-1 polled from beginning to end and missed nothing",
-              hmi["missed"] == 0 and hmi["sent"] == hmi["answered"] and hmi["connections"] == 1,
-              f"{hmi['answered']} of {hmi['sent']} answered, {hmi['connections']} connection, {hmi['late']} beats "
-              f"late, longest {hmi['longest_ms']:.0f} ms")
+    say.check(
+        "hmi-1 polled from beginning to end and missed nothing",
+        hmi["missed"] == 0 and hmi["sent"] == hmi["answered"] and hmi["connections"] == 1,
+        f"{hmi['answered']} of {hmi['sent']} answered, {hmi['connections']} connection, {hmi['late']} beats "
+        f"late, longest {hmi['longest_ms']:.0f} ms",
+    )
     plant.desk.settle()
     counters = plant.gateway.json("counters")  # as an operator asks: conduitctl counters -o json
     kinds = ("frames_before_queue", "judged", "accepted", "dropped", "would_drop", "static", "lost", "unaccounted")
@@ -115,14 +126,19 @@ def close_the_books(plant: Plant) -> dict[str, dict[str, Any]]:
     say.table("By reason", ("reason", "passed", "dropped"), [_row(name, value) for name, value in reasons])
     conduits = sorted(counters["by_conduit"].items())
     say.table("By conduit", ("conduit", "accepted", "dropped"), [_row(name, value) for name, value in conduits])
-    rows = [(scene, value, "reached the register" if arrived else "did not arrive")
-            for scene, value, arrived in plant.attacks]
+    rows = [
+        (scene, value, "reached the register" if arrived else "did not arrive")
+        for scene, value, arrived in plant.attacks
+    ]
     say.table("The attacker's writes", ("scene", "value", "the controller says"), rows)
     total = counters["judged_accepted"] + counters["dropped"] + counters["static"] + counters["lost"]
     before = counters["frames_before_queue"]
-    say.check("counts close to the packet", counters["unaccounted"] == 0 and before == total,
-              f"{before} before the queue = {counters['judged_accepted']} accepted + {counters['dropped']} dropped "
-              f"+ {counters['static']} static + {counters['lost']} lost")
+    say.check(
+        "counts close to the packet",
+        counters["unaccounted"] == 0 and before == total,
+        f"{before} before the queue = {counters['judged_accepted']} accepted + {counters['dropped']} dropped "
+        f"+ {counters['static']} static + {counters['lost']} lost",
+    )
     return ended
 
 

@@ -27,9 +27,15 @@ if TYPE_CHECKING:
     from deploy.demo.narrator import Narrator
 
 SCENES: Final = (
-    stage_scenes.monitor, stage_scenes.alert, stage_scenes.enforce, stage_scenes.spoof,
-    change_scenes.policy_change, change_scenes.refused_policy, change_scenes.quarantine,
-    crash_scenes.engine_dies, crash_scenes.control_dies,
+    stage_scenes.monitor,
+    stage_scenes.alert,
+    stage_scenes.enforce,
+    stage_scenes.spoof,
+    change_scenes.policy_change,
+    change_scenes.refused_policy,
+    change_scenes.quarantine,
+    crash_scenes.engine_dies,
+    crash_scenes.control_dies,
 )
 PROBLEMS: Final = (StoryError, LabError, OSError, subprocess.SubprocessError, KeyError, TypeError, ValueError)
 LOGS_BEGIN: Final = "\n--- "  # as LabGateway.last_log_lines heads each file
@@ -42,8 +48,10 @@ def play(narrator: Narrator) -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     gateway: LabGateway | None = None
     try:
-        narrator.title("conduit-gateway: a water works and an attacker", "live: network namespaces, real Modbus, "
-                       "real NFQUEUE; the controller's own registers are the judge")
+        narrator.title(
+            "conduit-gateway: a water works and an attacker",
+            "live: network namespaces, real Modbus, real NFQUEUE; the controller's own registers are the judge",
+        )
         narrator.scene("The plant comes up behind the gateway")
         lab.up()
         gateway = LabGateway(lab)
@@ -77,9 +85,11 @@ def _come_up(narrator: Narrator, lab: Lab, gateway: LabGateway) -> Plant:
         plant.pollers[station] = actors.start_poller(station, controller)
     actors.knows(ATTACKER, "plc-1")
     status = desk.status()
-    narrator.check("the gateway judges", desk.engine_state() == "judging",
-                   f"interception {status['interception']}, "
-                   f"policy {desk.digest()[:12]}")
+    narrator.check(
+        "the gateway judges",
+        desk.engine_state() == "judging",
+        f"interception {status['interception']}, policy {desk.digest()[:12]}",
+    )
     plant.hmi_is_well()
     return plant
 

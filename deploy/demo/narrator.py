@@ -90,13 +90,21 @@ class Narrator:
     def failed(self, problem: str, logs: str) -> None:
         """Say clearly what failed, and show the last log lines."""
         self.console.print()
-        self.console.print(Panel(escape(problem), title="[bold red]the demonstration FAILED[/bold red]",
-                                 title_align="left", border_style="red"))
+        self.console.print(
+            Panel(
+                escape(problem),
+                title="[bold red]the demonstration FAILED[/bold red]",
+                title_align="left",
+                border_style="red",
+            )
+        )
         if logs.strip():
             self.console.print("[bold]last log lines[/bold]")
             self.console.print(escape(logs))
 
     def done(self, label: str) -> None:
         """Close the story."""
-        self.console.print(f"\n[bold green]{escape(label)}[/bold green]: {len(self.statements)} statements held, "
-                           f"{self.elapsed_s:.1f} s")
+        self.console.print(
+            f"\n[bold green]{escape(label)}[/bold green]: {len(self.statements)} statements held, "
+            f"{self.elapsed_s:.1f} s"
+        )

@@ -49,17 +49,24 @@ class Desk:
         """Judge an Ethernet frame that enters at the port of `source`'s zone and would leave at `target`'s."""
         self._time_ns += SECOND_NS
         return self._judge.judge(
-            frame[ETHERNET_BYTES:], ethertype=int.from_bytes(frame[12:ETHERNET_BYTES]), in_ifindex=_port(source),
-            out_ifindex=_port(target), source_mac=frame[6:12], destination_mac=frame[:6], time_ns=self._time_ns,
+            frame[ETHERNET_BYTES:],
+            ethertype=int.from_bytes(frame[12:ETHERNET_BYTES]),
+            in_ifindex=_port(source),
+            out_ifindex=_port(target),
+            source_mac=frame[6:12],
+            destination_mac=frame[:6],
+            time_ns=self._time_ns,
         )
 
 
 def play(narrator: Narrator, reason: str) -> int:
     """Play the story; return the exit status."""
-    narrator.title("conduit-gateway: a water works and an attacker — OFFLINE",
-                   f"This machine does not permit the live story: {reason}.\n"
-                   "The same policy and the same engine judge constructed frames instead; "
-                   "queues, bridges and crashes are not shown.")
+    narrator.title(
+        "conduit-gateway: a water works and an attacker — OFFLINE",
+        f"This machine does not permit the live story: {reason}.\n"
+        "The same policy and the same engine judge constructed frames instead; "
+        "queues, bridges and crashes are not shown.",
+    )
     try:
         _stages(narrator)
         _spoof(narrator)
@@ -79,14 +86,20 @@ def _stages(narrator: Narrator) -> None:
         desk.set_ceiling(stage)
         attack = desk.judge(ATTACKER, PLC, _modbus_opening(ATTACKER, PLC))
         expected = Verdict.DROP if stage is Stage.ENFORCE else Verdict.ACCEPT
-        narrator.check(f"the attacker's frame: {expected.name.lower()}, policy says drop",
-                       attack.verdict == expected and attack.policy_verdict == Verdict.DROP
-                       and attack.reason == Reason.POLICY_NO_CONDUIT, _told(attack))
+        narrator.check(
+            f"the attacker's frame: {expected.name.lower()}, policy says drop",
+            attack.verdict == expected
+            and attack.policy_verdict == Verdict.DROP
+            and attack.reason == Reason.POLICY_NO_CONDUIT,
+            _told(attack),
+        )
         poll = desk.judge(HMI, PLC, _modbus_opening(HMI, PLC))
         answer = desk.judge(PLC, HMI, _modbus_answer(PLC, HMI))
-        narrator.check("the HMI's poll and its answer: accept",
-                       poll.verdict == Verdict.ACCEPT and answer.verdict == Verdict.ACCEPT,
-                       f"{_told(poll)}; {_told(answer)}")
+        narrator.check(
+            "the HMI's poll and its answer: accept",
+            poll.verdict == Verdict.ACCEPT and answer.verdict == Verdict.ACCEPT,
+            f"{_told(poll)}; {_told(answer)}",
+        )
         rows.append((stage.name.lower(), _told(attack), _told(poll)))
     narrator.table("OFFLINE: what the engine said", ("stage", "attacker's write", "HMI's poll"), rows)
 
@@ -105,20 +118,29 @@ def _spoof(narrator: Narrator) -> None:
 def _policies(narrator: Narrator) -> None:
     narrator.scene("Policy change and refusal (OFFLINE)")
     original, changed = (Desk(text) for text in changed_policy())
-    narrator.check("a changed policy has another digest", original.digest != changed.digest,
-                   f"{original.digest[:12]} and {changed.digest[:12]}")
+    narrator.check(
+        "a changed policy has another digest",
+        original.digest != changed.digest,
+        f"{original.digest[:12]} and {changed.digest[:12]}",
+    )
     for desk, expected in ((original, Verdict.ACCEPT), (changed, Verdict.DROP)):
         desk.set_ceiling(Stage.ENFORCE)
         write = desk.judge(ENGINEER, PLC, _modbus_opening(ENGINEER, PLC))
-        narrator.check(f"engineering's Modbus under {desk.digest[:12]}: {expected.name.lower()}",
-                       write.verdict == expected, _told(write))
+        narrator.check(
+            f"engineering's Modbus under {desk.digest[:12]}: {expected.name.lower()}",
+            write.verdict == expected,
+            _told(write),
+        )
     try:
         compile_text(wrong_policy(), "wrong.yaml", {})
     except PolicyError as error:
         for problem in error.problems:
             narrator.tell(f"{problem.path}:{problem.line}:{problem.column}: {problem.message}")
-        narrator.check("a wrong policy is refused with every mistake named", len(error.problems) >= len(MISTAKES),
-                       f"{len(error.problems)} messages")
+        narrator.check(
+            "a wrong policy is refused with every mistake named",
+            len(error.problems) >= len(MISTAKES),
+            f"{len(error.problems)} messages",
+        )
     else:
         raise StoryError("the wrong policy was compiled")
 

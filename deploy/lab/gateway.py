@@ -122,8 +122,14 @@ class LabGateway:
     def ctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run conduitctl against this daemon in the gateway's namespace. Raises LabError if it fails (check)."""
         command = [sys.executable, "-m", "gateway.cli.main", "--socket", os.fspath(self.socket), *argv]
-        done = subprocess.run(inside(self.lab.namespace(GATEWAY), command), capture_output=True, text=True,
-                              timeout=60, check=False, env=processes.environment())
+        done = subprocess.run(
+            inside(self.lab.namespace(GATEWAY), command),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=processes.environment(),
+        )
         if check and done.returncode != 0:
             said = done.stderr.strip() or done.stdout.strip()
             raise LabError(f"conduitctl {' '.join(argv)}: exit {done.returncode}: {said}")

@@ -65,8 +65,11 @@ def create(namespace: str) -> None:
 
 def bridge_filters_off(namespace: str) -> None:
     """Keep br_netfilter out of a plain switch: its switches exist per namespace and default to on."""
-    keys = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
-            "net.bridge.bridge-nf-call-arptables")
+    keys = (
+        "net.bridge.bridge-nf-call-iptables",
+        "net.bridge.bridge-nf-call-ip6tables",
+        "net.bridge.bridge-nf-call-arptables",
+    )
     # Absent when the module is not loaded: nothing to switch off then (-e ignores unknown keys).
     run(inside(namespace, ["sysctl", "-qew", *(f"{key}=0" for key in keys)]))
 

@@ -46,7 +46,12 @@ class Controller:
         self.publish(self.initial)
 
     async def on_request(
-        self, function: int, start: int, address: int, count: int, registers: list[int],
+        self,
+        function: int,
+        start: int,
+        address: int,
+        count: int,
+        registers: list[int],
         values: list[int] | list[bool] | None,
     ) -> ExcCodes | None:
         """Run one scan, take a write into the registers and publish them before the answer leaves."""

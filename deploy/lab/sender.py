@@ -79,8 +79,14 @@ def main() -> None:
     if not 0 < given.count <= COUNT_MAX or given.rate < 1 or len(given.run) != 8:
         parser.error(f"--count 1..{COUNT_MAX}, --rate from 1, --run eight bytes")
     source_mac = mac(given.source_mac) if given.source_mac else interface_mac(given.interface)
-    to = frames.Addresses(source_mac, mac(given.target_mac), IPv4Address(given.source_ip).packed,
-                          IPv4Address(given.target_ip).packed, given.source_port, given.target_port)
+    to = frames.Addresses(
+        source_mac,
+        mac(given.target_mac),
+        IPv4Address(given.source_ip).packed,
+        IPv4Address(given.target_ip).packed,
+        given.source_port,
+        given.target_port,
+    )
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
         link.bind((given.interface, 0))
         stream = Stream(link, to, given.run, given.padding)

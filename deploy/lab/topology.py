@@ -120,8 +120,9 @@ class Lab:
         """Run a command on a node to its end. Raises LabError if it fails (unless check=False) or takes too long."""
         command = namespaces.inside(self.namespace(node), argv)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False,
-                                  env=processes.environment())
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=timeout_s, check=False, env=processes.environment()
+            )
         except subprocess.TimeoutExpired as error:
             raise LabError(f"{node}: {' '.join(argv)}: no end within {timeout_s:.0f} s") from error
         if check and done.returncode != 0:
@@ -132,8 +133,12 @@ class Lab:
         """Start a command on a node and record its pid, so that `down` ends it."""
         sink = log if log is not None else subprocess.DEVNULL
         process = subprocess.Popen(
-            namespaces.inside(self.namespace(node), argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
-            env=processes.environment(), start_new_session=True,
+            namespaces.inside(self.namespace(node), argv),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env=processes.environment(),
+            start_new_session=True,
         )
         self._started.append(process)
         processes.record(self.directory, process.pid)
@@ -161,19 +166,23 @@ class Lab:
         namespaces.batch(switch, [*lines, f"link set {SWITCH_BRIDGE} up"])
 
     def _cable(self, one: str, one_end: str, other: str, other_end: str) -> None:
-        namespaces.run(["ip", "link", "add", one_end, "netns", one, "type", "veth",
-                        "peer", "name", other_end, "netns", other])
+        namespaces.run(
+            ["ip", "link", "add", one_end, "netns", one, "type", "veth", "peer", "name", other_end, "netns", other]
+        )
         if not self.offloads:
             namespaces.offloads_off(one, [one_end])
             namespaces.offloads_off(other, [other_end])
 
     def _address(self, host: plant.LabHost) -> None:
-        namespaces.batch(self.namespace(host.name), [
-            f"link set {HOST_INTERFACE} address {host.mac}",
-            f"link set {HOST_INTERFACE} up",
-            f"addr add {host.ip4}/{plant.PREFIX_LENGTH4} dev {HOST_INTERFACE}",
-            f"addr add {host.ip6}/{plant.PREFIX_LENGTH6} dev {HOST_INTERFACE} nodad",
-        ])
+        namespaces.batch(
+            self.namespace(host.name),
+            [
+                f"link set {HOST_INTERFACE} address {host.mac}",
+                f"link set {HOST_INTERFACE} up",
+                f"addr add {host.ip4}/{plant.PREFIX_LENGTH4} dev {HOST_INTERFACE}",
+                f"addr add {host.ip6}/{plant.PREFIX_LENGTH6} dev {HOST_INTERFACE} nodad",
+            ],
+        )
 
     def _record(self) -> dict[str, Any]:
         path = self.directory / "lab.json"

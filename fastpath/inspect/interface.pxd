@@ -1,10 +1,11 @@
 # cython: language_level=3
 """Where protocol inspection will stand: one module per protocol beside this file, all with this one shape.
 
-`decide` calls an inspector for a frame that a conduit with an inspection profile permits, before the accept becomes a
-verdict. In: the conduit's profile number, the flow with its direction, and the bytes behind the transport header. Out: NONE to let
-the accept stand, or the drop reason. An inspector keeps what it must remember inside the flow's own bounded memory,
-never allocates and never raises. No profile exists yet: `judge.validate_image` refuses an image that asks for one.
+`decide` will call an inspector for a frame that a conduit with an inspection profile permits, before the accept becomes
+a verdict. In: the conduit's profile number, the flow with its direction, and the bytes behind the transport header.
+Out: NONE to let the accept stand, or the drop reason. An inspector keeps what it must remember inside the flow's own
+bounded memory, never allocates and never raises. No profile exists yet: `judge.validate_image` refuses an image that
+asks for one.
 """
 
 from libc.stdint cimport uint8_t, uint16_t

@@ -116,5 +116,5 @@ def plant(ports: tuple[str, str, str], *, vlan: int = 0) -> LoweredPolicy:
             ConduitRecord(slot, name, Stage.ENFORCE, True, fail.get(slot, FailMode.STATIC), LogMode.FLOW)
             for slot, name in enumerate(("poll", "sync", "ping", "tunnel", "events", "high", "shut", "wide"))
         ),
-        pair_stages=dict.fromkeys(product(range(4), repeat=2), Stage.ENFORCE),
+        pair_stages=dict.fromkeys(product(range(4), range(4)), Stage.ENFORCE),
     )

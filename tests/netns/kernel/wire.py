@@ -125,7 +125,7 @@ class Wire:
 
     def received(self, port: int) -> list[bytes]:
         """Return what waits at the far end of a port, without what this end sent itself."""
-        frames = []
+        frames: list[bytes] = []
         while True:
             try:
                 frame, address = self.ends[port].recvfrom(65536)

@@ -41,8 +41,15 @@ def narrator(told: io.StringIO) -> Narrator:
 def test_offline_story_is_labelled() -> None:
     """The offline story ends with 0 and says in its title, its headings and its last line that it is offline."""
     argv = [sys.executable, "-m", "deploy.demo", "--offline"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WITHIN_S,
-                          env=processes.environment(), cwd=processes.PROJECT_ROOT)
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WITHIN_S,
+        env=processes.environment(),
+        cwd=processes.PROJECT_ROOT,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     assert "OFFLINE" in lines[0]
@@ -104,8 +111,9 @@ def test_interrupt_cleans_up() -> None:
     """Ctrl-C in the middle of the live story ends it with 130 and leaves no namespace, directory or process."""
     require("nfqueue")
     argv = [sys.executable, "-u", "-m", "deploy.demo"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=processes.environment(),
-                          cwd=processes.PROJECT_ROOT) as demo:
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, env=processes.environment(), cwd=processes.PROJECT_ROOT
+    ) as demo:
         assert demo.stdout is not None
         heard = next((line for line in demo.stdout if "2. Monitor" in line), None)
         name = f"cgd{demo.pid % 1_000_000}"

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from deploy.lab import frames
 
-ADDRESSES = frames.Addresses(b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2", bytes([10, 20, 10, 66]), bytes([10, 20, 50, 10]),
-                             50000, 502)
+ADDRESSES = frames.Addresses(
+    b"\x02\0\0\0\0\1", b"\x02\0\0\0\0\2", bytes([10, 20, 10, 66]), bytes([10, 20, 50, 10]), 50000, 502
+)
 
 
 def pseudo_sum(frame: bytes, protocol: int) -> int:

@@ -83,8 +83,9 @@ def test_spoofed_frames_arrive_without_a_boundary(actors: Actors, with_mac: bool
     count = actors.lab.run("plc-1", ["cat", "/proc/net/snmp"]).stdout
     actors.start_controller("plc-1")
     sent = actors.spoof(ATTACKER, "hmi-1", "plc-1", 4712, with_mac=with_mac)
-    processes.wait_for("TCP segments at the controller",
-                       lambda: _tcp_received(actors) >= _tcp_in(count) + sent, WITHIN_S)
+    processes.wait_for(
+        "TCP segments at the controller", lambda: _tcp_received(actors) >= _tcp_in(count) + sent, WITHIN_S
+    )
     assert actors.register("plc-1") == SAFE_SETPOINT
 
 
@@ -108,8 +109,14 @@ def test_witness_sees_every_probe(actors: Actors) -> None:
     sender = actors.start_sender(ATTACKER, "plc-1", run, rate=2000, count=PROBES)
     assert sender.wait(WITHIN_S) == 0
     witness.process.wait(WITHIN_S)
-    assert witness.said() == {"seen": PROBES, "distinct": PROBES, "disordered": 0, "first": 0, "last": PROBES - 1,
-                              "overrun": 0}
+    assert witness.said() == {
+        "seen": PROBES,
+        "distinct": PROBES,
+        "disordered": 0,
+        "first": 0,
+        "last": PROBES - 1,
+        "overrun": 0,
+    }
 
 
 def test_witness_ignores_other_runs(actors: Actors) -> None:

@@ -25,7 +25,7 @@ DEADLINE_SECONDS: Final = 900
 SLOW_FACTOR: Final = 10
 TEST_TIMEOUT_SECONDS: Final = 400
 # The laboratory's own tests (tests/netns/lab) intercept nothing: another kernel proves nothing more about them.
-# Of the gateway's, those that ask what passes; those that ask how fast (test_boundary) need a machine that is not emulated.
+# Of the gateway's, those that ask what passes; test_boundary asks how fast, which an emulated machine cannot answer.
 _RINGS: Final = ("tests/netns/kernel", "tests/netns/gateway/test_stages.py", "tests/vm")
 
 

@@ -87,6 +87,7 @@ def test_unquoted_macs_and_hex_numbers_mean_what_they_say() -> None:
         ("{protocol: icmp, ports: [8]}", "POL021"),
         ("{protocol: ip, numbers: [6]}", "POL018"),
         ("{ethertype: 0x0800}", "POL018"),
+        ("{ethertype: 0x9100}", "POL018"),
         ("{ethertype: 0x05ff}", "POL018"),
         ("{protocol: sctp, ports: [1]}", "POL012"),
         ("{any_of: [{protocol: tcp, ports: [1]}], ports: [2]}", "POL021"),

@@ -24,6 +24,11 @@ from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
 
 PORTS = ("p1", "p2", "p3")
 POLICY = plant(PORTS, vlan=100)
+FIELDS_AND_CONDITIONS = (
+    (r"\barp [sd]addr\b", ("meta protocol arp ",)),
+    (r"\bicmp (type|id)\b", ("meta protocol ip meta l4proto icmp ",)),
+    (r"\bicmpv6 (type|id)\b", ("meta protocol ip6 meta l4proto icmpv6 ", "ip6 nexthdr icmpv6 ")),
+)
 
 
 def test_same_policy_same_text() -> None:
@@ -43,6 +48,16 @@ def test_every_counter_is_declared_and_none_is_anonymous() -> None:
     text = render(POLICY, form=Form.BRNF)
     assert all(f"add counter bridge conduit {name}\n" in text for name in COUNTERS)
     assert not re.search(r"counter (?!name|bridge)", text)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_no_rule_lets_nft_guess_the_protocol(form: Form) -> None:
+    """What looks into ARP or ICMP says so itself: the condition that nft would add never holds for tagged frames."""
+    for line in render(POLICY, form=form).splitlines():
+        rule = line.removeprefix("add rule bridge conduit ").partition(" ")[2]
+        for field, conditions in FIELDS_AND_CONDITIONS:
+            if line.startswith("add rule") and re.search(field, rule):
+                assert rule.startswith(conditions), line
 
 
 @pytest.mark.parametrize("bank", BANKS)
