@@ -1,9 +1,12 @@
 """How long a stage change takes to be felt: from the API's reply to the first packet judged under the new stage.
 
+The store comes before the kernel's static rules and the reply, so packets usually feel the change before the operator
+reads the reply; the time from the request to the first packet under the new stage is printed too.
+
 In: the lab, a forbidden stream, a number of toggles of the site ceiling between alert and enforce. Out: p50 and p99 in
-milliseconds of (a) reply → first packet judged under the new stage and (b) reply → last packet under the old one, and
-how many packets were judged under a stage that had never been set (must be 0). Packets are placed in time by the
-engine's own events.
+milliseconds of (a) reply → first packet judged under the new stage and (b) reply → last packet under the old one
+(0: none came), and how many packets were judged under a stage that had never been set (must be 0). Packets are placed
+in time by the engine's own events.
 Run: `python -m bench.toggle [--toggles 1000] [--rate 5000]`. Root; in namespaces of its own.
 """
 
@@ -29,6 +32,7 @@ from deploy.lab.processes import wait_for
 from deploy.lab.topology import Lab
 
 STAGES: Final = ("alert", "enforce")
+PAUSE_S: Final = 0.005  # after a reply, so that packets can show the new stage before the next request
 DRAIN_WITHIN_S: Final = 60.0
 
 
@@ -49,6 +53,7 @@ def toggle(gateway: LabGateway, count: int) -> Toggles:
         done.asked.append(time.time())
         status, body = gateway.api("PUT", "/v1/stages", {"stage": stage})
         done.answered.append(time.time())
+        time.sleep(PAUSE_S)
         if status != 200:
             raise RuntimeError(f"toggle {number}: {status} {body}")
         done.stage.append(stage)
@@ -72,21 +77,27 @@ def judged(log: Path) -> list[tuple[float, str]]:
 def figures(done: Toggles, packets: list[tuple[float, str]]) -> dict[str, Any]:
     """Return the distribution of both latencies in milliseconds, and the stages that were never set."""
     times = [moment for moment, _ in packets]
-    first, last, silent = [], [], 0
+    felt, first, last, silent = [], [], [], 0
     ends = [*done.asked[1:], times[-1] if times else 0.0]
-    for answered, stage, end in zip(done.answered, done.stage, ends, strict=True):
+    for asked, answered, stage, end in zip(done.asked, done.answered, done.stage, ends, strict=True):
+        since = packets[bisect.bisect_left(times, asked) : bisect.bisect_left(times, end)]
+        felt += [(moment - asked) * 1000 for moment, seen in since if seen == stage][:1]
         window = packets[bisect.bisect_left(times, answered) : bisect.bisect_left(times, end)]
         new = next((moment for moment, seen in window if seen == stage), None)
-        old = [moment for moment, seen in window if seen != stage]
         if new is None:
             silent += 1  # no packet between this reply and the next request
             continue
+        # A packet is stamped when its batch is read. One read just before the next request and judged just after it
+        # stands at the end of this window under the next stage: it is not an old one.
+        old = [moment for moment, seen in window if seen != stage and moment < new]
         first.append((new - answered) * 1000)
         last.append((old[-1] - answered) * 1000 if old else 0.0)
     return {
         "toggles": len(done.stage),
         "packets": len(packets),
         "without_a_packet_between": silent,
+        "request_to_first_new_p50_ms": percentile(felt, 50),
+        "request_to_first_new_p99_ms": percentile(felt, 99),
         "first_new_p50_ms": percentile(first, 50),
         "first_new_p99_ms": percentile(first, 99),
         "last_old_p50_ms": percentile(last, 50),

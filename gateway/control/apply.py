@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build
 from gateway.control.stages import put_all, surviving
 from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
@@ -110,6 +111,7 @@ async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Act
         raise
     dropped = tuple(sorted(set(core.overrides) - set(overrides)))
     core.current, core.overrides = new, overrides
+    await save_boot_ruleset(core)
     if old is not None:
         old.close()
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)

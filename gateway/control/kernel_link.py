@@ -121,6 +121,21 @@ class KernelLink:
         self._loaded = sync.apply_toggle(lowered, stages=pairs, closed=closed)
         self._effective = (pairs, closed)
 
+    def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
+        """Return the whole ruleset as a script."""
+        if self._form is None:
+            raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
+        pairs, closed = effective(stages)
+        return sync.script_of(
+            lowered,
+            form=self._form,
+            bridge_name=self._settings.bridge.name,
+            stages=pairs,
+            closed=closed,
+            first_queue=self._settings.queue.first,
+            queue_count=self._settings.queue.count,
+        )
+
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
         settings = self._settings

@@ -84,6 +84,9 @@ class KernelPort(Protocol):
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Bring only stages and open conduits of `static` up to date, in one transaction."""
 
+    def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
+        """Return the whole ruleset as a script for the next boot."""
+
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """Read the kernel back and say whether `static` is this policy's with these stages."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.stages import STAGE_NAMES, StageObject
 from gateway.control.state_dir import OverridesRecord, StageOverride
 from gateway.errors import GatewayError
@@ -53,6 +54,7 @@ async def change_stage(core: Core, target: StageObject, stage: Stage | None, act
         await _follow(core, policy, target, previous)
         _override(core, target, None if stage is None else wanted, own, actor, reason)
         persisted = await _persist(core)
+        await save_boot_ruleset(core)
         effective = table.effective(target)
         change = StageChange(target, previous, previous_effective, wanted, effective, own, persisted)
         await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from gateway.control.apply import apply_policy
+from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build, resume
 from gateway.control.journal import DAEMON
 from gateway.control.stage_change import recovered_overrides
@@ -149,6 +150,8 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
         await asyncio.to_thread(core.kernel.apply_static, policy.lowered, policy.stages_in_force())
     except (GatewayError, OSError) as error:
         _trouble(core, "static", f"not brought up to date: {error}")
+    else:
+        await save_boot_ruleset(core)
     await place_ports(core)
     if not running:
         await install_or_note(core)

@@ -8,6 +8,7 @@ Must never touch another set. Called by control.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -43,9 +44,15 @@ def add(members: Sequence[Member]) -> None:
         timeout = "" if member.seconds is None else f" timeout {member.seconds}s"
         lines += _absent(member.kind, element)
         lines += [_element("add", name, key + timeout) for name, key in _places(member.kind, element)]
+    asked = time.monotonic()
     if lines:
         nft.apply("\n".join(lines) + "\n")
-    _expect(members, present=True)
+    held = _held()
+    passed = time.monotonic() - asked
+    for member in members:
+        over = member.seconds is not None and member.seconds <= passed
+        if not over and (member.kind, canonical(member.kind, member.address)) not in held:
+            raise KernelError("QUARANTINE_LOST", f"{member.address} is not in quarantine")
 
 
 def remove(members: Sequence[Member]) -> None:
@@ -55,7 +62,10 @@ def remove(members: Sequence[Member]) -> None:
         lines += _absent(member.kind, canonical(member.kind, member.address))
     if lines:
         nft.apply("\n".join(lines) + "\n")
-    _expect(members, present=False)
+    held = _held()
+    for member in members:
+        if (member.kind, canonical(member.kind, member.address)) in held:
+            raise KernelError("QUARANTINE_LOST", f"{member.address} is still in quarantine")
 
 
 def members() -> list[Member]:
@@ -112,9 +122,5 @@ def _element(verb: str, name: str, key: str) -> str:
     return f"{verb} element {TABLE} quarantine_{name} {{ {key} }}"
 
 
-def _expect(asked: Iterable[Member], *, present: bool) -> None:
-    held = {(member.kind, member.address) for member in members()}
-    for member in asked:
-        element = canonical(member.kind, member.address)
-        if ((member.kind, element) in held) is not present:
-            raise KernelError("QUARANTINE_LOST", f"{element} is {'not ' if present else 'still '}in quarantine")
+def _held() -> set[tuple[MemberKind, str]]:
+    return {(member.kind, member.address) for member in members()}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .plain import Frame
 
 FRAMES_PER_POLICY: Final = 1500
+BROADCAST: Final = b"\xff" * 6
 BATCH: Final = 150
 QUIET_SECONDS: Final = 0.05
 RESENDS: Final = 3
@@ -100,7 +101,8 @@ class _Round:
         self._number = 0
 
     def send(self, frame: Frame) -> None:
-        """Send a frame and note by which ports it should leave."""
+        """Send a frame and note by which ports it should leave. On a wire every frame has a destination MAC."""
+        frame = replace(frame, destination_mac=frame.destination_mac or BROADCAST)
         self._number += 1
         number = self._number
         copies = [replace(frame, out_port=port) for port in self._rig.ports if port != frame.in_port]
@@ -147,7 +149,7 @@ class _Round:
 
 
 def _bytes(frame: Frame) -> bytes:
-    destination = frame.destination_mac or b"\xff" * 6
+    destination = frame.destination_mac or BROADCAST
     if frame.priority_tagged and frame.vlan == 0:
         inner = b"\x81\x00\x00\x00" + frame.ethertype.to_bytes(2, "big")
         return (destination + frame.source_mac + inner + frame.payload).ljust(60, b"\x00")

@@ -83,6 +83,10 @@ class RecordingKernel:
         """Note it."""
         self._ask("update_static", ceiling=stages.ceiling.name)
 
+    def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
+        """A script that says whose it is."""
+        return f"# {lowered.digest.hex()} {stages.ceiling.name}\n"
+
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """It is, once applied."""
         return self._static is not None

@@ -17,7 +17,7 @@ from gateway.kernel import bridge, counters, interception, nft, sync
 from gateway.kernel.probe import probe
 from tests.netns.kernel.frames import CASES, TAG, tcp
 from tests.netns.kernel.plant import POLL, plant
-from tests.netns.kernel.wire import BRIDGE, PORTS, QUEUE, Wire, inside, wait_until
+from tests.netns.kernel.wire import BRIDGE, DEADLINE_SECONDS, PORTS, QUEUE, Wire, inside, wait_until
 from tests.support.capability import require
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Judge:
 
     def one(self) -> None:
         """Judge what waits, which is at least one frame."""
-        assert select.select([self._queue.get_fd()], [], [], 5)[0], "the frame did not reach the queue"
+        assert select.select([self._queue.get_fd()], [], [], DEADLINE_SECONDS)[0], "the frame did not reach the queue"
         self._queue.run(block=False)
 
     def close(self) -> None:
