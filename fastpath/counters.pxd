@@ -22,7 +22,7 @@ from fastpath.abi cimport (
     queue_counters_t,
     tally_entry_t,
 )
-from fastpath.decide cimport decision_t
+from fastpath.decision cimport decision_t
 
 cdef enum:
     TALLY_WOULD_DROP = 1

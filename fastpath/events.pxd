@@ -19,7 +19,7 @@ from fastpath.abi cimport (
     ring_header_t,
 )
 from fastpath.counters cimport load64, store64
-from fastpath.decide cimport decision_t
+from fastpath.decision cimport decision_t
 from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
 
 

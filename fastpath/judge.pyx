@@ -44,7 +44,8 @@ from fastpath.abi cimport (
     zone_t,
 )
 from fastpath.attach cimport attach_table
-from fastpath.decide cimport decide, decision_t
+from fastpath.decide cimport decide
+from fastpath.decision cimport decision_t
 from fastpath.flow cimport flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT

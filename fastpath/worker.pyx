@@ -37,7 +37,8 @@ from fastpath.batch cimport (
     send_to_kernel,
 )
 from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64, tally
-from fastpath.decide cimport decide, decision_t
+from fastpath.decide cimport decide
+from fastpath.decision cimport decision_t
 from fastpath.events cimport ring_of, write_event
 from fastpath.flow cimport flows_t
 from fastpath.netlink cimport (
