@@ -31,7 +31,9 @@ COUNTERS: Final = (
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
     *("l2_accepted", "l2_dropped", "l2_would_drop"),
 )
-HOOKS: Final = {"guard": -20, "before": -5, "judge": 0, "static": 10}  # chain → priority at the bridge's forward hook
+# chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
+# takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
+HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
 OFFERED: Final = "offered"  # holds the queue statement alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)

@@ -41,12 +41,15 @@ def exists(namespace: str) -> bool:
 
 def batch(namespace: str, lines: Sequence[str]) -> None:
     """Run `ip` lines inside a namespace, stopping at the first that fails."""
-    run(["ip", "-n", namespace, "-batch", "-"], "\n".join(lines) + "\n")
+    run(inside(namespace, ["ip", "-batch", "-"]), "\n".join(lines) + "\n")
 
 
 def inside(namespace: str, argv: Sequence[str]) -> list[str]:
-    """Return the argv that runs `argv` in a namespace; `ip netns exec` replaces itself, so the pid is the command's."""
-    return ["ip", "netns", "exec", namespace, *argv]
+    """Return the argv that runs `argv` in a namespace; `nsenter` replaces itself, so the pid is the command's.
+
+    Not `ip netns exec`: that mounts /sys anew and fails where / is no mount point of its own, as in a plain chroot.
+    """
+    return ["nsenter", f"--net={NETNS_DIR / namespace}", *argv]
 
 
 def create(namespace: str) -> None:

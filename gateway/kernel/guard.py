@@ -17,7 +17,7 @@ from gateway.errors import KernelError
 from gateway.kernel import nft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 TABLE: Final = "bridge conduit"
 MemberKind = Literal["mac", "ip4", "ip6"]

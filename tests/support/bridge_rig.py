@@ -67,7 +67,7 @@ class BridgeRig:
     def load(self, script: str) -> None:
         """Put a ruleset in force, as one transaction, in place of the one before."""
         fresh = "add table bridge conduit\ndelete table bridge conduit\n"
-        self._run("ip", "netns", "exec", self.name, "nft", "-f", "-", text=fresh + script)
+        self._run("nsenter", f"--net=/run/netns/{self.name}", "nft", "-f", "-", text=fresh + script)
 
     def send(self, port: str, frame: bytes, number: int) -> None:
         """Send a frame into a port; the number travels in its padding."""

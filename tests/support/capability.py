@@ -83,11 +83,11 @@ def _probe_netns() -> str | None:
     missing = _run("ip", "netns", "add", name)
     if missing is not None:
         return missing
-    inside = ("ip", "netns", "exec", name)
+    inside = ("nsenter", f"--net=/run/netns/{name}")
     steps = (
-        ("ip", "-n", name, "link", "add", "probe0", "type", "bridge"),
-        ("ip", "-n", name, "link", "add", "probe1", "type", "veth", "peer", "name", "probe2"),
-        ("ip", "-n", name, "link", "set", "probe1", "master", "probe0"),
+        (*inside, "ip", "link", "add", "probe0", "type", "bridge"),
+        (*inside, "ip", "link", "add", "probe1", "type", "veth", "peer", "name", "probe2"),
+        (*inside, "ip", "link", "set", "probe1", "master", "probe0"),
         (*inside, "nft", "add table bridge probe"),
         (*inside, "nft", "add chain bridge probe c { type filter hook forward priority 0; }"),
     )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.process.wire import HERE, poll
+from tests.integration.process.wire import HERE, enter, poll
 
 if TYPE_CHECKING:
     from tests.integration.process.conftest import Daemon
-    from tests.integration.process.wire import Traffic
+    from tests.integration.process.wire import Traffic, enter
 
 pytestmark = pytest.mark.netns
 
@@ -63,7 +63,7 @@ def test_second_instance_is_refused_and_changes_nothing(judging: Daemon) -> None
     """The second conduitd on one run directory ends with code 3 and names the first; the first goes on."""
     words = [sys.executable, str(HERE / "launch.py"), str(judging.settings)]
     done = subprocess.run(
-        ["ip", "netns", "exec", judging.wire.names["gw"], *words],
+        [*enter(judging.wire.names["gw"]), *words],
         env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
         capture_output=True,
         text=True,

@@ -68,6 +68,11 @@ def run(*words: str, text: str | None = None) -> str:
     return done.stdout
 
 
+def enter(namespace: str) -> tuple[str, ...]:
+    """Return the words that run a command in a namespace."""
+    return ("nsenter", f"--net=/run/netns/{namespace}")
+
+
 @dataclass
 class Arrivals:
     """What the receiver saw: (number, CLOCK_MONOTONIC ns) in order of arrival, and how many were sent."""
@@ -92,7 +97,7 @@ class Traffic:
         self._report = directory / "arrivals.json"
         talker = str(HERE / "talker.py")
         self._receiver = wire.popen("b", sys.executable, talker, "receive", str(UDP_PORT), str(self._report))
-        poll("receiver is there", lambda: str(UDP_PORT) in run("ip", "netns", "exec", wire.names["b"], "ss", "-Huln"))
+        poll("receiver is there", lambda: str(UDP_PORT) in run(*enter(wire.names["b"]), "ss", "-Huln"))
         self._sender = wire.popen("a", sys.executable, talker, "send", ADDRESSES["b"], str(UDP_PORT), str(per_second))
 
     def stop(self) -> Arrivals:
@@ -133,17 +138,17 @@ class Wire:
         for name in self.names.values():
             run("ip", "netns", "add", name)
         gateway = self.names["gw"]
-        run("ip", "-n", gateway, "link", "add", "br0", "type", "bridge")
-        run("ip", "-n", gateway, "link", "set", "br0", "up")
+        run(*enter(gateway), "ip", "link", "add", "br0", "type", "bridge")
+        run(*enter(gateway), "ip", "link", "set", "br0", "up")
         for role in ("a", "b"):
             host, port = self.names[role], f"p{role}"
-            run("ip", "-n", gateway, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", host)
-            run("ip", "-n", gateway, "link", "set", port, "master", "br0", "up")
-            run("ip", "-n", host, "link", "set", "eth0", "address", MACS[role], "up")
-            run("ip", "-n", host, "addr", "add", f"{ADDRESSES[role]}/16", "dev", "eth0")
+            run(*enter(gateway), "ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", host)
+            run(*enter(gateway), "ip", "link", "set", port, "master", "br0", "up")
+            run(*enter(host), "ip", "link", "set", "eth0", "address", MACS[role], "up")
+            run(*enter(host), "ip", "addr", "add", f"{ADDRESSES[role]}/16", "dev", "eth0")
         for role, other in (("a", "b"), ("b", "a")):
             neighbour = (ADDRESSES[other], "lladdr", MACS[other], "dev", "eth0", "nud", "permanent")
-            run("ip", "-n", self.names[role], "neigh", "add", *neighbour)
+            run(*enter(self.names[role]), "ip", "neigh", "add", *neighbour)
         self._install_rules()
 
     def _install_rules(self) -> None:
@@ -164,13 +169,13 @@ class Wire:
 
     def execute(self, *words: str, role: str = "gw", text: str | None = None) -> str:
         """Run a command in a namespace."""
-        return run("ip", "netns", "exec", self.names[role], *words, text=text)
+        return run(*enter(self.names[role]), *words, text=text)
 
     def popen(self, role: str, *words: str, stderr: Path | None = None) -> subprocess.Popen[str]:
         """Start a process in a namespace; it is killed when the wire goes."""
         with (stderr or Path(os.devnull)).open("a") as errors:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", self.names[role], *words], stdout=subprocess.PIPE, stderr=errors, text=True
+                [*enter(self.names[role]), *words], stdout=subprocess.PIPE, stderr=errors, text=True
             )
         self._processes.append(process)
         return process

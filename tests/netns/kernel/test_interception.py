@@ -148,6 +148,26 @@ def test_a_tagged_frame_keeps_its_tag(intercepted: Wire, judge: Judge, form: For
     assert intercepted.arrives(frame, 3)
 
 
+def test_br_netfilter_takes_nothing_from_the_native_form(intercepted: Wire, judge: Judge, form: Form) -> None:
+    """Where something else on the machine switches br_netfilter on, the engine is asked as before."""
+    if form is not Form.BRIDGE:
+        pytest.skip("this kernel has no native form")
+    with inside(intercepted.gateway):
+        if not interception.SYSCTL.exists():
+            pytest.skip("br_netfilter is not loaded, so it can take nothing")
+        for name in interception.CALLS:
+            (interception.SYSCTL / name).write_text("1")
+    before = intercepted.counts()
+    intercepted.received(3)
+    intercepted.send(2, FORBIDDEN)
+    judge.one()
+    assert intercepted.arrives(FORBIDDEN, 3)
+    assert intercepted.counts()["judged_accepted"] == before["judged_accepted"] + 1
+    with inside(intercepted.gateway):
+        interception.install(form, BRIDGE, QUEUE, 1)
+        assert all((interception.SYSCTL / name).read_text() == "0\n" for name in interception.CALLS)
+
+
 def test_install_is_idempotent_and_follows_the_queue_range(intercepted: Wire, form: Form) -> None:
     """Installing again changes no handle; another range replaces the rule; `installed` says what stands."""
     chain = QUEUE_RULE_CHAIN[form].split()

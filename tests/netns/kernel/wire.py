@@ -74,8 +74,10 @@ class Wire:
                     Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
         for number in (1, 2, 3):
             peer = ("peer", "name", f"h{number}", "netns", self.hosts)
-            _ip("-n", self.gateway, "link", "add", f"p{number}", "type", "veth", *peer)
-            _ip("-n", self.hosts, "link", "set", f"h{number}", "up")
+            with inside(self.gateway):
+                _ip("link", "add", f"p{number}", "type", "veth", *peer)
+            with inside(self.hosts):
+                _ip("link", "set", f"h{number}", "up")
         with inside(self.hosts):
             for number in (1, 2, 3):
                 end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
@@ -106,12 +108,9 @@ class Wire:
             wait_until(lambda number=number: self._forwarding(number), f"port p{number} forwards")
 
     def _forwarding(self, number: int) -> bool:
-        shown = subprocess.run(
-            ["bridge", "-n", self.gateway, "link", "show", "dev", f"p{number}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        words = ["bridge", "link", "show", "dev", f"p{number}"]
+        with inside(self.gateway):
+            shown = subprocess.run(words, capture_output=True, text=True, check=True)
         return "state forwarding" in shown.stdout
 
     def counts(self) -> dict[str, int]:
