@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from fastpath.abi import Form, Stage
 from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
 from gateway.errors import KernelError
-from gateway.kernel import bridge, counters, guard, interception, probe, sync
+from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync
 from rules.static import pinned_macs
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from gateway.settings import Settings
@@ -120,6 +121,26 @@ class KernelLink:
         self._effective = None
         self._loaded = sync.apply_toggle(lowered, stages=pairs, closed=closed)
         self._effective = (pairs, closed)
+
+    def attached(self) -> Mapping[str, int]:
+        """Return the bridge's ports."""
+        return bridge.ports(self._settings.bridge.name)
+
+    def boundary_stands(self) -> bool:
+        """Look for a bank in use and for the queue rule."""
+        if self._form is None:
+            return False
+        queue = self._settings.queue
+        standing = interception.installed(self._form, self._settings.bridge.name, queue.first, queue.count)
+        return standing and sync.policy_stands()
+
+    def open_monitor(self) -> socket.socket | None:
+        """Subscribe to the kernel's ruleset notifications."""
+        return monitor.open_monitor()
+
+    def heard_deletion(self, monitor_socket: socket.socket) -> bool:
+        """Read the notifications."""
+        return monitor.heard_deletion(monitor_socket)
 
     def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
         """Return the whole ruleset as a script."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from fastpath.abi import Form, Stage
@@ -83,6 +84,18 @@ class KernelPort(Protocol):
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Bring only stages and open conduits of `static` up to date, in one transaction."""
+
+    def attached(self) -> Mapping[str, int]:
+        """Return the bridge's ports with their ifindexes; none when there is no bridge."""
+
+    def boundary_stands(self) -> bool:
+        """Say whether a policy's ruleset and the queue rule are there at all; cheap enough for every second."""
+
+    def open_monitor(self) -> socket.socket | None:
+        """Return a socket that hears when rulesets are deleted, if this kernel tells."""
+
+    def heard_deletion(self, monitor: socket.socket) -> bool:
+        """Read the monitor; say whether a ruleset may have been deleted."""
 
     def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
         """Return the whole ruleset as a script for the next boot."""

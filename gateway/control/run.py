@@ -21,8 +21,9 @@ from gateway.control.keeper_link import KeeperLink
 from gateway.control.names import NameBook
 from gateway.control.plane import ControlPlane
 from gateway.control.quarantine import Quarantine
-from gateway.control.start import Start, bring_up, read_start, watch_ports
+from gateway.control.start import Start, bring_up, read_start
 from gateway.control.state_dir import StateDir
+from gateway.control.watch import Watch
 from gateway.errors import GatewayError
 from gateway.segment_readers import CountersReader, EventReader, FlowsReader
 from gateway.segments import SegmentKind, attach
@@ -75,7 +76,7 @@ class Run:
         await bring_up(self.plane, self._start)
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
-        self.task(watch_ports(self.plane.core), "port watch")
+        self.task(Watch(self.plane).run(), "watch")
 
     def task(self, work: Any, name: str) -> None:
         """Run something for as long as this life lasts."""

@@ -45,7 +45,6 @@ class Start:
 
 
 RETRY_S: Final = 1.0
-PORT_WATCH_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -198,25 +197,6 @@ async def place_ports(core: Core) -> Mapping[str, int]:
     if missing:
         core.trouble["ports"] = f"not there: {', '.join(missing)}"
     return found
-
-
-async def watch_ports(core: Core) -> None:
-    """Follow interfaces that come, go and come back with another ifindex, and retry what start could not do."""
-    known: Mapping[str, int] | None = None
-    while True:
-        await asyncio.sleep(PORT_WATCH_S)
-        async with core.lock:
-            if core.current is None:
-                continue
-            if "engine" in core.trouble:
-                await install_or_note(core)
-            try:
-                found = await asyncio.to_thread(core.kernel.ifindexes, core.current.port_names)
-            except (GatewayError, OSError) as error:
-                _trouble(core, "ports", str(error))
-                continue
-            if found != known or set(core.current.state.ports()) != set(found.values()):
-                known = await place_ports(core)
 
 
 def read_start(message: Message | None) -> Start:

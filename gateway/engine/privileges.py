@@ -11,11 +11,11 @@ import ctypes
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Final
 
 from gateway.errors import InternalError
 
+STATUS_BYTES: Final = 65536  # /proc/self/status has about 1.5 KiB
 NOBODY: Final = 65534
 CAP_NET_ADMIN: Final = 12  # linux/capability.h, as the numbers below
 CAPABILITY_VERSION_3: Final = 0x20080522
@@ -78,16 +78,19 @@ def die_with_parent(parent: int) -> None:
         sys.exit(0)
 
 
-def process_status() -> dict[str, str]:
-    """Return the fields of /proc/self/status by name."""
+def process_status(fd: int) -> dict[str, str]:
+    """Return the fields of an open /proc/self/status by name, as they are now.
+
+    Opened beforehand: an unprivileged user need not be able to open any path, not even this one.
+    """
     # UTF-8 is built in; any other encoding would be imported, which this user may not be able to do any more.
-    lines = Path("/proc/self/status").read_bytes().decode("utf-8", "replace").splitlines()
+    lines = os.pread(fd, STATUS_BYTES, 0).decode("utf-8", "replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def _verify() -> None:
+def _verify(status_fd: int) -> None:
     """Compare what the kernel says with what was asked of it."""
-    status = process_status()
+    status = process_status(status_fd)
     only_net_admin = f"{1 << CAP_NET_ADMIN:016x}"
     nobody = [str(NOBODY)] * 4
     kept = [
@@ -112,6 +115,7 @@ def _verify() -> None:
 
 def drop_privileges() -> None:
     """Become uid and gid 65534 with CAP_NET_ADMIN alone, verified. Raises InternalError when anything else is left."""
+    status_fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _prctl(PR_SET_KEEPCAPS, 1)
         _drop_bounding_set()
@@ -123,4 +127,5 @@ def drop_privileges() -> None:
     _keep_net_admin_only()
     _prctl(PR_SET_KEEPCAPS, 0)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _verify()
+    _verify(status_fd)
+    os.close(status_fd)

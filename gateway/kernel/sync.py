@@ -90,6 +90,11 @@ def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stag
     return Loaded(kernel_digest())
 
 
+def policy_stands() -> bool:
+    """Say whether some policy's ruleset is in force; which one, `stands` and `in_sync` tell."""
+    return _bank_in_use() is not None
+
+
 def script_of(
     policy: LoweredPolicy,
     *,

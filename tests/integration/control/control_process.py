@@ -26,6 +26,7 @@ from gateway.log import configure_log
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from rules.records import LoweredPolicy
@@ -37,6 +38,7 @@ class RecordingKernel:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._static: str | None = None
+        self._attached: dict[str, int] = {}
 
     def _ask(self, wish: str, **detail: Any) -> None:
         with (self._directory / "asked.jsonl").open("a") as file:
@@ -69,6 +71,7 @@ class RecordingKernel:
     def attach(self, names: Sequence[str]) -> None:
         """Note it."""
         self._ask("attach", names=list(names))
+        self._attached = self.ifindexes(names)
 
     def foreign_ports(self, names: Sequence[str]) -> list[str]:
         """There are none."""
@@ -82,6 +85,22 @@ class RecordingKernel:
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Note it."""
         self._ask("update_static", ceiling=stages.ceiling.name)
+
+    def attached(self) -> Mapping[str, int]:
+        """Every port that anybody asked for is attached, once `attach` was called."""
+        return self._attached
+
+    def boundary_stands(self) -> bool:
+        """It does, unless the test says otherwise."""
+        return not (self._directory / "flushed").exists()
+
+    def open_monitor(self) -> socket.socket | None:
+        """This kernel does not tell."""
+        return None
+
+    def heard_deletion(self, monitor: socket.socket) -> bool:
+        """Nothing is heard."""
+        return False
 
     def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
         """A script that says whose it is."""

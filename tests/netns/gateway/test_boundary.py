@@ -117,3 +117,26 @@ def test_a_policy_swap_under_traffic_loses_and_leaks_nothing(lab: Lab, actors: A
     assert misses(poller) == 0
     poller.end()
     assert closed_books(gateway)["lost"] == 0
+
+
+def test_a_flushed_ruleset_is_put_back(actors: Actors, gateway: LabGateway) -> None:
+    """Another program's `nft flush ruleset` is noticed by itself and the boundary stands again."""
+    gateway.ctl("stage", "set", "enforce")
+    poller = actors.start_poller("hmi-1", "plc-1")
+    gateway.lab.run("gw", ["nft", "flush", "ruleset"])
+    wait_for("the ruleset to be back", lambda: "boundary.restored" in gateway.ctl("journal").stdout, BACK_WITHIN_S)
+    assert not actors.write(ATTACKER, "plc-1", 997)
+    assert actors.register("plc-1") != 997
+    assert misses(poller) == 0
+    poller.end()
+
+
+def test_a_port_taken_out_of_the_bridge_comes_back(actors: Actors, gateway: LabGateway) -> None:
+    """A port removed from the bridge, and the bridge deleted, are put back without a restart; MACs are pinned again."""
+    gateway.ctl("stage", "set", "enforce")
+    for damage in (["ip", "link", "set", "ctl0", "nomaster"], ["ip", "link", "delete", "br-conduit"]):
+        gateway.lab.run("gw", damage)
+        wait_for("polls to go on", lambda: actors.read("hmi-1", "plc-1") is not None, BACK_WITHIN_S)
+        assert not actors.write(ATTACKER, "plc-1", 996)
+        pinned = gateway.lab.run("gw", ["bridge", "fdb", "show"]).stdout
+        assert pinned.count("sticky") == 10, "every asset of the example stays behind its port"
