@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 COUNTERS: Final = (
     *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted"),
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
-    *("l2_accepted", "l2_dropped", "l2_would_drop"),
+    *("l2_accepted", "l2_dropped", "l2_would_drop", "local_dropped"),
 )
 # chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
 # takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
 HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
+# chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
+LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
+LOCAL_PRIORITY: Final = -20
 OFFERED: Final = "offered"  # holds the queue statement alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
@@ -198,6 +201,9 @@ def _declare(script: Script) -> None:
         # FAIL-CLOSED: the last chain drops what no rule of it accepted.
         policy = "drop" if chain == "static" else "accept"
         script.line(f"add chain {TABLE} {chain} {{ type filter hook forward priority {priority}; policy {policy}; }}")
+    for chain, hook in LOCAL_HOOKS.items():
+        line = f"type filter hook {hook} priority {LOCAL_PRIORITY}; policy accept;"
+        script.line(f"add chain {TABLE} {chain} {{ {line} }}")
 
 
 def _foreign(ports: Sequence[str]) -> str:
@@ -207,7 +213,7 @@ def _foreign(ports: Sequence[str]) -> str:
 
 
 def _guard(script: Script, ports: Sequence[str]) -> None:
-    """Append the chain that clears the mark, which only the engine may set, and drops what is in quarantine."""
+    """Append what comes first: clear the mark, which only the engine may set, drop quarantine and talk to ourselves."""
     addresses = (
         *("ether saddr @quarantine_mac", "ether daddr @quarantine_mac"),
         *("ip saddr @quarantine_ip4", "ip daddr @quarantine_ip4"),
@@ -220,6 +226,9 @@ def _guard(script: Script, ports: Sequence[str]) -> None:
         [_foreign(ports), "meta mark set 0", *(f"{address} goto quarantined" for address in addresses)],
     )
     script.hook("quarantined", ["counter name c_quarantined drop"])
+    ours = braces(ports)
+    for chain, where in (("local_in", "iifname"), ("local_out", "oifname")):
+        script.hook(chain, [f"{where} {ours} counter name local_dropped drop"] if ours else [])
 
 
 def _interception(script: Script, ports: Sequence[str], form: Form, first_queue: int, queue_count: int) -> None:

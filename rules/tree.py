@@ -24,6 +24,8 @@ MAX_DEPTH = 32  # the language itself nests 6 deep
 MAX_ALIAS_NODES = 10_000  # nodes that aliases may stand for, all together: a "YAML bomb" expands to millions
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z|0x[0-9a-fA-F]+\Z|0o[0-7]+\Z")
 MAX_INTEGER_DIGITS = 18
+# C0 but for tab and line feed, C1, and what turns the direction of text around.
+CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -144,6 +146,7 @@ class TreeBuilder:
 
     def _scalar(self, event: Any, line: int, column: int) -> None:
         self._refuse_tag(event, line, column)
+        self._refuse_control_character(event.value, line, column)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             frame.key = (event.value, line, column)
@@ -199,6 +202,13 @@ class TreeBuilder:
             self.problems.append(
                 Problem(self.name, line, column, f"tag '{tag}' means nothing here", "remove it", "POL005")
             )
+
+    def _refuse_control_character(self, text: str, line: int, column: int) -> None:
+        """Stop at one that an escape (\\e, \\x1b, \\u202e) writes: it would reach the terminals of those who read."""
+        found = CONTROL.search(text)
+        if found is not None:
+            message = f"character U+{ord(found[0]):04X} can't stand in a policy"
+            self._fatal(line, column, message, "remove it", "POL004")
 
     def _fatal(self, line: int, column: int, message: str, hint: str, code: str) -> NoReturn:
         raise PolicyError([*self.problems, Problem(self.name, line, column, message, hint, code)])

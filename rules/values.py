@@ -26,7 +26,9 @@ IPNetwork = IPv4Network | IPv6Network
 E = TypeVar("E", bound=IntEnum)
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}\Z")
-INTERFACE = re.compile(r"[^\s/:%]{1,15}\Z")  # IFNAMSIZ is 16 with its final NUL; '/', ':' and blanks: net/core/dev.c
+# IFNAMSIZ is 16 with its final NUL. The kernel takes more characters; these need no quoting in nft, shells and reports.
+INTERFACE = re.compile(r"[A-Za-z0-9_.+@-]{1,15}\Z", re.ASCII)
+NO_PORTS = (".", "..", "lo")
 MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}\Z")
 MAPPED = IPv6Network("::ffff:0:0/96")
 ZONE_KINDS = ("safety", "control", "supervisory", "engineering", "dmz", "enterprise", "vendor", "remote", "wireless")
@@ -53,8 +55,9 @@ def _name_or_all(value: Any) -> str:
 
 
 def _interface(value: Any) -> str:
-    if not isinstance(value, str) or not INTERFACE.match(value) or value in (".", ".."):
-        refuse("POL020", f"'{value}' is no interface name", "1 to 15 characters without blanks, '/', ':' or '%'")
+    if not isinstance(value, str) or not INTERFACE.match(value) or value in NO_PORTS:
+        hint = "1 to 15 of letters, digits, '.', '_', '-', '+' and '@', and not the loopback"
+        refuse("POL020", f"'{value}' is no interface name", hint)
     return value
 
 

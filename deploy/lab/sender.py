@@ -41,15 +41,15 @@ class Stream:
     def send(self, rate: int, count: int, seconds: float) -> float:
         """Send at `rate` frames per second; return the seconds it took."""
         began = time.monotonic()
-        while self.sent < count and not self._stopped:
-            elapsed = time.monotonic() - began
-            if elapsed > seconds:
-                break
-            due = min(count, int(elapsed * rate) + 1)
-            while self.sent < due:
+        while self.sent < count and not self._over(began, seconds):
+            due = min(count, int((time.monotonic() - began) * rate) + 1)
+            while self.sent < due and not self._over(began, seconds):
                 self._one()
             time.sleep(BURST_S)
         return time.monotonic() - began
+
+    def _over(self, began: float, seconds: float) -> bool:
+        return self._stopped or time.monotonic() - began > seconds
 
     def _one(self) -> None:
         frame = frames.udp(self._to, frames.probe(self._run, self.sent) + self._padding)

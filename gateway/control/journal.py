@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE TRIGGER IF NOT EXISTS journal_no_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS journal_no_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
+IN_MEMORY: Final = ":memory:"
 _COLUMNS: Final = ("number", "time", "uid", "user", "role", "action", "detail", "result")
 
 
@@ -53,6 +54,29 @@ class Actor:
 DAEMON: Final = Actor(None, "conduitd", "daemon")
 
 
+def open_journal(path: Path) -> tuple[Journal, str]:
+    """Return a journal whatever the file is like, and what is wrong with it ("" when nothing is).
+
+    The boundary must come up without a journal. A damaged file is set aside and a new one begun; where the disk allows
+    none at all, entries are kept in memory until the next start.
+    """
+    try:
+        return Journal(path), ""
+    except (sqlite3.OperationalError, OSError) as error:
+        return Journal(None), f"the journal cannot be opened and is kept in memory only: {error}"
+    except sqlite3.DatabaseError as error:
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        wrong = f"the journal was damaged ({error}), set aside as {path.name}.broken-{stamp}; a new one is begun"
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(path.with_name(f"{path.name}{suffix}.broken-{stamp}"))
+        return Journal(path), wrong
+    except (sqlite3.Error, OSError) as error:
+        return Journal(None), f"{wrong}; that failed too ({error}): it is kept in memory only"
+
+
 def _row_digest(previous: bytes, row: tuple[Any, ...]) -> bytes:
     return hashlib.sha256(previous + orjson.dumps(row)).digest()
 
@@ -60,14 +84,20 @@ def _row_digest(previous: bytes, row: tuple[Any, ...]) -> bytes:
 class Journal:
     """The open journal file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it. Raises sqlite3.Error or OSError when the disk does not allow it."""
+    def __init__(self, path: Path | None) -> None:
+        """Open or create it; None keeps it in memory only. Raises sqlite3.Error or OSError when it cannot be opened."""
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        path.chmod(0o600)
+        where = IN_MEMORY if path is None else path
+        self._db = sqlite3.connect(where, isolation_level=None, check_same_thread=False, timeout=2.0)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+            if path is not None:
+                path.chmod(0o600)
+        except BaseException:
+            self._db.close()
+            raise
 
     def append(self, actor: Actor, action: str, detail: dict[str, Any], result: str) -> int:
         """Write one row and return its number; durable when it returns. Blocks on the disk. Raises sqlite3.Error."""

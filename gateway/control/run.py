@@ -16,7 +16,7 @@ from gateway.control.core import Core
 from gateway.control.event_log import EventLog
 from gateway.control.event_stream import EventStream
 from gateway.control.events_pump import EventsPump
-from gateway.control.journal import DAEMON, Journal
+from gateway.control.journal import DAEMON, open_journal
 from gateway.control.keeper_link import KeeperLink
 from gateway.control.names import NameBook
 from gateway.control.plane import ControlPlane
@@ -60,8 +60,11 @@ class Run:
         state_dir = StateDir(settings.state_dir)
         stream = EventStream(EventLog(settings.log_dir))
         link = KeeperLink(channel)
-        journal = Journal(settings.state_dir / JOURNAL_FILE)
+        journal, wrong = open_journal(settings.state_dir / JOURNAL_FILE)
         core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
+        if wrong:
+            core.trouble["journal"] = wrong
+            _log.error("journal_degraded", detail=wrong)
         pump = EventsPump(EventReader(events), core.book, stream)
         plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))
         run = cls(plane, link, start)

@@ -67,6 +67,8 @@ async def bring_up(plane: ControlPlane, start: Start) -> None:
         await _put_in_force(core, chosen, running=resumed is not None)
     if core.current is not None:
         await plane.quarantine.restore()  # assets have addresses only now
+    if core.state_dir.broken:
+        _trouble(core, "state_dir", "; ".join(core.state_dir.broken))
     policy = core.current.record if core.current else None
     result = f"generation {policy.generation}" if policy else "no policy"
     await core.record(DAEMON, "control.start", {"resumed": resumed is not None, "trouble": dict(core.trouble)}, result)

@@ -80,6 +80,8 @@ class QuarantineRecord(_Record):
     next_number: int = 1
 
 
+COPY: Final = ".copy"
+
 RecordT = TypeVar("RecordT", bound=_Record)
 
 
@@ -88,6 +90,7 @@ class StateDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.broken: list[str] = []  # files that could not be read, and what was used instead; for status and journal
         try:
             root.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
@@ -123,19 +126,34 @@ class StateDir:
 
     def overrides(self) -> OverridesRecord:
         """Return the stage overrides."""
-        return self._load(OVERRIDES, OverridesRecord) or OverridesRecord()
+        return self._kept(OVERRIDES, OverridesRecord) or OverridesRecord()
 
     def save_overrides(self, record: OverridesRecord) -> None:
-        """Keep the stage overrides."""
-        self._save(OVERRIDES, record)
+        """Keep the stage overrides, and those before them."""
+        self._keep(OVERRIDES, record)
 
     def quarantine(self) -> QuarantineRecord:
         """Return the quarantine entries."""
-        return self._load(QUARANTINE, QuarantineRecord) or QuarantineRecord()
+        return self._kept(QUARANTINE, QuarantineRecord) or QuarantineRecord()
 
     def save_quarantine(self, record: QuarantineRecord) -> None:
-        """Keep the quarantine entries."""
-        self._save(QUARANTINE, record)
+        """Keep the quarantine entries, and those before them."""
+        self._keep(QUARANTINE, record)
+
+    def _keep(self, name: str, record: _Record) -> None:
+        """Save twice: a damaged file must not lower a stage or free a device, so a copy stands beside it."""
+        self._save(name, record)
+        self._save(f"{name}{COPY}", record)
+
+    def _kept(self, name: str, kind: type[RecordT]) -> RecordT | None:
+        before = len(self.broken)
+        record = self._load(name, kind)
+        if record is not None:
+            return record
+        copy = self._load(f"{name}{COPY}", kind)
+        if len(self.broken) > before:
+            self.broken.append(f"{name}: {'its copy is used' if copy is not None else 'and there is no copy'}")
+        return copy
 
     def _save(self, name: str, record: _Record) -> None:
         write_atomic(self.root / name, record.model_dump_json(indent=1).encode())
@@ -148,6 +166,7 @@ class StateDir:
             return None
         except (OSError, ValidationError) as error:
             aside = path.with_name(f"{name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+            self.broken.append(f"{name} is damaged")
             _log.error("state_file_broken", path=str(path), set_aside=str(aside), error=str(error)[:500])
             if isinstance(error, ValidationError):
                 os.replace(path, aside)

@@ -52,8 +52,10 @@ def reset() -> None:
     """Set all our counters to zero: for a start at which the engine's counters could not be carried over.
 
     Without it the account would miss whatever the engine had judged before. The queues' own losses stay: they count
-    from the moment a queue was bound.
+    from the moment a queue was bound. Before the first start there is no table, and nothing to set.
     """
+    if not nft.table_exists("bridge", "conduit"):
+        return
     nft.reset_counters("bridge", "conduit")
     counters()  # raises when one is missing
 

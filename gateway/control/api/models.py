@@ -7,13 +7,15 @@ document is made from these classes, so their docstrings and descriptions are wh
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 StageName = Literal["monitor", "alert", "enforce"]
-Label = Annotated[str, Field(min_length=1, max_length=128)]
-Remark = Annotated[str, Field(max_length=1000)]
+# Free text is shown on other people's terminals: no character that a terminal would obey.
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+Label = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
+Remark = Annotated[str, Field(max_length=1000, pattern=PRINTABLE)]
 
 
 class Model(BaseModel):
@@ -70,7 +72,7 @@ class QuarantineRequest(Model):
     """Block everything from and to a device."""
 
     target: Label = Field(description="an asset's name, a MAC or an IP address")
-    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000, pattern=PRINTABLE)]
     seconds: int | None = Field(default=None, ge=1, le=366 * 86400, description="released by itself after this time")
 
 

@@ -66,6 +66,7 @@ class ControlServer:
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGER_S,
             shutdown_timeout=SHUTDOWN_S,
+            auto_decompress=False,  # a packed body is no JSON: refused, and no bomb is ever unpacked
         )
         await self._runner.setup()
         inside = self._runner.server

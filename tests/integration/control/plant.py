@@ -166,6 +166,10 @@ class ControlRig:
         self._event_sequence += 1
         view[ring : ring + 8].cast("Q")[0] = self._event_sequence
 
+    def forget_engine(self) -> None:
+        """Behave like a keeper that was started anew: nothing is in force yet."""
+        self.generation, self.images = 0, None
+
     def kill(self) -> None:
         """Kill -9."""
         assert self.process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -103,6 +104,26 @@ def test_malformed_bodies_are_400(calm: ControlRig, raw: bytes, code: str) -> No
     assert body["detail"]
     assert body["hint"]
     assert calm.ceiling() is Stage.MONITOR
+
+
+def test_packed_body_is_refused_unopened(calm: ControlRig) -> None:
+    """A compressed body is no request, however small it would unpack; no trace of it is an internal error."""
+    connection = UnixConnection(calm.socket)
+    packed = gzip.compress(b'{"stage": "enforce"}')
+    connection.request("PUT", "/v1/stages", packed, {"Content-Encoding": "gzip"})
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["code"]) == (400, "request_invalid")
+    connection.close()
+    assert calm.ceiling() is Stage.MONITOR
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "two\nlines", "\x9b31m", "\x00"])
+def test_free_text_cannot_drive_a_terminal(calm: ControlRig, text: str) -> None:
+    """A reason that would clear or colour another operator's screen is refused."""
+    status, body = calm.call("POST", "/v1/quarantine", {"target": "hmi-1", "reason": text})
+    assert (status, body["code"]) == (400, "request_invalid")
+    assert "\x1b" not in body["detail"]
+    assert calm.get("/v1/quarantine")["entries"] == []
 
 
 def test_unknown_objects_and_routes_are_404(calm: ControlRig) -> None:

@@ -123,10 +123,34 @@ def test_segment_is_the_truth_after_kill_9(rig: ControlRig) -> None:
     """A stage that reached the segment but no file is kept as an override of unrecorded origin."""
     rig.call("PUT", "/v1/stages", {"stage": "enforce"})
     rig.kill()
-    (rig.base / "state" / "stage-overrides.json").unlink()
+    for name in ("stage-overrides.json", "stage-overrides.json.copy"):
+        (rig.base / "state" / name).unlink()
     rig.start()
     ceiling = rig.get("/v1/stages")["ceiling"]
     assert (ceiling["stage"], ceiling["overridden"], ceiling["who"]) == ("enforce", True, "unrecorded")
+
+
+def test_a_damaged_stage_file_lowers_nothing(rig: ControlRig) -> None:
+    """Garbage in the overrides' file after a restart of everything: the copy counts, and status says what happened."""
+    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.kill()
+    rig.forget_engine()
+    (rig.base / "state" / "stage-overrides.json").write_text("{garbage")
+    rig.start()
+    assert rig.get("/v1/stages")["ceiling"]["effective"] == "enforce"
+    assert "its copy is used" in rig.get("/v1/status")["trouble"]["state_dir"]
+
+
+def test_a_damaged_journal_does_not_keep_control_down(rig: ControlRig) -> None:
+    """A journal that is no database is set aside, a new one begun, and status says so."""
+    rig.kill()
+    for name in ("journal.sqlite-wal", "journal.sqlite-shm"):
+        (rig.base / "state" / name).unlink(missing_ok=True)  # SQLite would repair the file from these
+    (rig.base / "state" / "journal.sqlite").write_text("not a database, and long enough to be taken for one" * 100)
+    rig.start()
+    assert "set aside" in rig.get("/v1/status")["trouble"]["journal"]
+    assert rig.call("PUT", "/v1/stages", {"stage": "alert"})
+    assert list((rig.base / "state").glob("journal.sqlite.broken-*"))
 
 
 def test_apply_cut_short_by_kill_9_is_finished(rig: ControlRig, water_works: str) -> None:
