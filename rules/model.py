@@ -32,6 +32,14 @@ from rules.values import (
     one_or_many,
 )
 
+
+def whole_version(value: Any) -> Any:
+    """Refuse `version: true`, which Python takes for 1."""
+    if isinstance(value, bool):
+        refuse("POL020", "version must be the number 1")
+    return value
+
+
 Many = BeforeValidator(one_or_many)
 Section = BeforeValidator(empty_mapping)
 NUMBERS = {"tcp": "ports", "udp": "ports", "icmp": "types", "icmpv6": "types", "ip": "numbers"}
@@ -173,7 +181,7 @@ class Denial(Strict):
 class Policy(Strict):
     """The whole text. `source_text` positions are kept beside it for `check`."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(whole_version)]
     site: Site
     zones: Annotated[dict[Name, Zone], Section] = Field(default_factory=dict)
     assets: Annotated[dict[Name, Asset], Section] = Field(default_factory=dict)

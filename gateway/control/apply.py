@@ -24,7 +24,7 @@ from gateway.control.in_force import PolicyInForce, build
 from gateway.control.stages import put_all, surviving
 from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
 from gateway.control.summary import PolicyChanges, changes
-from gateway.errors import GatewayError
+from gateway.errors import ControlError, GatewayError
 from rules.compile import Compiled, compile_text
 from rules.problems import PolicyError
 
@@ -50,15 +50,35 @@ def slots_in_force(core: Core) -> dict[str, int]:
 
 
 async def compile_policy(core: Core, text: str, name: str) -> Compiled:
-    """Compile a text against the slots in force. Raises PolicyError with every problem."""
-    return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+    """Compile a text against the slots in force, one text at a time. Raises PolicyError with every problem.
+
+    A large text takes seconds of one thread. Were several compiled at once, they would take the threads that stage
+    changes and quarantine need.
+    """
+    async with core.compiling:
+        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+
+
+async def check_policy(core: Core, text: str, name: str) -> Compiled:
+    """Compile a text only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
+    if core.compiling.locked():
+        raise ControlError("busy", "another policy is being checked or applied", "try again in a moment")
+    return await compile_policy(core, text, name)
 
 
 async def apply_policy(core: Core, text: str, name: str, actor: Actor, reason: str = "") -> Applied:
     """Put a policy text in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
+    # Outside the lock: calming the plant must not wait for a compiler.
+    slots = slots_in_force(core)
+    try:
+        compiled = await compile_policy(core, text, name)
+    except PolicyError as error:
+        await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
+        raise
     async with core.lock:
         try:
-            compiled = await compile_policy(core, text, name)
+            if slots_in_force(core) != slots:  # another policy came into force meanwhile
+                compiled = await compile_policy(core, text, name)
             applied = await _swap(core, compiled, text, name, actor)
         except (PolicyError, GatewayError, OSError) as error:
             await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")

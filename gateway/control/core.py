@@ -45,6 +45,7 @@ class Core:
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force. Raises ConfigError when there is none."""

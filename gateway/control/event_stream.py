@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 
 from gateway.control.event_text import timestamp
+from gateway.errors import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+FOLLOWERS_MAX: Final = 64  # each may hold thousands of lines
 RECENT_KEPT: Final = 4096
 LINES_WAITING: Final = 8192  # per subscriber
 
@@ -95,7 +97,9 @@ class EventStream:
         return list(self._recent)
 
     def subscribe(self) -> Subscriber:
-        """Begin to follow."""
+        """Begin to follow. Raises ControlError when too many do."""
+        if len(self._subscribers) >= FOLLOWERS_MAX:
+            raise ControlError("busy", f"{FOLLOWERS_MAX} followers are connected already", "end one of them first")
         subscriber = Subscriber()
         self._subscribers.add(subscriber)
         return subscriber

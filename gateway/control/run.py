@@ -63,7 +63,7 @@ class Run:
         journal, wrong = open_journal(settings.state_dir / JOURNAL_FILE)
         core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
         if wrong:
-            core.trouble["journal"] = wrong
+            core.trouble["journal_file"] = wrong
             _log.error("journal_degraded", detail=wrong)
         pump = EventsPump(EventReader(events), core.book, stream)
         plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))

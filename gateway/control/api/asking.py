@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.control import doctor as examination
 from gateway.control import listings
 from gateway.control.api import answers, models
-from gateway.control.apply import compile_policy
+from gateway.control.apply import check_policy
 from gateway.control.counts import account
 from gateway.control.explain import Explainer, Question
 from gateway.control.kernel_port import KernelView
@@ -130,7 +130,7 @@ async def check(
     """Check a text against what is in force."""
     core = plane.core
     try:
-        compiled = await compile_policy(core, body.text, body.name)
+        compiled = await check_policy(core, body.text, body.name)
     except PolicyError as error:
         found = problem_models(error.problems)
         return answers.CheckAnswer(ok=False, digest=None, problems=found, warnings=[], changes=None)

@@ -20,6 +20,7 @@ from gateway.control.roles import Operator, Peer, operator_of, peer_of
 LINGER_S: Final = 2.0  # a refused peer may finish its request before the connection ends
 QUIET_S: Final = 1.0  # refusals of one uid within this time are counted, not recorded one by one
 UIDS_REMEMBERED: Final = 1024
+CONNECTIONS_PER_UID: Final = 64
 _log = structlog.get_logger(__name__)
 
 Refused = Callable[[Peer, int], None]
@@ -32,6 +33,7 @@ class Doorkeeper:
         self._roles = roles
         self._refused = refused
         self._knocks: dict[int, tuple[float, int]] = {}
+        self._inside: dict[int, list[asyncio.BaseTransport]] = {}  # open connections by uid
 
     def admit(self, connection: Any) -> Operator | None:
         """Return the peer with its role, or None after recording the attempt."""
@@ -43,7 +45,20 @@ class Doorkeeper:
         operator = operator_of(peer, self._roles)
         if operator is None:
             self._record(peer)
+        elif self._crowded(peer.uid):
+            _log.warning("too_many_connections", uid=peer.uid, most=CONNECTIONS_PER_UID)
+            return None
         return operator
+
+    def entered(self, uid: int, transport: asyncio.BaseTransport) -> None:
+        """Count a connection as open until its transport closes."""
+        self._inside.setdefault(uid, []).append(transport)
+
+    def _crowded(self, uid: int) -> bool:
+        """Say whether a user holds too many connections: idle ones would use up our descriptors."""
+        still = [transport for transport in self._inside.get(uid, ()) if not transport.is_closing()]
+        self._inside[uid] = still
+        return len(still) >= CONNECTIONS_PER_UID
 
     def _record(self, peer: Peer) -> None:
         now = time.monotonic()
@@ -70,6 +85,7 @@ class Gate(asyncio.Protocol):
         operator = self._doorkeeper.admit(transport.get_extra_info("socket"))
         if operator is not None:
             protocol = self._inside()
+            self._doorkeeper.entered(operator.peer.uid, transport)
             transport.set_protocol(protocol)
             protocol.connection_made(transport)
             return

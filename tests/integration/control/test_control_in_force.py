@@ -148,7 +148,7 @@ def test_a_damaged_journal_does_not_keep_control_down(rig: ControlRig) -> None:
         (rig.base / "state" / name).unlink(missing_ok=True)  # SQLite would repair the file from these
     (rig.base / "state" / "journal.sqlite").write_text("not a database, and long enough to be taken for one" * 100)
     rig.start()
-    assert "set aside" in rig.get("/v1/status")["trouble"]["journal"]
+    assert "set aside" in rig.get("/v1/status")["trouble"]["journal_file"]
     assert rig.call("PUT", "/v1/stages", {"stage": "alert"})
     assert list((rig.base / "state").glob("journal.sqlite.broken-*"))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from gateway.kernel import counters, interception, nft, sync
+from gateway.kernel.namespace import in_throw_away_namespace
 from rules.static import effective_stages, render_parts, render_toggle
 from tests.netns.kernel.frames import tcp
 from tests.netns.kernel.plant import EVENTS, plant
@@ -126,6 +127,12 @@ def test_counters_can_start_again_from_zero(wire: Wire, form: Form) -> None:
     assert mine["counter"]["packets"] == 7
     assert wire.judge(FORBIDDEN, 2, 3) == "dropped"
     assert wire.counts()["static_dropped"] == 1
+
+
+def test_reset_before_the_first_start_is_no_error() -> None:
+    """Where no table of ours stands yet there is nothing to set to zero: a first start is no trouble."""
+    require("netns")
+    in_throw_away_namespace(counters.reset)
 
 
 def drained(wire: Wire) -> None:
