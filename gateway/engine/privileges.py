@@ -69,11 +69,13 @@ def _keep_net_admin_only() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM when the thread that started us ends; leave at once if it already has.
+    """Have the kernel kill us when the thread that started us ends; leave at once if it already has.
 
+    SIGKILL, because a hung engine takes no other: it would hold the queues, frames would wait in them for nobody, and
+    no new keeper could bind them.
     ORDER: a change of uid or capabilities clears this setting, so it comes after them.
     """
-    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)
 

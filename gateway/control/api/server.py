@@ -51,6 +51,7 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
         self._server: asyncio.AbstractServer | None = None
+        self._inode: int | None = None  # of the socket's name, while it is ours
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when the socket cannot be made."""
@@ -74,6 +75,7 @@ class ControlServer:
             raise ConfigError("control_socket", "the HTTP server did not start")
         doorkeeper = Doorkeeper(self._plane.core.settings.roles, self._refused)
         listening = _listening_socket(self._path)
+        self._inode = self._path.stat().st_ino
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: Gate(doorkeeper, inside), sock=listening, backlog=BACKLOG)
         _log.info("control_socket_ready", path=str(self._path))
@@ -83,9 +85,17 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
         self._plane.core.stream.close()  # followers end by themselves then
-        self._path.unlink(missing_ok=True)
+        self._remove_socket()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def _remove_socket(self) -> None:
+        """Remove our socket's name, unless it is another's by now: a new control may stand before the old one ended."""
+        try:
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        except FileNotFoundError:
+            _log.debug("control_socket_gone", path=str(self._path))
 
     def _refused(self, peer: Peer, attempts: int) -> None:
         actor = Actor(peer.uid, user_name(peer.uid), "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,17 @@ _NUMBERS = count()
 QUIET_WITHIN_S = 10.0
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A standing lab without a gateway; taken down after the test."""
+@contextmanager
+def standing_lab() -> Iterator[Lab]:
+    """A standing lab without a gateway."""
     require("netns")
     require("nfqueue")
     with Lab(f"g{os.getpid() % 10_000_000}{chr(ord('a') + next(_NUMBERS) % 26)}") as made:
         yield made
 
 
-@pytest.fixture
-def actors(lab: Lab) -> Iterator[Actors]:
+@contextmanager
+def machines_of(lab: Lab) -> Iterator[Actors]:
     """The plant's machines: both controllers run, the attacker needs no ARP."""
     made = Actors(lab)
     for controller in ("plc-1", "plc-2"):
@@ -42,13 +43,34 @@ def actors(lab: Lab) -> Iterator[Actors]:
     made.end_all()
 
 
-@pytest.fixture
-def gateway(lab: Lab) -> Iterator[LabGateway]:
+@contextmanager
+def gateway_of(lab: Lab) -> Iterator[LabGateway]:
     """A running conduitd with the example policy: everything may be enforced, the ceiling is monitor."""
     made = LabGateway(lab)
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A lab of the test's own."""
+    with standing_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def actors(lab: Lab) -> Iterator[Actors]:
+    """Its machines."""
+    with machines_of(lab) as made:
+        yield made
+
+
+@pytest.fixture
+def gateway(lab: Lab) -> Iterator[LabGateway]:
+    """Its gateway."""
+    with gateway_of(lab) as made:
+        yield made
 
 
 def closed_books(gateway: LabGateway) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""What an attacker on the wire sends: forged, malformed, fragmented, tagged, flooding. A witness at the controller counts."""
+"""What an attacker on the wire sends: forged, malformed, fragmented, tagged, flooding; a witness counts what comes."""
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 import struct
 import sys
 from ipaddress import IPv6Address
@@ -195,6 +197,24 @@ def test_a_damaged_state_file_opens_nothing(lab: Lab, actors: Actors, gateway: L
     gateway.start()
     assert not actors.write(ATTACKER, VICTIM, 999)
     assert gateway.json("status")["trouble"]
+
+
+def test_a_hung_engine_does_not_outlive_its_keeper(actors: Actors, gateway: LabGateway) -> None:
+    """kill -9 of the keeper while its children hang: `static` carries the poll, and a new start takes over."""
+    gateway.ctl("stage", "set", "enforce")
+    poller = actors.start_poller("hmi-1", VICTIM)
+    for module in ("gateway.engine", "gateway.control"):
+        (pid,) = gateway.child_pids(module)
+        os.kill(pid, signal.SIGSTOP)
+    assert gateway.process is not None
+    gateway.process.kill()
+    gateway.process.wait()
+    answered = poller.said()["answered"]
+    wait_for("polls by the static rules", lambda: poller.said()["answered"] > answered + 5, 10.0)
+    assert not actors.write(ATTACKER, VICTIM, 997)
+    gateway.start()
+    assert not actors.write(ATTACKER, VICTIM, 996)
+    assert poller.end()["missed"] <= 2, "one poll and its repetition may be parked in the queue that died"
 
 
 def test_the_gateway_itself_cannot_be_reached_from_the_wire(lab: Lab, actors: Actors) -> None:

@@ -7,17 +7,42 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.lab.plant import ATTACKER
-from tests.netns.gateway.conftest import closed_books
+from tests.netns.gateway.conftest import closed_books, gateway_of, machines_of, standing_lab
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from deploy.lab.actors import Actors
     from deploy.lab.gateway import LabGateway
+    from deploy.lab.topology import Lab
 
 pytestmark = pytest.mark.netns
 
 
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """One lab for this file: nothing in it outlives a test but stages, which each test sets first."""
+    with standing_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def actors(lab: Lab) -> Iterator[Actors]:
+    """Its machines."""
+    with machines_of(lab) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gateway(lab: Lab) -> Iterator[LabGateway]:
+    """Its gateway."""
+    with gateway_of(lab) as made:
+        yield made
+
+
 def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabGateway, actors: Actors) -> None:
     """The same write reaches the register in monitor and alert, is told as would-drop, and dies in enforce."""
+    gateway.ctl("stage", "set", "monitor")
     assert actors.write(ATTACKER, "plc-1", 111)
     assert actors.register("plc-1") == 111
     assert gateway.json("counters")["would_drop"] > 0
@@ -49,6 +74,7 @@ def test_a_borrowed_address_does_not_pass(gateway: LabGateway, actors: Actors) -
 
 def test_quarantine_ends_a_live_conversation_and_release_restores_it(gateway: LabGateway, actors: Actors) -> None:
     """A permitted station in quarantine loses its controller at once, also in monitor, and gets it back."""
+    gateway.ctl("stage", "set", "monitor")
     assert actors.write("hmi-2", "plc-2", 5)
     gateway.ctl("quarantine", "add", "hmi-2", "--reason", "test")
     assert not actors.write("hmi-2", "plc-2", 6)
