@@ -3,7 +3,8 @@
 In: nothing. Out: enumerations, sizes and `Layout` objects for the shared-memory segments and the policy image.
 `abi.pxd` states the same for C; `tests/contract/test_abi.py` compares the two byte for byte.
 Must never import anything of ours: rules/, gateway/ and the tests all build on it.
-Byte order is little-endian throughout unless a name ends in `_be`. Numbers are append-only.
+Byte order is little-endian throughout unless a name ends in `_be`. Numbers are append-only. One long file on purpose:
+every layout stands beside the others that it must fit.
 """
 
 from __future__ import annotations

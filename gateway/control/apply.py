@@ -6,7 +6,7 @@ ORDER, each step undone by `_roll_back` when a later one fails:
 1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
 2. `candidate.json`: from now on a crash finds the text of whatever the engine runs;
 3. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames);
-4. `static` becomes the new policy in one transaction, read back;
+4. `static` becomes the new policy without a gap, read back;
 5. new ports enter the bridge, protected by both; 6. the candidate becomes the record in force; 7. journal.
 """
 

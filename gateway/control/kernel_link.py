@@ -90,7 +90,7 @@ class KernelLink:
         return bridge.foreign_ports(self._settings.bridge.name, names)
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
-        """Load the whole ruleset in one transaction."""
+        """Load the whole ruleset (docs/decisions/0005)."""
         if self._form is None:
             raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
         pairs, closed = effective(stages)

@@ -80,7 +80,7 @@ class KernelPort(Protocol):
         """Return bridge ports that the policy does not name."""
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
-        """Make `static` this policy's, in one transaction, read back; its assets' MACs are pinned to their ports."""
+        """Make `static` this policy's without a gap, read back; its assets' MACs are pinned to their ports."""
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Bring only stages and open conduits of `static` up to date, in one transaction."""

@@ -10,9 +10,9 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -126,3 +126,15 @@ def set_oom_score_adj(pid: int, value: int) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(value), encoding="ascii")
     except OSError as error:
         _log.warning("oom_score_adj_refused", pid=pid, value=value, error=error.strerror)
+
+
+async def first_to_end(**parts: Coroutine[Any, Any, Any]) -> str:
+    """Run the parts of a child's life until one ends, and end the others; return what failed, "" if nothing did."""
+    tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return "; ".join(str(task.exception()) for task in done if task.exception() is not None)

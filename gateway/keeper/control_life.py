@@ -16,7 +16,7 @@ import structlog
 
 from gateway.channel import AsyncChannel, Message
 from gateway.errors import ControlError
-from gateway.keeper.child import Child, Restarts, describe_end
+from gateway.keeper.child import Child, Restarts, describe_end, first_to_end
 from gateway.keeper.engine_life import EngineKeeping, EngineStatus, Spawn
 from gateway.keeper.generation import Generation
 from gateway.keeper.holdings import Holdings
@@ -107,22 +107,12 @@ class ControlKeeping:
 
     async def _until_over(self, life: _Life) -> str:
         """Wait for whatever ends this life first; returns the cause when it is not the process's own end."""
-        tasks = [
-            asyncio.create_task(part, name=name)
-            for name, part in (
-                ("listen", self._listen(life)),
-                ("send", self._send(life)),
-                ("watch", self._watch(life)),
-                ("ended", life.child.ended()),
-            )
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return "; ".join(str(task.exception()) for task in done if task.exception() is not None)
+        return await first_to_end(
+            listen=self._listen(life),
+            send=self._send(life),
+            watch=self._watch(life),
+            ended=life.child.ended(),
+        )
 
     async def _start(self, life: _Life) -> None:
         """Tell it what is in force; from here on it hears every change."""

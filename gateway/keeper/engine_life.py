@@ -17,7 +17,7 @@ import structlog
 
 from gateway.channel import AsyncChannel, Message
 from gateway.errors import ControlError, InternalError
-from gateway.keeper.child import Child, Restarts, describe_end
+from gateway.keeper.child import Child, Restarts, describe_end, first_to_end
 from gateway.keeper.generation import Generation
 from gateway.keeper.heartbeat import POLL_SECONDS, HeartbeatWatch
 from gateway.keeper.holdings import Holdings
@@ -145,23 +145,12 @@ class EngineKeeping:
 
     async def _until_over(self, life: _Life) -> str:
         """Wait for whatever ends this life first; returns the cause when it is not the process's own end."""
-        tasks = [
-            asyncio.create_task(part, name=name)
-            for name, part in (
-                ("read", self._read(life)),
-                ("lead", self._lead(life)),
-                ("watch", self._watch(life)),
-                ("ended", life.child.ended()),
-            )
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        causes = [str(task.exception()) for task in done if task.exception() is not None]
-        return "; ".join(causes)
+        return await first_to_end(
+            read=self._read(life),
+            lead=self._lead(life),
+            watch=self._watch(life),
+            ended=life.child.ended(),
+        )
 
     async def _read(self, life: _Life) -> None:
         while (message := await life.channel.receive()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fastpath.abi import Form
 
 pytestmark = pytest.mark.netns
-SWAPS = 100
+SWAPS = 20 if "CONDUIT_SLOW" in os.environ else 100  # an emulated machine takes seconds for each
 STOPS = 5
 FRAMES_BETWEEN_STOPS = 100
 QUIET_LOOKS = 5
