@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +74,19 @@ def gateway(lab: Lab) -> Iterator[LabGateway]:
         yield made
 
 
+def set_stage(gateway: LabGateway, stage: str) -> None:
+    """Set the site's ceiling over the socket: starting conduitctl takes seconds in an emulated machine."""
+    status, body = gateway.api("PUT", "/v1/stages", {"stage": stage})
+    assert status == HTTPStatus.OK, body
+
+
 def closed_books(gateway: LabGateway) -> dict[str, Any]:
     """Return the counters once traffic is quiet: every frame before the queue has found its place."""
     seen: dict[str, Any] = {}
 
     def settled() -> bool:
-        before = gateway.json("counters")
-        seen.update(gateway.json("counters"))
+        before = gateway.api("GET", "/v1/counters")[1]
+        seen.update(gateway.api("GET", "/v1/counters")[1])
         return bool(before["frames_before_queue"] == seen["frames_before_queue"] and seen["unaccounted"] == 0)
 
     wait_for("the counters to close", settled, QUIET_WITHIN_S)

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.lab.plant import ATTACKER
 from deploy.lab.processes import wait_for
-from tests.netns.gateway.conftest import closed_books
+from tests.netns.gateway.conftest import closed_books, set_stage
 
 if TYPE_CHECKING:
     from deploy.lab.actors import Actors, Running
@@ -44,7 +44,7 @@ def test_forbidden_flow_leaks_nothing_across_start_stop_and_restart(
     lab: Lab, actors: Actors, gateway: LabGateway
 ) -> None:
     """1,000 forbidden frames a second from before a start until after a restart in enforce: none arrives."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     gateway.stop()
     run = secrets.token_bytes(8)
     witness = actors.start_witness("plc-1", run, 1, 60)
@@ -66,7 +66,7 @@ def test_killing_a_process_stops_no_poll_and_opens_nothing(
     lab: Lab, actors: Actors, gateway: LabGateway, victim: str
 ) -> None:
     """kill -9 of engine or control, three times over: no missed poll, no leaked frame, the books close."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     run = secrets.token_bytes(8)
     poller = actors.start_poller("hmi-1", "plc-1")
     witness = actors.start_witness("plc-1", run, 1, 60)
@@ -87,7 +87,7 @@ def test_killing_a_process_stops_no_poll_and_opens_nothing(
 
 def test_a_hung_engine_is_replaced_while_the_plant_runs(actors: Actors, gateway: LabGateway) -> None:
     """A stopped engine process is killed and replaced; the poll goes on within its time-out and the attacker fails."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     poller = actors.start_poller("hmi-1", "plc-1")
     (engine,) = gateway.child_pids("gateway.engine")
     os.kill(engine, signal.SIGSTOP)
@@ -102,7 +102,7 @@ def test_a_hung_engine_is_replaced_while_the_plant_runs(actors: Actors, gateway:
 
 def test_a_policy_swap_under_traffic_loses_and_leaks_nothing(lab: Lab, actors: Actors, gateway: LabGateway) -> None:
     """Ten policy changes under a poll and a forbidden stream: no missed poll, no leaked frame."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     run = secrets.token_bytes(8)
     poller = actors.start_poller("hmi-1", "plc-1")
     witness = actors.start_witness("plc-1", run, 1, 60)
@@ -121,7 +121,7 @@ def test_a_policy_swap_under_traffic_loses_and_leaks_nothing(lab: Lab, actors: A
 
 def test_a_flushed_ruleset_is_put_back(actors: Actors, gateway: LabGateway) -> None:
     """Another program's `nft flush ruleset` is noticed by itself and the boundary stands again."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     poller = actors.start_poller("hmi-1", "plc-1")
     gateway.lab.run("gw", ["nft", "flush", "ruleset"])
     wait_for("the ruleset to be back", lambda: "boundary.restored" in gateway.ctl("journal").stdout, BACK_WITHIN_S)
@@ -133,7 +133,7 @@ def test_a_flushed_ruleset_is_put_back(actors: Actors, gateway: LabGateway) -> N
 
 def test_a_port_taken_out_of_the_bridge_comes_back(actors: Actors, gateway: LabGateway) -> None:
     """A port removed from the bridge, and the bridge deleted, are put back without a restart; MACs are pinned again."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     for damage in (["ip", "link", "set", "ctl0", "nomaster"], ["ip", "link", "delete", "br-conduit"]):
         gateway.lab.run("gw", damage)
         wait_for("polls to go on", lambda: actors.read("hmi-1", "plc-1") is not None, BACK_WITHIN_S)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.lab.plant import ATTACKER
-from tests.netns.gateway.conftest import closed_books, gateway_of, machines_of, standing_lab
+from tests.netns.gateway.conftest import closed_books, gateway_of, machines_of, set_stage, standing_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +42,16 @@ def gateway(lab: Lab) -> Iterator[LabGateway]:
 
 def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabGateway, actors: Actors) -> None:
     """The same write reaches the register in monitor and alert, is told as would-drop, and dies in enforce."""
-    gateway.ctl("stage", "set", "monitor")
+    set_stage(gateway, "monitor")
     assert actors.write(ATTACKER, "plc-1", 111)
     assert actors.register("plc-1") == 111
-    assert gateway.json("counters")["would_drop"] > 0
+    assert gateway.api("GET", "/v1/counters")[1]["would_drop"] > 0
 
-    gateway.ctl("stage", "set", "alert")
+    set_stage(gateway, "alert")
     assert actors.write(ATTACKER, "plc-1", 222)
     assert actors.register("plc-1") == 222
 
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     assert not actors.write(ATTACKER, "plc-1", 333)
     assert actors.register("plc-1") == 222
     assert actors.write("hmi-1", "plc-1", 444), "the permitted station still writes"
@@ -64,7 +64,7 @@ def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabG
 
 def test_a_borrowed_address_does_not_pass(gateway: LabGateway, actors: Actors) -> None:
     """A station's address used from the enterprise zone reaches no register, with or without its MAC."""
-    gateway.ctl("stage", "set", "enforce")
+    set_stage(gateway, "enforce")
     for with_mac in (False, True):
         before = actors.writes("plc-1")
         assert actors.spoof(ATTACKER, "hmi-1", "plc-1", 666, with_mac=with_mac) > 0
@@ -74,7 +74,7 @@ def test_a_borrowed_address_does_not_pass(gateway: LabGateway, actors: Actors) -
 
 def test_quarantine_ends_a_live_conversation_and_release_restores_it(gateway: LabGateway, actors: Actors) -> None:
     """A permitted station in quarantine loses its controller at once, also in monitor, and gets it back."""
-    gateway.ctl("stage", "set", "monitor")
+    set_stage(gateway, "monitor")
     assert actors.write("hmi-2", "plc-2", 5)
     gateway.ctl("quarantine", "add", "hmi-2", "--reason", "test")
     assert not actors.write("hmi-2", "plc-2", 6)
