@@ -1,4 +1,4 @@
-"""Tells at once when somebody deletes an nft table, ours or another's: `nft flush ruleset` does that to all of them.
+"""Tells at once when somebody deletes an nft table or chain, ours or another's, as `nft flush ruleset` does to all.
 
 In: the kernel's nf_tables notifications. Out: a socket to wait on, and whether what came was a deletion. Hearing is not
 knowing: the listener then looks whether the boundary still stands. Lost notifications are harmless for the same reason.
@@ -14,7 +14,8 @@ NETLINK_NETFILTER: Final = 12  # linux/netlink.h
 NFNLGRP_NFTABLES: Final = 7  # linux/netfilter/nfnetlink.h
 SOL_NETLINK: Final = 270
 NETLINK_ADD_MEMBERSHIP: Final = 1
-DELETED: Final = frozenset({0x0A02, 0x0A05, 0x0A08})  # subsystem 10 (nf_tables): table, chain, rule
+# Subsystem 10 (nf_tables): table, chain. Not rules: our own stage changes replace those, and would ring each time.
+DELETED: Final = frozenset({0x0A02, 0x0A05})
 MESSAGE_BYTES: Final = 65536
 DRAIN_LIMIT: Final = 1000  # messages per look: the rest rings again
 
