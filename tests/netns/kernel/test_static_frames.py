@@ -14,6 +14,16 @@ from tests.netns.kernel.plant import EVENTS, HMI, HMI6, PLC, PLC6, POLL, SYNC, p
 from tests.netns.kernel.wire import PORTS, Wire, wait_until
 
 pytestmark = pytest.mark.netns
+
+
+@pytest.fixture
+def wire(standing_wire: Wire, script: str) -> Wire:
+    """The plant's ruleset; loaded again only after a case that loaded something else (all of them do it by `load`)."""
+    if standing_wire.loaded != script:
+        standing_wire.load(script)
+    return standing_wire
+
+
 UNICAST = [case for case in CASES if not case[1][0] & 1]  # flooded frames have a test of their own
 ALL_ENDINGS = ("static_accepted", "static_dropped", "l2_accepted", "l2_dropped")
 VERDICT_IN = {Stage.MONITOR: "would_drop", Stage.ALERT: "would_drop", Stage.ENFORCE: "dropped"}

@@ -64,6 +64,7 @@ class Wire:
     def __init__(self, name: str) -> None:
         self.gateway, self.hosts = f"{name}-g", f"{name}-h"
         self.ends: dict[int, socket.socket] = {}
+        self.loaded = ""  # the last script that `load` brought in; other ways in don't show here
 
     def build(self) -> None:
         """Create namespaces and cables; the bridge has no ports yet."""
@@ -95,8 +96,10 @@ class Wire:
 
     def load(self, script: str) -> None:
         """Load an nft script in the gateway."""
+        self.loaded = ""  # unknown until the kernel has taken it
         with inside(self.gateway):
             nft.apply(script)
+        self.loaded = script
 
     def attach(self, pins: Mapping[bytes, str]) -> None:
         """Create the bridge, enslave the ports and bind addresses to them; the ruleset must stand."""
