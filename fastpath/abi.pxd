@@ -7,7 +7,7 @@ Owner, lifetime and byte order of every struct stand in abi.py; all are little-e
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    C_ABI_VERSION = 1
+    C_ABI_VERSION = 2
 
 cdef enum:
     STAGE_MONITOR = 1
@@ -49,6 +49,9 @@ cdef enum:
     REASON_POLICY_CONDUIT_CLOSED = 65
     REASON_NEIGHBOUR_NO_CONDUIT = 66
     REASON_GUARD_QUARANTINE = 80
+    REASON_LIMIT_PACKETS = 96
+    REASON_LIMIT_FLOWS = 97
+    REASON_LIMIT_SOURCE = 98
 
 cdef enum:
     FIRST_DROP_REASON = 32
@@ -66,6 +69,8 @@ cdef enum:
     STATE_PORT_SLOTS = 1024
     CONDUIT_STAGE_MASK = 0x03
     CONDUIT_OPEN = 0x04
+    PAIR_STAGE_MASK = 0x03
+    PAIR_REFUSE = 0x04
     MAX_CONDUITS = 65536
     MAX_BATCH = 64
     PAGE_BYTES = 4096
@@ -80,12 +85,18 @@ cdef enum:
     FLOW_CLOSED = 0x01
     FLOW_FIN_OPENER = 0x02
     FLOW_FIN_RESPONDER = 0x04
+    FLOW_KNOWN_OPENER = 0x08
+    FLOW_KNOWN_RESPONDER = 0x10
     MARK_JUDGED = 0x00C00001
+    MARK_LANE = 0x00D00000
+    LANE_GENERATIONS = 0x000FFFFF
 
 cdef extern from *:
     """
     #define CND_NONE 0xFFFFFFFFu
+    #define CND_MARK_LANE_MASK 0xFFF00000u
     """
+    const uint32_t MARK_LANE_MASK "CND_MARK_LANE_MASK"
     const uint32_t NO_ASSET "CND_NONE"
     const uint32_t NO_CONDUIT "CND_NONE"
     const uint32_t NO_NODE "CND_NONE"
@@ -105,6 +116,7 @@ cdef enum:
     SECTION_SERVICES_ICMP4 = 11
     SECTION_SERVICES_ICMP6 = 12
     SECTION_SERVICES_ETHERTYPE = 13
+    SECTION_LIMITS = 14
 
 cdef struct section_t:
     uint64_t offset_bytes
@@ -156,8 +168,18 @@ cdef struct conduit_t:
     uint8_t fail
     uint8_t log
     uint16_t profile
-    uint32_t reserved
+    uint32_t limit
     uint64_t reserved2
+
+cdef struct limit_t:
+    uint64_t packet_interval_ns
+    uint64_t packet_burst_ns
+    uint64_t flow_interval_ns
+    uint64_t flow_burst_ns
+    uint64_t source_packet_interval_ns
+    uint64_t source_packet_burst_ns
+    uint64_t source_flow_interval_ns
+    uint64_t source_flow_burst_ns
 
 cdef struct zone_t:
     uint16_t space
@@ -177,6 +199,8 @@ cdef struct state_header_t:
     uint64_t ports_offset
     uint64_t pairs_offset
     uint64_t conduits_offset
+    uint32_t lane_mark
+    uint8_t reserved2[60]
 
 cdef struct state_port_t:
     uint32_t ifindex
@@ -214,7 +238,8 @@ cdef struct queue_counters_t:
     uint32_t pending
     uint32_t queue_number
     uint32_t reserved
-    uint8_t reserved2[16]
+    uint64_t refused
+    uint64_t laned
     tally_entry_t tally[64]
     uint64_t by_reason[256]
 
@@ -283,25 +308,25 @@ cdef struct flow_t:
     uint64_t responder[2]
     uint16_t opener_port
     uint16_t responder_port
-    uint16_t space
+    uint16_t opener_zone
+    uint16_t responder_zone
     uint8_t protocol
     uint8_t in_use
+    uint16_t flags
     uint32_t conduit
     uint32_t opener_asset
     uint32_t responder_asset
-    uint16_t opener_zone
-    uint16_t responder_zone
-    uint16_t service
-    uint16_t flags
-    uint32_t reserved
     uint64_t generation
+    uint8_t opener_mac[6]
+    uint8_t responder_mac[6]
+    uint16_t service
+    uint16_t reserved
     uint64_t first_seen_ns
     uint64_t last_seen_ns
     uint64_t opener_frames
     uint64_t responder_frames
     uint64_t opener_bytes
     uint64_t responder_bytes
-    uint8_t reserved2[8]
 
 
 cdef inline uint64_t mix64(uint64_t a, uint64_t b) noexcept nogil:

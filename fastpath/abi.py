@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 CACHE_LINE_BYTES: Final = 64
 PAGE_BYTES: Final = 4096
 
@@ -79,6 +79,9 @@ class Reason(IntEnum):
     POLICY_CONDUIT_CLOSED = 65
     NEIGHBOUR_NO_CONDUIT = 66
     GUARD_QUARANTINE = 80
+    LIMIT_PACKETS = 96
+    LIMIT_FLOWS = 97
+    LIMIT_SOURCE = 98
 
 
 FIRST_DROP_REASON: Final = 32
@@ -111,6 +114,9 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.POLICY_CONDUIT_CLOSED: "the conduit that permits it is closed now",
     Reason.NEIGHBOUR_NO_CONDUIT: "ARP or neighbour discovery between endpoints that share no conduit",
     Reason.GUARD_QUARANTINE: "one of the endpoints is in quarantine",
+    Reason.LIMIT_PACKETS: "the conduit permits it, but not so many packets per second",
+    Reason.LIMIT_FLOWS: "the conduit permits it, but not so many new flows per second",
+    Reason.LIMIT_SOURCE: "the conduit permits it, but not so much from one source",
 }
 
 
@@ -196,6 +202,7 @@ class Section(IntEnum):
     SERVICES_ICMP4 = 11  # by ICMP type
     SERVICES_ICMP6 = 12
     SERVICES_ETHERTYPE = 13  # by EtherType
+    LIMITS = 14  # [LIMIT] by CONDUIT.limit - 1
 
 
 SECTION_COUNT: Final = 16
@@ -239,7 +246,20 @@ MAC = Layout("mac_t", 16, address_space="Q", asset="I", zone="H", klass="H")
 MAC_ANYWHERE_ZONE: Final = 0xFFFF  # `zone` of a group MAC: lives behind every port
 RULE = Layout("rule_t", 16, key="Q", node="I", reserved="I")  # source << 32 | destination << 16 | service; 0 = empty
 NODE = Layout("node_t", 8, conduit="I", next="I")
-CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", reserved="I", reserved2="Q")
+CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", limit="I", reserved2="Q")  # limit 0 = none
+# Rates as intervals: one packet (or new flow) per `interval_ns`, and `burst_ns` of them at once; 0 = unlimited.
+LIMIT = Layout(
+    "limit_t",
+    64,
+    packet_interval_ns="Q",  # of the conduit as a whole
+    packet_burst_ns="Q",
+    flow_interval_ns="Q",
+    flow_burst_ns="Q",
+    source_packet_interval_ns="Q",  # of each source address
+    source_packet_burst_ns="Q",
+    source_flow_interval_ns="Q",
+    source_flow_burst_ns="Q",
+)
 ZONE = Layout("zone_t", 8, space="H", reserved="H", reserved2="I")
 
 HASH_MULTIPLIER_1: Final = 0x9E3779B97F4A7C15
@@ -289,9 +309,11 @@ STATE_MAGIC: Final = b"CNDSTA\x00\x01"
 STATE_PORT_SLOTS: Final = 1024  # open addressing by ifindex, linear probing; at most MAX_PORTS used
 CONDUIT_STAGE_MASK: Final = 0x03
 CONDUIT_OPEN: Final = 0x04
+PAIR_STAGE_MASK: Final = 0x03
+PAIR_REFUSE: Final = 0x04  # answer what is dropped (TCP reset, ICMP prohibited) instead of keeping silent
 STATE_HEADER = Layout(
     "state_header_t",
-    64,
+    128,
     magic="8s",
     abi_version="I",
     header_bytes="I",
@@ -302,8 +324,10 @@ STATE_HEADER = Layout(
     zone_count="H",
     conduit_capacity="I",
     ports_offset="Q",  # [STATE_PORT] x STATE_PORT_SLOTS
-    pairs_offset="Q",  # [u8 Stage] by source zone * zone_count + destination zone
+    pairs_offset="Q",  # [u8 Stage | PAIR_REFUSE] by source zone * zone_count + destination zone
     conduits_offset="Q",  # [u8 stage | CONDUIT_OPEN] by slot
+    lane_mark="I",  # MARK_LANE | lane generation: the mark that lets a flow stay in the kernel; 0 = no fast lane
+    reserved2="60s",
 )
 STATE_PORT = Layout("state_port_t", 8, ifindex="I", port="H", reserved="H")  # ifindex 0 = empty
 
@@ -344,7 +368,8 @@ QUEUE_COUNTERS = Layout(
     pending="I",  # entries of the tally in flight
     queue_number="I",
     reserved="I",
-    reserved2="16s",
+    refused="Q",  # drops answered with a TCP reset or ICMP prohibited
+    laned="Q",  # accepted with the lane mark
     tally=f"{MAX_BATCH * 8}s",
     by_reason=f"{REASON_COUNT * 16}s",  # [passed u64, dropped u64] by reason
 )
@@ -444,33 +469,37 @@ FLOWS_HEADER = Layout(
 FLOW = Layout(
     "flow_t",
     128,
+    # first cache line: whose frame it is, and whether it may pass
     opener="16s",  # who opened it
     responder="16s",
     opener_port="H",  # ICMP echo: identifier
     responder_port="H",  # ICMP echo: 0
-    space="H",
+    opener_zone="H",
+    responder_zone="H",
     protocol="B",
     in_use="B",
+    flags="H",
     conduit="I",
     opener_asset="I",
     responder_asset="I",
-    opener_zone="H",
-    responder_zone="H",
-    service="H",
-    flags="H",
-    reserved="I",
     generation="Q",  # of the image that last permitted it
+    # second cache line: what it did so far
+    opener_mac="6s",  # of the newest frame that passed the identity checks under `generation`; see FLOW_KNOWN_
+    responder_mac="6s",
+    service="H",
+    reserved="H",
     first_seen_ns="Q",  # CLOCK_REALTIME
     last_seen_ns="Q",
     opener_frames="Q",
     responder_frames="Q",
     opener_bytes="Q",
     responder_bytes="Q",
-    reserved2="8s",
 )
 FLOW_CLOSED: Final = 0x01  # RST, or FIN from both sides seen
 FLOW_FIN_OPENER: Final = 0x02
 FLOW_FIN_RESPONDER: Final = 0x04
+FLOW_KNOWN_OPENER: Final = 0x08  # opener_mac is set: a frame of the opener passed every identity check
+FLOW_KNOWN_RESPONDER: Final = 0x10
 FLOWS_HEADER_BYTES: Final = PAGE_BYTES
 
 
@@ -482,3 +511,6 @@ def flows_bytes(table_count: int, flows_per_table: int) -> int:
 # ---- packet marks ------------------------------------------------------------------------------------------------
 
 MARK_JUDGED: Final = 0x00C00001  # "the engine accepted it": `static` lets it pass. Cleared for every frame in `guard`.
+MARK_LANE: Final = 0x00D00000  # the same, and "frames like it may pass without the engine" while the generation holds
+MARK_LANE_MASK: Final = 0xFFF00000  # the rest is the lane generation, 1 to LANE_GENERATIONS
+LANE_GENERATIONS: Final = 0x000FFFFF

@@ -24,6 +24,7 @@ def c_layouts():
     cdef abi.flow_t flow
     cdef abi.flows_header_t flows_header
     cdef abi.image_header_t image_header
+    cdef abi.limit_t limit
     cdef abi.mac_t mac
     cdef abi.node_t node
     cdef abi.queue_counters_t queue_counters
@@ -47,7 +48,7 @@ def c_layouts():
             "fail": _at(&conduit, &conduit.fail),
             "log": _at(&conduit, &conduit.log),
             "profile": _at(&conduit, &conduit.profile),
-            "reserved": _at(&conduit, &conduit.reserved),
+            "limit": _at(&conduit, &conduit.limit),
             "reserved2": _at(&conduit, &conduit.reserved2),
         },
     }
@@ -127,25 +128,25 @@ def c_layouts():
             "responder": _at(&flow, &flow.responder),
             "opener_port": _at(&flow, &flow.opener_port),
             "responder_port": _at(&flow, &flow.responder_port),
-            "space": _at(&flow, &flow.space),
+            "opener_zone": _at(&flow, &flow.opener_zone),
+            "responder_zone": _at(&flow, &flow.responder_zone),
             "protocol": _at(&flow, &flow.protocol),
             "in_use": _at(&flow, &flow.in_use),
+            "flags": _at(&flow, &flow.flags),
             "conduit": _at(&flow, &flow.conduit),
             "opener_asset": _at(&flow, &flow.opener_asset),
             "responder_asset": _at(&flow, &flow.responder_asset),
-            "opener_zone": _at(&flow, &flow.opener_zone),
-            "responder_zone": _at(&flow, &flow.responder_zone),
-            "service": _at(&flow, &flow.service),
-            "flags": _at(&flow, &flow.flags),
-            "reserved": _at(&flow, &flow.reserved),
             "generation": _at(&flow, &flow.generation),
+            "opener_mac": _at(&flow, &flow.opener_mac),
+            "responder_mac": _at(&flow, &flow.responder_mac),
+            "service": _at(&flow, &flow.service),
+            "reserved": _at(&flow, &flow.reserved),
             "first_seen_ns": _at(&flow, &flow.first_seen_ns),
             "last_seen_ns": _at(&flow, &flow.last_seen_ns),
             "opener_frames": _at(&flow, &flow.opener_frames),
             "responder_frames": _at(&flow, &flow.responder_frames),
             "opener_bytes": _at(&flow, &flow.opener_bytes),
             "responder_bytes": _at(&flow, &flow.responder_bytes),
-            "reserved2": _at(&flow, &flow.reserved2),
         },
     }
     layouts["flows_header_t"] = {
@@ -177,6 +178,19 @@ def c_layouts():
             "node_count": _at(&image_header, &image_header.node_count),
             "reserved": _at(&image_header, &image_header.reserved),
             "reserved2": _at(&image_header, &image_header.reserved2),
+        },
+    }
+    layouts["limit_t"] = {
+        "size": sizeof(limit),
+        "fields": {
+            "packet_interval_ns": _at(&limit, &limit.packet_interval_ns),
+            "packet_burst_ns": _at(&limit, &limit.packet_burst_ns),
+            "flow_interval_ns": _at(&limit, &limit.flow_interval_ns),
+            "flow_burst_ns": _at(&limit, &limit.flow_burst_ns),
+            "source_packet_interval_ns": _at(&limit, &limit.source_packet_interval_ns),
+            "source_packet_burst_ns": _at(&limit, &limit.source_packet_burst_ns),
+            "source_flow_interval_ns": _at(&limit, &limit.source_flow_interval_ns),
+            "source_flow_burst_ns": _at(&limit, &limit.source_flow_burst_ns),
         },
     }
     layouts["mac_t"] = {
@@ -214,7 +228,8 @@ def c_layouts():
             "pending": _at(&queue_counters, &queue_counters.pending),
             "queue_number": _at(&queue_counters, &queue_counters.queue_number),
             "reserved": _at(&queue_counters, &queue_counters.reserved),
-            "reserved2": _at(&queue_counters, &queue_counters.reserved2),
+            "refused": _at(&queue_counters, &queue_counters.refused),
+            "laned": _at(&queue_counters, &queue_counters.laned),
             "tally": _at(&queue_counters, &queue_counters.tally),
             "by_reason": _at(&queue_counters, &queue_counters.by_reason),
         },
@@ -261,6 +276,8 @@ def c_layouts():
             "ports_offset": _at(&state_header, &state_header.ports_offset),
             "pairs_offset": _at(&state_header, &state_header.pairs_offset),
             "conduits_offset": _at(&state_header, &state_header.conduits_offset),
+            "lane_mark": _at(&state_header, &state_header.lane_mark),
+            "reserved2": _at(&state_header, &state_header.reserved2),
         },
     }
     layouts["state_port_t"] = {
@@ -315,6 +332,8 @@ def c_constants():
         "STATE_PORT_SLOTS": abi.STATE_PORT_SLOTS,
         "CONDUIT_STAGE_MASK": abi.CONDUIT_STAGE_MASK,
         "CONDUIT_OPEN": abi.CONDUIT_OPEN,
+        "PAIR_STAGE_MASK": abi.PAIR_STAGE_MASK,
+        "PAIR_REFUSE": abi.PAIR_REFUSE,
         "MAX_CONDUITS": abi.MAX_CONDUITS,
         "MAX_BATCH": abi.MAX_BATCH,
         "PAGE_BYTES": abi.PAGE_BYTES,
@@ -329,7 +348,12 @@ def c_constants():
         "FLOW_CLOSED": abi.FLOW_CLOSED,
         "FLOW_FIN_OPENER": abi.FLOW_FIN_OPENER,
         "FLOW_FIN_RESPONDER": abi.FLOW_FIN_RESPONDER,
+        "FLOW_KNOWN_OPENER": abi.FLOW_KNOWN_OPENER,
+        "FLOW_KNOWN_RESPONDER": abi.FLOW_KNOWN_RESPONDER,
         "MARK_JUDGED": abi.MARK_JUDGED,
+        "MARK_LANE": abi.MARK_LANE,
+        "MARK_LANE_MASK": abi.MARK_LANE_MASK,
+        "LANE_GENERATIONS": abi.LANE_GENERATIONS,
         "NO_ASSET": abi.NO_ASSET,
         "NO_CONDUIT": abi.NO_CONDUIT,
         "NO_NODE": abi.NO_NODE,
@@ -366,6 +390,9 @@ def c_constants():
         "REASON_POLICY_CONDUIT_CLOSED": abi.REASON_POLICY_CONDUIT_CLOSED,
         "REASON_NEIGHBOUR_NO_CONDUIT": abi.REASON_NEIGHBOUR_NO_CONDUIT,
         "REASON_GUARD_QUARANTINE": abi.REASON_GUARD_QUARANTINE,
+        "REASON_LIMIT_PACKETS": abi.REASON_LIMIT_PACKETS,
+        "REASON_LIMIT_FLOWS": abi.REASON_LIMIT_FLOWS,
+        "REASON_LIMIT_SOURCE": abi.REASON_LIMIT_SOURCE,
         "SECTION_ENDPOINTS": abi.SECTION_ENDPOINTS,
         "SECTION_MACS": abi.SECTION_MACS,
         "SECTION_RULES": abi.SECTION_RULES,
@@ -380,4 +407,5 @@ def c_constants():
         "SECTION_SERVICES_ICMP4": abi.SECTION_SERVICES_ICMP4,
         "SECTION_SERVICES_ICMP6": abi.SECTION_SERVICES_ICMP6,
         "SECTION_SERVICES_ETHERTYPE": abi.SECTION_SERVICES_ETHERTYPE,
+        "SECTION_LIMITS": abi.SECTION_LIMITS,
     }

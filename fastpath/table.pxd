@@ -17,6 +17,7 @@ from fastpath.abi cimport (
     NO_CLASS,
     NO_CONDUIT,
     NO_NODE,
+    PAIR_STAGE_MASK,
     STATE_PORT_SLOTS,
     UNKNOWN_ZONE,
     VLAN_COUNT,
@@ -203,7 +204,7 @@ cdef inline uint16_t service_at(const table_t *table, const frame_t *frame, uint
 
 
 cdef inline uint8_t pair_stage(const table_t *table, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
-    return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone]
+    return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone] & PAIR_STAGE_MASK
 
 
 cdef inline uint8_t conduit_stage(const table_t *table, uint32_t conduit) noexcept nogil:

@@ -58,6 +58,7 @@ def build_image(lowered: LoweredPolicy, generation: int) -> bytes:
         Section.ZONES: _zones(lowered),
         Section.PORT_ZONES: _port_zones(lowered),
         Section.PREFIX_LENGTHS: _prefix_lengths(lowered),
+        Section.LIMITS: (b"", 0),
     }
     sections[Section.NODES] = (b"".join(abi.NODE.pack(*node) for node in chains.nodes), len(chains.nodes))
     for section, (kind, count) in NUMBER_SPACES.items():

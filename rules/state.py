@@ -57,7 +57,7 @@ def build_state(
     state = bytearray(size)
     chosen = lowered.ceiling if ceiling is None else ceiling
     head = (abi.STATE_MAGIC, abi.ABI_VERSION, abi.STATE_HEADER.size, size, generation, chosen, 0, zone_count, capacity)
-    abi.STATE_HEADER.pack_into(state, 0, *head, PORTS_OFFSET, PAIRS_OFFSET, conduits_offset)
+    abi.STATE_HEADER.pack_into(state, 0, *head, PORTS_OFFSET, PAIRS_OFFSET, conduits_offset, 0, bytes(60))
     set_ports(state, port_numbers(lowered, ports))
     for (source, target), stage in (lowered.pair_stages | dict(pair_stages or {})).items():
         state[PAIRS_OFFSET + source * zone_count + target] = stage
