@@ -55,7 +55,7 @@ build/.compiled: pyproject.toml $(NATIVE) $(VENV)/.packages
 	@mkdir -p build
 	@echo "Compiling fastpath (log: build/compile.log)"
 	@$(PY) -c 'import setuptools; setuptools.setup()' build_ext --inplace --parallel 2 \
-	  $(if $(filter pyproject.toml,$?),--force) >build/compile.log 2>&1 \
+	  $(if $(filter pyproject.toml %.pxd,$?),--force) >build/compile.log 2>&1 \
 	  || { grep -vE '^(copying|creating|running) ' build/compile.log | tail -60; exit 1; }
 	@touch $@
 
