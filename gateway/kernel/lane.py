@@ -42,7 +42,7 @@ _ADDRESS_BYTES: Final = {"4": 4, "6": 16}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One direction of a flow in the lane; the counts are those since it entered."""
+    """One direction of a flow in the lane; its counts begin with the frame by which it entered."""
 
     mark: int
     in_port: int  # the policy's number of the port that it comes in by
@@ -89,13 +89,15 @@ class Lane:
             raise KernelError("LANE_LOST", f"the kernel does not hold the fast lane's generation {mark:#010x}")
 
     def close(self) -> None:
-        """Let no flow pass any more. Raises KernelError when the kernel refuses."""
+        """Let no flow pass any more; done where there is no lane. Raises KernelError when the kernel refuses."""
+        if not self.mark_in_force():
+            return
         self._change(_emptied(GENERATION_MAP))
         if self.mark_in_force():
             raise KernelError("LANE_LOST", "the kernel still holds a generation of the fast lane")
 
     def mark_in_force(self) -> int:
-        """Return the mark with which flows pass now; 0 while the lane is closed."""
+        """Return the mark with which flows pass now; 0 while the lane is closed, or where there is none."""
         held = self._elements(GENERATION_MAP)
         marks = {int(struct.unpack_from("=I", _value(found[NFTA_SET_ELEM_DATA]))[0]) for found in held}
         if len(marks) > 1 or len(held) not in {0, len(GENERATION_KEYS)}:
@@ -125,6 +127,9 @@ class Lane:
     def _elements(self, name: str) -> list[dict[int, bytes]]:
         try:
             answers = dump(self._socket(), NFT_MSG_GETSETELEM, FAMILY, _place(name))
+        except FileNotFoundError:
+            self.forget_socket()
+            return []
         except (OSError, KernelError) as error:
             self.forget_socket()
             raise KernelError("LANE_UNREADABLE", f"{name}: {error}") from error

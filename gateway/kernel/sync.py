@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import KernelError
@@ -151,7 +152,9 @@ def kernel_digest() -> str:
             name = str(found[kind]["chain" if kind == "rule" else "name"])
             # The lane's generation moves with every change; who took it away has closed the lane, which is safe.
             if name != GENERATION_MAP and (spare is None or not name.endswith(spare)):
-                held.append({kind: _still(found[kind])})
+                held.append((name, {kind: _still(found[kind])}))
+    # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
+    held.sort(key=itemgetter(0))
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
