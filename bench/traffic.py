@@ -114,7 +114,7 @@ def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, settle_m
     counting = ["--interface", SOUTH_INTERFACE, "--run", run, "--flows", str(len(flows)), "--settle-ms", str(settle_ms)]
     sink = rig.start(SOUTH, [program("sink"), *counting], cpu=TRAFFIC_CPU, stdin=subprocess.PIPE)
     try:
-        _await_ready(sink)
+        await_ready(sink)
         sent = send(rig, flows, rate, count, run=run)
         counted = json.loads(sink.communicate(timeout=END_WITHIN_S)[0])
     finally:
@@ -164,7 +164,8 @@ def round_trips(rig: Rig, rate: float, count: int) -> Trips:
     return Trips(sent=said["sent"], seconds=said["seconds"], microseconds=trips)
 
 
-def _await_ready(process: subprocess.Popen[bytes]) -> None:
+def await_ready(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a program says that it is. Raises RuntimeError when it does not."""
     assert process.stdout is not None
     if process.stdout.readline().strip() != b"ready":
         raise RuntimeError(f"{process.args!r} did not start")

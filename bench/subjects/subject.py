@@ -109,26 +109,32 @@ class Watch:
         self._counted = subject.counted(rig) if subject.witness is Witness.RULES else 0
         self._run_ns, self._ticks_s = run_ns(subject.judge_pids()), ticks_s(subject.judge_pids())
 
+    def seen(self, sent: int) -> int:
+        """Return the packets that the subject's witness counted since the watch began; `sent` where nobody counts."""
+        match self._subject.witness:
+            case Witness.QUEUE:
+                return self._rig.drained().queued - self._queued
+            case Witness.RULES:
+                return self._subject.counted(self._rig) - self._counted
+            case _:
+                return sent
+
     def judged(self, sent: int, received: int) -> int:
         """Return the packets that were judged. Raises NotJudgedError when the subject was not in their way."""
+        seen = self.seen(sent)
         queued = self._rig.drained().queued - self._queued
-        name, witness = self._subject.name, self._subject.witness
-        if witness is Witness.QUEUE:
-            if queued == 0 or queued < QUEUE_SHARE * received:
-                raise NotJudgedError(f"{name}: {queued} packets were queued of {received} that arrived")
-            return queued
-        if witness is Witness.LANE:
-            if queued > LANE_SHARE * sent:
+        name = self._subject.name
+        match self._subject.witness:
+            case Witness.QUEUE if seen == 0 or seen < QUEUE_SHARE * received:
+                raise NotJudgedError(f"{name}: {seen} packets were queued of {received} that arrived")
+            case Witness.RULES if seen < received:
+                raise NotJudgedError(f"{name}: its rules counted {seen} of {received} packets that arrived")
+            case Witness.LANE if queued > LANE_SHARE * sent:
                 raise NotJudgedError(f"{name}: {queued} of {sent} packets were queued, not carried by the fast lane")
-            return sent
-        if witness is Witness.RULES:
-            counted = self._subject.counted(self._rig) - self._counted
-            if counted < received:
-                raise NotJudgedError(f"{name}: its rules counted {counted} of {received} packets that arrived")
-            return counted
-        if queued:
-            raise NotJudgedError(f"{name}: {queued} packets were queued")
-        return sent
+            case Witness.NOTHING if queued:
+                raise NotJudgedError(f"{name}: {queued} packets were queued")
+            case _:
+                return seen
 
     def cost(self, sent: int, received: int) -> Cost:
         """Return what judging cost since the watch began. Raises NotJudgedError."""
