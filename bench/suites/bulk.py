@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.subjects.subject import Subject
 
 SUITE: Final = "bulk"
-AMONG: Final = ("none", "c-accept", "c-accept-batch", "conduitd", "conduitd-polling", "conduitd-fastlane", "suricata")
+AMONG: Final = ("none", "c-accept", "c-accept-batch", "conduitd")
 CONTENT_BYTES: Final = 400_000_000
 SEED: Final = 20260
 SEGMENT_BYTES: Final = 65_536
