@@ -11,33 +11,34 @@ Both are favoured by the same niceness, so that other work on the machine distur
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, TypeVar
 
+from bench import interception
+from bench.interception import BRIDGE
 from deploy.lab import namespaces, processes
-from fastpath.abi import Form
-from gateway.kernel import interception, netlink_rule, nft
-from gateway.kernel.probe import probe
+from gateway.kernel import nft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from bench.interception import QueueCounts
 
 TRAFFIC_CPU: Final = 0
 JUDGE_CPU: Final = 1
 NICENESS: Final = -15  # traffic and judges alike: what else runs on a shared machine waits
 URGENT: Final = ("nice", "-n", str(NICENESS))
-BRIDGE: Final = "br-conduit"
 NORTH_PORT, SOUTH_PORT = "pa", "pb"  # the bridge's ports
 NORTH_INTERFACE, SOUTH_INTERFACE = "a0", "b0"  # the hosts' ends
 GATEWAY, NORTH, SOUTH = "gw", "a", "b"
-TABLE: Final = "bench"
-CHAIN: Final = "judge"
+RIGS: Final = "/run/conduit-bench-"  # and the pid of the bench
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 DRAINED_WITHIN_S: Final = 10.0
 
@@ -65,44 +66,34 @@ class Host:
 HOSTS: Final = tuple(Host(side, number) for side in (NORTH, SOUTH) for number in range(1, 30))
 
 
-@dataclass(frozen=True, slots=True)
-class QueueCounts:
-    """Sums over the queues of the gateway namespace."""
-
-    queued: int  # packets that were given an id: offered to a reader
-    waiting: int
-    dropped: int  # by the queue or by the reader's socket
-
-
-@functools.cache
-def form() -> Form:
-    """Return how this kernel can be made to queue bridged frames. Raises KernelError when it cannot."""
-    return probe().require_form("auto")
-
-
 class Rig:
     """The standing wires. Use as a context manager."""
 
     def __init__(self, *, offloads: bool = False) -> None:
         self.offloads = offloads
-        self.directory = Path(f"/run/conduit-bench-{os.getpid()}")
+        self.directory = Path(f"{RIGS}{os.getpid()}")
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        form()
+        interception.form()
+        remove_left_over()
+        self._before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             self._build()
         except BaseException:
-            self._remove()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._remove()
+        remove(os.getpid())
+        for process in self._started:
+            process.wait(processes.TERMINATE_WITHIN_S)  # ended with its namespace: no zombie is left
+        signal.signal(signal.SIGTERM, self._before)
 
     def namespace(self, node: str) -> str:
         """Return the namespace's name of GATEWAY, NORTH or SOUTH."""
-        return f"cb{os.getpid()}-{node}"
+        return namespace_of(os.getpid(), node)
 
     def netns(self, node: str) -> str:
         """Return the namespace's path."""
@@ -158,11 +149,11 @@ class Rig:
 
     def intercept(self, rules: str = "") -> None:
         """Show bridged frames to one chain: with nft rules of the subject's, or with the queue rule alone."""
-        self.inside(lambda: _intercept(rules))
+        self.inside(lambda: interception.install(rules))
 
     def counts(self) -> QueueCounts:
         """Return what the kernel says about the queues."""
-        return self.inside(_queue_counts)
+        return self.inside(interception.queue_counts)
 
     def drained(self) -> QueueCounts:
         """Wait until no packet waits for its verdict, then return the counts."""
@@ -212,45 +203,31 @@ class Rig:
         command = namespaces.inside(self.namespace(GATEWAY), ["bridge", "-batch", "-"])
         namespaces.run(command, "\n".join(lines) + "\n")
 
-    def _remove(self) -> None:
-        if not self.directory.exists():
-            return
-        names = [self.namespace(node) for node in (GATEWAY, NORTH, SOUTH)]
-        processes.end_all(self.directory, names)
-        for process in self._started:
-            process.wait(processes.TERMINATE_WITHIN_S)
-        for name in names:
-            namespaces.delete(name)
-        shutil.rmtree(self.directory)
+
+def namespace_of(pid: int, node: str) -> str:
+    """Return the name of a namespace in the rig of a bench process."""
+    return f"cb{pid}-{node}"
+
+
+def remove(pid: int) -> None:
+    """Remove everything of one rig: processes, namespaces, files. What is not there is no error."""
+    names = [namespace_of(pid, node) for node in (GATEWAY, NORTH, SOUTH)]
+    folder = Path(f"{RIGS}{pid}")
+    processes.end_all(folder, names)
+    for name in names:
+        namespaces.delete(name)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_over() -> None:
+    """Remove the rigs of bench processes that were killed before they could."""
+    for folder in Path(RIGS).parent.glob(f"{Path(RIGS).name}*"):
+        pid = int(folder.name.removeprefix(Path(RIGS).name))
+        if processes.start_ticks(pid) is None:
+            remove(pid)
 
 
 def _enter(netns: str) -> None:
     with Path(netns).open() as space:
         if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), netns)
-
-
-def _intercept(rules: str) -> None:
-    family = "ip" if form() is Form.BRNF else "bridge"
-    hook = "type filter hook forward priority 0; policy drop;" if rules else "type filter hook forward priority 0;"
-    chain = f"add table {family} {TABLE}\nadd chain {family} {TABLE} {CHAIN} {{ {hook} }}\n"
-    if rules:
-        nft.apply(chain + rules.replace("CHAIN", f"{family} {TABLE} {CHAIN}").replace("TABLE", f"{family} {TABLE}"))
-    elif form() is Form.BRNF:
-        nft.apply(chain)
-        netlink_rule.replace(family, TABLE, CHAIN, bridge=BRIDGE, first_queue=0, queue_count=1)
-    else:
-        nft.apply(f"{chain}add rule {family} {TABLE} {CHAIN} meta protocol ip queue num 0 bypass\n")
-    if form() is Form.BRNF:
-        for name in interception.CALLS:
-            (interception.SYSCTL / name).write_text("1")
-
-
-def _queue_counts() -> QueueCounts:
-    rows = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text().splitlines()
-    columns = [[int(word) for word in row.split()] for row in rows]
-    return QueueCounts(
-        queued=sum(row[7] for row in columns),
-        waiting=sum(row[2] for row in columns),
-        dropped=sum(row[5] + row[6] for row in columns),
-    )

@@ -6,6 +6,7 @@ A variant whose settings this tree's conduitd refuses is not available, and says
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -51,7 +52,6 @@ class Conduitd:
         self.witness = witness
         self.gateway: LabGateway | None = None
         self._settings, self._log = settings, log
-        self._starts = 0
 
     def available(self) -> str | None:
         """Return what this tree's conduitd says against the variant's settings."""
@@ -63,9 +63,8 @@ class Conduitd:
 
     def start(self, rig: Rig) -> None:
         """Start it with an empty state, and make sure that it enforces."""
-        self._starts += 1
-        site = _Site(rig, rig.directory / f"{self.name}-{self._starts}")
-        site.directory.mkdir(mode=0o755)
+        site = _Site(rig, Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=rig.directory)))
+        site.directory.chmod(0o755)  # the engine gives its privileges away
         self.gateway = LabGateway(site, policy_yaml(self._log))  # type: ignore[arg-type]
         with self.gateway.settings.open("a") as file:
             file.write(self._settings)

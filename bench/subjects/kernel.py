@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import traffic
-from bench.rig import NORTH, SOUTH, TABLE, Host, Rig, form
+from bench.interception import TABLE, form
+from bench.rig import NORTH, SOUTH, Host, Rig
 from bench.subjects.subject import Witness
 from fastpath.abi import Form
 from gateway.kernel import nft

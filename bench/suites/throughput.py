@@ -31,39 +31,41 @@ SLOWEST: Final = 2_000.0  # below this a subject has no lossless rate here
 STEP: Final = 0.03  # of the rate: finer than the noise between runs
 BACK: Final = 0.95  # the next lower rate when one could not be confirmed
 FIRST_TRY: Final = 0.9  # of what is expected
+KEPT_PACE: Final = 0.95  # of the rate asked for
 REACH: Final = 1.3  # no rate above this much of one that held is tried
 UNPACED_FROM: Final = 150_000.0  # packets/s: a subject that was as fast as this may be as fast as the generator
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One trial: whether it held, and the packets per second that were sent and judged."""
+    """One trial: whether it held, and the packets per second that were asked for, sent and judged."""
 
     held: bool
+    asked: float  # 0: as fast as it goes
     achieved: float
-    judged_rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One run's answer."""
-
-    pps: float
-    generator_limit: bool
+    judged: float
 
 
 def run(plan: Plan) -> list[Result]:
     """Measure every subject, interleaved."""
-    found: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, list[Outcome]] = defaultdict(list)
     with Rig() as rig:
         every = subjects.chosen(plan)
         for number, name in plan.rounds(list(every)):
             with standing(every[name], rig):
                 best = Search(plan, rig, every[name]).search(found[name])
-            remark = "  (the generator's limit)" if best.generator_limit else ""
-            plan.say(f"  run {number + 1} {name:24} pps {best.pps:10.0f}{remark}")
-            found[name].append(best.pps)
-    return [Result.of(SUITE, name, "pps", "packets/s", runs) for name, runs in found.items()]
+            plan.say(f"  run {number + 1} {name:24} pps {best.achieved:10.0f}{remark(best)}")
+            found[name].append(best)
+    return [Result.of(SUITE, name, "pps", "packets/s", [one.achieved for one in runs]) for name, runs in found.items()]
+
+
+def remark(best: Outcome) -> str:
+    """Say what limited the figure when it was not the subject."""
+    if not best.held:
+        return "  (no rate held)"
+    if not best.asked:
+        return "  (the generator's limit)"
+    return "" if best.achieved > KEPT_PACE * best.asked else f"  (the generator was held up; asked {best.asked:.0f})"
 
 
 class Search:
@@ -73,37 +75,35 @@ class Search:
         self._plan, self._rig, self._subject = plan, rig, subject
         self._flows = traffic.poll_flows()
 
-    def search(self, before: list[float]) -> Found:
+    def search(self, before: list[Outcome]) -> Outcome:
         """Return the highest rate that held."""
-        expected, lowest_failed = statistics.median(before or [0.0]), FASTEST
+        expected, failed = statistics.median([one.asked or one.achieved for one in before] or [0.0]), FASTEST
         if not before or expected > UNPACED_FROM:
             outcome = self._try(0, TRIAL_SECONDS)
-            if outcome.held and self._holds(0, CONFIRM_SECONDS):
-                return Found(outcome.achieved, generator_limit=True)
+            if outcome.held and (confirmed := self._attempt(0, CONFIRM_SECONDS)).held:
+                return confirmed
             # What was judged while too much was sent is close to what can be judged.
-            expected = min(outcome.judged_rate, outcome.achieved)
-            lowest_failed = outcome.achieved
-        held = expected * FIRST_TRY
-        while held > SLOWEST and not self._holds(held, TRIAL_SECONDS):
-            lowest_failed, held = held, held * FIRST_TRY
-        lowest_failed = min(lowest_failed, held * REACH)
-        while held > SLOWEST and lowest_failed - held > STEP * held:
-            middle = (held + lowest_failed) / 2
-            outcome = self._attempt(middle, TRIAL_SECONDS)
-            if outcome.held and outcome.achieved > held:
-                held = outcome.achieved
-            else:
-                lowest_failed = middle
-        while held > SLOWEST and not self._holds(held, CONFIRM_SECONDS):
-            held *= BACK
-        return Found(held, generator_limit=False)
+            expected, failed = outcome.judged, outcome.achieved
+        best = self._attempt(expected * FIRST_TRY, TRIAL_SECONDS)
+        while not best.held and best.asked > SLOWEST:
+            failed = best.asked
+            best = self._attempt(failed * FIRST_TRY, TRIAL_SECONDS)
+        failed = min(failed, best.asked * REACH)
+        while best.held and failed - best.asked > STEP * failed:
+            outcome = self._attempt((best.asked + failed) / 2, TRIAL_SECONDS)
+            best, failed = (outcome, failed) if outcome.held else (best, outcome.asked)
+        return self._confirmed(best)
 
-    def _holds(self, rate: float, seconds: float) -> bool:
-        return self._attempt(rate, seconds).held
+    def _confirmed(self, best: Outcome) -> Outcome:
+        """Return a longer trial at the rate found, or a little below it."""
+        confirmed = self._attempt(best.asked, CONFIRM_SECONDS)
+        while not confirmed.held and confirmed.asked > SLOWEST:
+            confirmed = self._attempt(confirmed.asked * BACK, CONFIRM_SECONDS)
+        return confirmed
 
     def _attempt(self, rate: float, seconds: float) -> Outcome:
+        """Try, and once more if it fails: a pause of the machine is not the subject's limit."""
         outcome = self._try(rate, seconds)
-        # Once more: a pause of the machine is not the subject's limit.
         return outcome if outcome.held else self._try(rate, seconds)
 
     def _try(self, rate: float, seconds: float) -> Outcome:
@@ -114,4 +114,4 @@ class Search:
         if trial.ring_dropped:
             raise NotJudgedError(f"the sink itself lost {trial.ring_dropped} frames: this trial says nothing")
         judged = watch.judged(trial.sent, trial.received) if trial.perfect else watch.seen(trial.sent)
-        return Outcome(trial.perfect and judged >= trial.sent, trial.achieved, judged / trial.seconds)
+        return Outcome(trial.perfect and judged >= trial.sent, rate, trial.achieved, judged / trial.seconds)
