@@ -12,7 +12,7 @@ import itertools
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bench.native import program
 from bench.rig import NORTH, NORTH_INTERFACE, SOUTH, SOUTH_INTERFACE, TRAFFIC_CPU, Host, Rig
@@ -27,6 +27,7 @@ BULK_PORT: Final = 5201
 FORBIDDEN_PORT: Final = 6000
 CLIENT_PORT: Final = 40000
 HOSTS_A_SIDE: Final = tuple(range(10, 14))
+SETTLE_MS: Final = 50  # of silence, after which nothing more is expected
 NO_ANSWER: Final = 0xFFFFFFFF
 END_WITHIN_S: Final = 30.0
 _run_numbers = itertools.count(1)
@@ -108,28 +109,43 @@ def forbidden_flows() -> list[Flow]:
     return [Flow(flow.source, flow.destination, flow.source_port, FORBIDDEN_PORT) for flow in poll_flows()]
 
 
-def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, settle_ms: int = 50) -> Trial:
+def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int) -> Trial:
     """Send `count` frames from north to south at a rate and count what arrives. Blocks until all is counted."""
-    run = str(next(_run_numbers))
-    counting = ["--interface", SOUTH_INTERFACE, "--run", run, "--flows", str(len(flows)), "--settle-ms", str(settle_ms)]
-    sink = rig.start(SOUTH, [program("sink"), *counting], cpu=TRAFFIC_CPU, stdin=subprocess.PIPE)
-    try:
-        await_ready(sink)
-        sent = send(rig, flows, rate, count, run=run)
-        counted = json.loads(sink.communicate(timeout=END_WITHIN_S)[0])
-    finally:
-        _end(sink)
-    by_flow = tuple((asked, *found) for asked, found in zip(sent["by_flow"], counted["by_flow"], strict=True))
-    return Trial(
-        rate=rate,
-        sent=sent["sent"],
-        received=counted["received"],
-        reordered=sum(flow[2] for flow in by_flow),
-        duplicated=sum(flow[3] for flow in by_flow),
-        seconds=sent["seconds"],
-        ring_dropped=counted["ring_dropped"],
-        by_flow=by_flow,
-    )
+    with Sink(rig, flows) as sink:
+        said = send(rig, flows, rate, count, run=sink.run)
+        return sink.trial(rate, said)
+
+
+class Sink:
+    """The counting end of one run; for several senders, or for things that happen between sending and counting."""
+
+    def __init__(self, rig: Rig, flows: Sequence[Flow], *, settle_ms: int = SETTLE_MS) -> None:
+        self.run = str(next(_run_numbers))
+        which = ["--interface", SOUTH_INTERFACE, "--run", self.run, "--flows", str(len(flows))]
+        argv = [program("sink"), *which, "--settle-ms", str(settle_ms)]
+        self._process = rig.start(SOUTH, argv, cpu=TRAFFIC_CPU, stdin=subprocess.PIPE)
+
+    def __enter__(self) -> Self:
+        await_ready(self._process)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self._process)
+
+    def trial(self, rate: float, sent: dict[str, Any]) -> Trial:
+        """Wait until nothing more arrives, then compare with what `send` said."""
+        counted = json.loads(self._process.communicate(timeout=END_WITHIN_S)[0])
+        by_flow = tuple((asked, *found) for asked, found in zip(sent["by_flow"], counted["by_flow"], strict=True))
+        return Trial(
+            rate=rate,
+            sent=sent["sent"],
+            received=counted["received"],
+            reordered=sum(flow[2] for flow in by_flow),
+            duplicated=sum(flow[3] for flow in by_flow),
+            seconds=sent["seconds"],
+            ring_dropped=counted["ring_dropped"],
+            by_flow=by_flow,
+        )
 
 
 def send(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, run: str = "0") -> dict[str, Any]:
