@@ -181,7 +181,9 @@ def _state(generation: int, zones: int = 2) -> int:
     pairs = ports + abi.STATE_PORT_SLOTS * abi.STATE_PORT.size
     size = pairs + zones * zones + 10
     header = (abi.STATE_MAGIC, abi.ABI_VERSION, abi.STATE_HEADER.size, size, generation, 1, 0, zones, 10)
-    return segments.create_state(abi.STATE_HEADER.pack(*header, ports, pairs, size - 10, 0, bytes(60)).ljust(size, b"\0"))
+    return segments.create_state(
+        abi.STATE_HEADER.pack(*header, ports, pairs, size - 10, 0, bytes(60)).ljust(size, b"\0")
+    )
 
 
 def _loaded(generation: int) -> LoadedGeneration:
@@ -311,3 +313,10 @@ def test_check_of_wrong_settings_ends_with_three(tmp_path: Path) -> None:
     done = _check("speed = 3\n", tmp_path)
     assert done.returncode == ExitCode.REFUSED
     assert "speed" in done.stderr
+
+
+def test_check_refuses_a_cpu_that_is_not_there(tmp_path: Path) -> None:
+    """What only this machine can tell is told before the start as well."""
+    done = _check("[engine]\ncpus = [4095]\n", tmp_path)
+    assert done.returncode == ExitCode.REFUSED
+    assert "no CPU 4095" in done.stderr
