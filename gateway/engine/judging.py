@@ -1,8 +1,8 @@
 """The judging threads: one worker per queue, and the generation they judge by.
 
-In: queue sockets, segments, images and states as attached memory. Out: running threads without the GIL; the worker is
-`fastpath.worker.Worker`. Must never leave some workers on one generation and some on another: then the process ends,
-and the keeper brings up a fresh one. Called by the engine's main loop only.
+In: queue sockets, segments, images and states as attached memory, and a plan for each thread. Out: running threads
+without the GIL; the worker is `fastpath.worker.Worker`. Must never leave some workers on one generation and some on
+another: then the process ends, and the keeper brings up a fresh one. Called by the engine's main loop only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.engine.thread_placement import settle_thread
 from gateway.errors import ExitCode, InternalError
+from gateway.placement import ThreadPlan
 from gateway.segments import Segment
 
 ADOPTION_SECONDS: Final = 2.0  # workers loop at least every 100 ms
@@ -57,8 +59,14 @@ def _end_process(code: ExitCode) -> None:
 class Judging:
     """All workers of this engine, always on the same generation."""
 
-    def __init__(self, workers: Sequence[QueueWorker], end_process: Callable[[ExitCode], None] = _end_process) -> None:
+    def __init__(
+        self,
+        workers: Sequence[QueueWorker],
+        plans: Sequence[ThreadPlan],
+        end_process: Callable[[ExitCode], None] = _end_process,
+    ) -> None:
         self._workers = workers
+        self._plans = plans
         self._end_process = end_process
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
@@ -99,22 +107,23 @@ class Judging:
         if self._loaded is None or self.running:
             raise InternalError("go_refused", "told to judge without a generation, or twice")
         self._threads = [
-            threading.Thread(target=self._run, args=(index, worker), name=f"queue-{index}", daemon=True)
-            for index, worker in enumerate(self._workers)
+            threading.Thread(target=self._run, args=(plan, worker), name=f"queue-{plan.queue}", daemon=True)
+            for plan, worker in zip(self._plans, self._workers, strict=True)
         ]
         for thread in self._threads:
             thread.start()
         self._await_adoption(self._loaded.number)
 
-    def _run(self, index: int, worker: QueueWorker) -> None:
+    def _run(self, plan: ThreadPlan, worker: QueueWorker) -> None:
         try:
+            settle_thread(plan)
             worker.run()
         except (OSError, ValueError, RuntimeError) as error:
-            _log.error("worker_failed", queue=index, error=str(error))
+            _log.error("worker_failed", queue=plan.queue, error=str(error))
         finally:
             if not self._stopping.is_set():
                 # FAIL-CLOSED: a queue without its worker would hang unnoticed; the keeper takes over at once instead.
-                _log.error("worker_ended", queue=index)
+                _log.error("worker_ended", queue=plan.queue)
                 self._end_process(ExitCode.INTERNAL)
 
     def stop(self) -> None:

@@ -71,8 +71,8 @@ def open_holdings(settings: QueueSettings, open_queue: OpenQueue, run_dir: Path)
     fds: list[int] = []
     try:
         fds.append(create_counters(settings.numbers))
-        fds.append(create_events(settings.count))
-        fds.append(create_flows(settings.count, settings.flows))
+        fds.append(create_events(len(settings.numbers)))
+        fds.append(create_flows(len(settings.numbers), settings.flows))
         counters = attach(SegmentKind.COUNTERS, fds[0], writable=True)
     except OSError as error:
         for fd in fds:

@@ -76,7 +76,7 @@ class Keeper:
         environment = parts.child_environment
         self._engine = EngineKeeping(
             holdings,
-            parts.settings.queue,
+            parts.settings,
             installs,
             self._releasing,
             spawn=lambda: start_child("engine", parts.engine_program, environment, ENGINE_OOM_SCORE),
