@@ -19,7 +19,7 @@ from gateway.channel import Channel, from_fd
 from gateway.engine.judging import QueueWorker
 from gateway.engine.privileges import die_with_parent, drop_privileges
 from gateway.engine.serve import Engine, EngineParts, WorkerSeat
-from gateway.engine.thread_placement import allow_priority
+from gateway.engine.thread_placement import take_priority
 from gateway.errors import ExitCode, GatewayError
 from gateway.log import configure_log
 
@@ -49,7 +49,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
 
     def become_nobody(priority: int) -> None:
-        allow_priority(priority)
+        take_priority(priority)
         drop_privileges()
         die_with_parent(parent)
 

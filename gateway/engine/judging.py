@@ -24,6 +24,7 @@ from gateway.segments import Segment
 ADOPTION_SECONDS: Final = 2.0  # workers loop at least every 100 ms
 ADOPTION_POLL_SECONDS: Final = 0.0005
 STOP_SECONDS: Final = 1.0
+SETTLE_SECONDS: Final = 5.0  # a few system calls and a line in the log each
 _log = structlog.get_logger(__name__)
 
 
@@ -69,13 +70,25 @@ class Judging:
         self._plans = plans
         self._end_process = end_process
         self._threads: list[threading.Thread] = []
+        self._going = threading.Event()
         self._stopping = threading.Event()
         self._loaded: LoadedGeneration | None = None
 
     @property
     def running(self) -> bool:
-        """Whether the threads were started."""
-        return bool(self._threads)
+        """Whether the threads were told to judge."""
+        return self._going.is_set()
+
+    def prepare(self) -> None:
+        """Make the threads; returns when each is where its plan says. They wait for `go`."""
+        settled = threading.Barrier(len(self._workers) + 1)
+        self._threads = [
+            threading.Thread(target=self._run, args=(plan, worker, settled), name=f"queue-{plan.queue}", daemon=True)
+            for plan, worker in zip(self._plans, self._workers, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+        settled.wait(SETTLE_SECONDS)
 
     def install(self, loaded: LoadedGeneration) -> None:
         """Have every worker judge by a validated generation; returns when all do and the one before is unused.
@@ -103,21 +116,19 @@ class Judging:
             time.sleep(ADOPTION_POLL_SECONDS)
 
     def go(self) -> None:
-        """Start the threads and wait until all judge. Raises InternalError without a generation, or the second time."""
+        """Let the threads judge; returns when all do. Raises InternalError without a generation, or the second time."""
         if self._loaded is None or self.running:
             raise InternalError("go_refused", "told to judge without a generation, or twice")
-        self._threads = [
-            threading.Thread(target=self._run, args=(plan, worker), name=f"queue-{plan.queue}", daemon=True)
-            for plan, worker in zip(self._plans, self._workers, strict=True)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._going.set()
         self._await_adoption(self._loaded.number)
 
-    def _run(self, plan: ThreadPlan, worker: QueueWorker) -> None:
+    def _run(self, plan: ThreadPlan, worker: QueueWorker, settled: threading.Barrier) -> None:
         try:
             settle_thread(plan)
-            worker.run()
+            settled.wait(SETTLE_SECONDS)
+            self._going.wait()
+            if not self._stopping.is_set():
+                worker.run()
         except (OSError, ValueError, RuntimeError) as error:
             _log.error("worker_failed", queue=plan.queue, error=str(error))
         finally:
@@ -129,6 +140,7 @@ class Judging:
     def stop(self) -> None:
         """Let every worker finish its batch and end; waits at most a second for each."""
         self._stopping.set()
+        self._going.set()
         for worker in self._workers:
             worker.stop()
         for thread in self._threads:

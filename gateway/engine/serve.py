@@ -16,6 +16,7 @@ import structlog
 
 from gateway.channel import Channel, Message
 from gateway.engine.judging import Judging, LoadedGeneration, QueueWorker
+from gateway.engine.thread_placement import leave_priority
 from gateway.errors import ControlError, InternalError
 from gateway.placement import ThreadPlan
 from gateway.segments import Segment, SegmentKind, attach
@@ -45,7 +46,7 @@ class EngineParts:
 
     make_worker: Callable[[WorkerSeat], QueueWorker]
     validate_image: Callable[[memoryview], None]  # raises ValueError
-    drop_privileges: Callable[[int], None]  # keeps the right to this SCHED_FIFO priority
+    drop_privileges: Callable[[int], None]  # takes this SCHED_FIFO priority while it may
 
 
 class Engine:
@@ -105,6 +106,8 @@ class Engine:
         # ORDER: one line is logged while files can still be read, so that whatever logging imports late is there.
         _log.info("engine_starting", queues=[plan.queue for plan in plans])
         self._parts.drop_privileges(max(plan.priority for plan in plans))
+        self._judging.prepare()
+        leave_priority()
         self._channel.send({"op": "ready"})
 
     def _install(self, message: Message) -> None:

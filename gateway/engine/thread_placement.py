@@ -1,15 +1,15 @@
-"""Putting a queue's thread where its plan says: name, CPU, SCHED_FIFO priority, read back from the kernel.
+"""Putting the queues' threads where their plans say: name, CPU, SCHED_FIFO priority, read back from the kernel.
 
 In: a plan, in the very thread that it is about. Out: that thread as planned, and a line in the log that says how it is.
-What the kernel refuses is an error in the log and a warning of doctor, never a reason not to judge: the plant keeps
-running, only slower. Must open no file. Called by the judging threads; `allow_priority` before privileges go.
+A thread is born with the priority of the one that makes it, which takes it while it still may and then lets go of it:
+so the engine keeps no right to any priority. What the kernel refuses is an error in the log and a warning of doctor,
+never a reason not to judge: the plant keeps running, only slower. Must open no file. Called by the engine only.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import resource
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,54 +21,56 @@ PR_SET_NAME: Final = 15  # linux/prctl.h
 _log = structlog.get_logger(__name__)
 
 
-def allow_priority(priority: int) -> None:
-    """Let this process take SCHED_FIFO priorities up to this one, 0 for none, as long as it lives.
+def take_priority(priority: int) -> None:
+    """Give the calling thread a SCHED_FIFO priority for those that it is about to make; 0 is none.
 
-    Whoever may not raise the limit goes on: then the threads will say what is missing.
+    ORDER: before privileges go. It takes CAP_SYS_NICE, or a limit (RLIMIT_RTPRIO) that allows it.
     """
+    if priority == 0:
+        return
     try:
-        resource.setrlimit(resource.RLIMIT_RTPRIO, (priority, priority))
-    except (OSError, ValueError) as error:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
         hint = "the unit needs LimitRTPRIO= and RestrictRealtime=no: docs/how-to/tune-the-engine.md"
-        _log.error("priority_not_allowed", priority=priority, error=str(error), hint=hint)
+        _log.error("priority_refused", priority=priority, error=error.strerror, hint=hint)
+
+
+def leave_priority() -> None:
+    """Go back to the normal scheduler: the threads are made, and this one only talks to the keeper."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def settle_thread(plan: ThreadPlan) -> None:
-    """Make the calling thread what its plan says, as far as the kernel lets us."""
+    """Name and bind the calling thread as planned, and say how it is; never raises for what the kernel refuses.
+
+    FAIL-CLOSED: a thread that spins at a priority on a CPU that nobody set aside for it would stop whatever else runs
+    there. One that cannot be bound gives the priority up.
+    """
     ctypes.CDLL(None).prctl(PR_SET_NAME, f"queue-{plan.queue}".encode(), 0, 0, 0)
-    refused = _bind(plan) or _prioritize(plan)
+    refused = _bind(plan.cpu)
+    if refused:
+        leave_priority()
+    priority = os.sched_getparam(0).sched_priority
+    if priority != plan.priority:
+        refused.append(f"SCHED_FIFO priority {plan.priority}")
     found = {
-        "cpus": sorted(os.sched_getaffinity(0)),
-        "priority": os.sched_getparam(0).sched_priority,
+        "queue": plan.queue,
         "polling": plan.polling,
+        "cpus": sorted(os.sched_getaffinity(0)),
+        "priority": priority,
     }
     if refused:
-        _log.error("thread_not_as_planned", queue=plan.queue, refused=refused, **found)
+        _log.error("thread_not_as_planned", refused=refused, **found)
     else:
-        _log.info("thread_settled", queue=plan.queue, **found)
+        _log.info("thread_settled", **found)
 
 
-def _bind(plan: ThreadPlan) -> str:
-    """Bind to the planned CPU; returns what went wrong."""
-    if plan.cpu is None:
-        return ""
+def _bind(cpu: int | None) -> list[str]:
+    """Bind to the planned CPU; returns what the kernel refused."""
+    if cpu is None:
+        return []
     try:
-        os.sched_setaffinity(0, {plan.cpu})
+        os.sched_setaffinity(0, {cpu})
     except OSError as error:
-        return f"CPU {plan.cpu}: {error.strerror}"
-    return "" if os.sched_getaffinity(0) == {plan.cpu} else f"CPU {plan.cpu}: the kernel did not keep it"
-
-
-def _prioritize(plan: ThreadPlan) -> str:
-    """Take the planned priority; returns what went wrong. ORDER: never before the CPU is right.
-
-    A thread that spins at a priority on a CPU that nobody set aside for it would stop whatever else runs there.
-    """
-    if plan.priority == 0:
-        return ""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(plan.priority))
-    except OSError as error:
-        return f"SCHED_FIFO {plan.priority}: {error.strerror}"
-    kept = os.sched_getscheduler(0) == os.SCHED_FIFO and os.sched_getparam(0).sched_priority == plan.priority
-    return "" if kept else f"SCHED_FIFO {plan.priority}: the kernel did not keep it"
+        return [f"CPU {cpu}: {error.strerror}"]
+    return [] if os.sched_getaffinity(0) == {cpu} else [f"CPU {cpu}: the kernel did not keep it"]

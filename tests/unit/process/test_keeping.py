@@ -212,6 +212,7 @@ def test_worker_that_ends_by_itself_ends_the_process() -> None:
     ended: list[ExitCode] = []
     happened = threading.Event()
     judging = Judging([ScriptedWorker(ends=True)], PLANS[:1], lambda code: (ended.append(code), happened.set())[0])
+    judging.prepare()
     judging.install(_loaded(1))
     judging.go()
     assert happened.wait(5)
