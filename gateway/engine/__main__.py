@@ -25,7 +25,16 @@ from gateway.log import configure_log
 
 
 def _make_worker(seat: WorkerSeat) -> QueueWorker:
-    made: QueueWorker = worker.Worker(seat.fd, seat.index, seat.counters, seat.events, seat.flows, seat.copy_bytes)
+    made: QueueWorker = worker.Worker(
+        seat.fd,
+        seat.index,
+        seat.counters,
+        seat.events,
+        seat.flows,
+        seat.copy_bytes,
+        polling=worker.POLLING[seat.polling],
+        polling_ns=seat.polling_us * 1000,
+    )
     return made
 
 

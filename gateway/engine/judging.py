@@ -64,10 +64,12 @@ class Judging:
         self,
         workers: Sequence[QueueWorker],
         plans: Sequence[ThreadPlan],
+        wake: Callable[[], None],
         end_process: Callable[[ExitCode], None] = _end_process,
     ) -> None:
         self._workers = workers
         self._plans = plans
+        self._wake = wake  # every worker that sleeps looks up at once
         self._end_process = end_process
         self._threads: list[threading.Thread] = []
         self._going = threading.Event()
@@ -104,6 +106,7 @@ class Judging:
                 detail = f"queue {index} refused what queue 0 took: {error}"
                 raise InternalError("generation_divided", detail) from error
         if self.running:
+            self._wake()
             self._await_adoption(loaded.number)
         # The mappings of the generation before go with this last reference.
         self._loaded = loaded
@@ -143,5 +146,6 @@ class Judging:
         self._going.set()
         for worker in self._workers:
             worker.stop()
+        self._wake()
         for thread in self._threads:
             thread.join(STOP_SECONDS)

@@ -8,7 +8,7 @@ judging and end. Must never open a file, resolve a name or parse a text. Called 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from gateway.errors import ControlError, InternalError
 from gateway.placement import ThreadPlan
 from gateway.segments import Segment, SegmentKind, attach
 from gateway.settings import Polling
+from gateway.waking import wake
 
 START_SEGMENTS: Final = 3  # counters, events, flows: in this order before the queue sockets
 _log = structlog.get_logger(__name__)
@@ -95,14 +96,15 @@ class Engine:
         )
         for fd in message.fds[:START_SEGMENTS]:
             os.close(fd)
+        queues = message.fds[START_SEGMENTS:]
         copy_bytes, polling_us = message.number("copy_bytes"), message.number("polling_us")
         workers = [
             self._parts.make_worker(
                 WorkerSeat(fd, index, counters, events, flows, copy_bytes, plans[index].polling, polling_us)
             )
-            for index, fd in enumerate(message.fds[START_SEGMENTS:])
+            for index, fd in enumerate(queues)
         ]
-        self._judging = Judging(workers, plans)
+        self._judging = Judging(workers, plans, lambda: _wake_all(queues))
         # ORDER: one line is logged while files can still be read, so that whatever logging imports late is there.
         _log.info("engine_starting", queues=[plan.queue for plan in plans])
         self._parts.drop_privileges(max(plan.priority for plan in plans))
@@ -141,6 +143,11 @@ class Engine:
         if self._judging is None:
             raise ControlError("message_order", "an engine must be started before anything else", "restart conduitd")
         return self._judging
+
+
+def _wake_all(queues: Sequence[int]) -> None:
+    for fd in queues:
+        wake(fd)
 
 
 def _plans(message: Message) -> list[ThreadPlan]:

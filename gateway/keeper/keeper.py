@@ -122,10 +122,15 @@ class Keeper:
         await self._engine.stop()
 
     def _save_counters(self) -> None:
-        """Leave the counters to the next run; the account starts anew when that fails."""
+        """Leave the counters to the next run; the account starts anew when that fails.
+
+        ORDER: what the kernel lost, then the queues, which nobody reads any more, then the file, which takes its time.
+        """
         held = self._holdings
         try:
-            ledger.save(self._run_dir, held.counters.view, held.queue_numbers)
+            lost = ledger.kernel_losses(held.queue_numbers)
+            held.close_queues()
+            ledger.save(self._run_dir, held.counters.view, lost)
         except (OSError, GatewayError) as error:
             _log.warning("ledger_not_saved", error=str(error))
 

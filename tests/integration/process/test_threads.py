@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.waking import wake
 from tests.integration.process.wire import poll
+from tests.support.capability import require
 
 if TYPE_CHECKING:
     from tests.integration.process.conftest import Daemon
 
 pytestmark = pytest.mark.netns
+NETLINK_NETFILTER = 12  # linux/netlink.h
 QUEUES = "[queue]\ncount = 2\n"
 
 
@@ -87,3 +92,16 @@ def test_refused_priority_is_loud_and_stops_nothing(daemon: Daemon) -> None:
     poll("the refusal is said", lambda: len(daemon.logged("thread_not_as_planned")) == 2)
     assert "LimitRTPRIO" in daemon.logged("priority_refused")[0]["hint"]
     assert daemon.logged("thread_not_as_planned")[0]["refused"] == ["SCHED_FIFO priority 3"]
+
+
+def test_a_sleeping_reader_can_be_woken() -> None:
+    """An empty message in the socket's own buffer ends a receive without a time-out; no packet, no answer."""
+    require("netns")  # it takes the same capability
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as queue:
+        queue.bind((0, 0))
+        heard: list[bytes] = []
+        reader = threading.Thread(target=lambda: heard.append(queue.recv(64)), daemon=True)
+        reader.start()
+        wake(queue.fileno())
+        reader.join(10)
+        assert [len(message) for message in heard] == [16]

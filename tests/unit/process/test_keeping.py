@@ -30,6 +30,7 @@ from gateway.placement import ThreadPlan
 from gateway.segments import SegmentKind, attach
 
 ROOT = Path(__file__).resolve().parents[3]
+NETLINK_NETFILTER = 12  # linux/netlink.h
 PLANS = [ThreadPlan(number, "off", None, 0) for number in (0, 1)]
 
 
@@ -199,19 +200,25 @@ def _loaded(generation: int) -> LoadedGeneration:
     return loaded
 
 
+def _nobody_sleeps() -> None:
+    """Scripted workers wait for no queue."""
+
+
 def test_workers_divided_over_a_generation_end_the_process() -> None:
     """The first refusal changes nothing; a later one cannot be undone, so it is an InternalError."""
     with pytest.raises(ValueError, match="not this one"):
-        Judging([ScriptedWorker(refuses=True), ScriptedWorker()], PLANS).install(_loaded(1))
+        Judging([ScriptedWorker(refuses=True), ScriptedWorker()], PLANS, _nobody_sleeps).install(_loaded(1))
     with pytest.raises(InternalError, match="queue 1"):
-        Judging([ScriptedWorker(), ScriptedWorker(refuses=True)], PLANS).install(_loaded(1))
+        Judging([ScriptedWorker(), ScriptedWorker(refuses=True)], PLANS, _nobody_sleeps).install(_loaded(1))
 
 
 def test_worker_that_ends_by_itself_ends_the_process() -> None:
     """Nobody would read its queue any more: the keeper must notice at once."""
     ended: list[ExitCode] = []
     happened = threading.Event()
-    judging = Judging([ScriptedWorker(ends=True)], PLANS[:1], lambda code: (ended.append(code), happened.set())[0])
+    judging = Judging(
+        [ScriptedWorker(ends=True)], PLANS[:1], _nobody_sleeps, lambda code: (ended.append(code), happened.set())[0]
+    )
     judging.prepare()
     judging.install(_loaded(1))
     judging.go()
@@ -246,7 +253,7 @@ class Conversation:
     def start(self) -> None:
         """Send a valid start."""
         fds = [segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 1024)]
-        fds.append(os.memfd_create("queue"))
+        fds.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).detach())
         self.keeper.send({"op": "start", "threads": [asdict(PLANS[0])], "copy_bytes": 256, "polling_us": 1000}, fds)
         for fd in fds:
             os.close(fd)
