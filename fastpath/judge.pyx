@@ -245,7 +245,10 @@ cdef class Judge:
         PyMem_Free(self.flows.slots)
 
     def install(self, image, state):
-        """Judge by another policy from now on, with the conversations remembered. Raises ValueError; then none changes."""
+        """Judge by another policy from now on, with the conversations remembered.
+
+        Raises ValueError for a bad one; what is in force stays.
+        """
         cdef const uint8_t[::1] image_view = image
         cdef const uint8_t[::1] state_view = state
         validate_image(image)

@@ -82,7 +82,7 @@ def test_a_known_flow_still_needs_the_right_ports(polled: Engine) -> None:
     segment = tcp(OFFICE4, PLC4, PORTS, ACK)
     assert polled.judge(to_office(segment)).reason is Reason.IDENTITY_SOURCE_ZONE
     assert polled.judge(replace(to_plant(segment), out_port="of0")).reason is Reason.ZONE_INTERNAL
-    assert polled.judge(replace(to_plant(segment), vlan=100, tagged=True)).reason is not Reason.FLOW_ESTABLISHED
+    assert polled.judge(replace(to_plant(segment), vlan=100)).reason is not Reason.FLOW_ESTABLISHED
 
 
 def test_a_new_policy_asks_again_who_is_who(polled: Engine) -> None:
