@@ -163,14 +163,8 @@ def test_what_is_not_exactly_the_flow_is_judged(laned: Wire, lane: Lane, judge: 
             settled.append(1)
         return any(after[other] > before[other] for other in elsewhere)
 
-    if name in DROPPED_EARLIER and interception.SYSCTL.exists():
-        assert taken(laned, before) == 0
-        return
     wait_until(ended, "the frame is judged elsewhere")
     assert taken(laned, before) == 0
-
-
-DROPPED_EARLIER: set[str] = set()
 
 
 def test_a_new_generation_has_every_flow_judged_again(laned: Wire, lane: Lane, judge: Judge) -> None:
