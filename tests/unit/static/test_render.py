@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fastpath.abi import Form, Stage
+from fastpath.abi import MARK_JUDGED, MARK_LANE, MARK_LANE_MASK, Form, Stage
 from rules.records import ServiceKind
 from rules.static import (
     BANKS,
@@ -19,6 +19,7 @@ from rules.static import (
     render_parts,
     render_toggle,
 )
+from rules.static_lane import LANE_SETS, MARK_LANED
 from rules.static_relations import permitted, relations
 from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
 
@@ -112,3 +113,14 @@ def test_ceiling_never_promotes() -> None:
 def test_assets_are_pinned_to_the_port_of_their_zone() -> None:
     """Asset MACs have one port each; group MACs none."""
     assert pinned_macs(POLICY) == {HMI_MAC: "p2", PLC_MAC: "p3"}
+
+
+def test_the_lane_is_asked_only_where_it_is_wanted() -> None:
+    """Off, no rule looks for a flow or adds one, and what the engine marked still passes; on, each port has a chain."""
+    off, on = (render(POLICY, form=Form.BRNF, lane=wanted) for wanted in (False, True))
+    assert not any(f"@{name}" in off for name in LANE_SETS)
+    assert "add rule bridge conduit lane_entered accept" in off
+    assert all(f"add @{name}" in on for name in LANE_SETS)
+    assert all(f"{number:#04x}000000" in on for number in (1, 2, 3))
+    assert MARK_LANED & MARK_LANE_MASK != MARK_LANE
+    assert MARK_LANED != MARK_JUDGED
