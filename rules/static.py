@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
-from rules.static_lane import LANE_COUNTER, ending, lane_chains, unqueued
+from rules.static_lane import LANE_COUNTER, ending, lane_script, no_lane, unqueued
 from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
@@ -34,7 +34,7 @@ COUNTERS: Final = (
 )
 # chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
 # takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
-# The chain of the fast lane stands between `guard` and `before`: see `static_lane`.
+# The fast lane has chains of its own, between `guard` and `before` and in front of `static`: see `static_lane`.
 HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
 # chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
 LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
@@ -128,10 +128,10 @@ def render_parts(
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     _guard(switch, ports)
-    lane_chains(switch, {port.number: port.name for port in policy.ports}, on=lane)
     _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
-    return prepared.text(), switch.text()
+    by_number = {port.number: port.name for port in policy.ports}
+    return prepared.text(), switch.text() + (lane_script(by_number) if lane else no_lane())
 
 
 def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:
@@ -158,11 +158,10 @@ def render_base(ports: Sequence[str]) -> str:
     _declare(script)
     names = [interface(port) for port in ports]
     _guard(script, names)
-    lane_chains(script, {}, on=False)
     script.hook("before", [])
     script.hook("judge", [])
     script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
-    return script.text()
+    return script.text() + no_lane()
 
 
 def queue_statements(first_queue: int, queue_count: int, layer2_queue: int | None = None) -> list[str]:

@@ -26,7 +26,8 @@ class Script:
     Chains and maps named in `banked` exist twice, as NAME_0 and NAME_1: rules and elements go to this script's bank.
     """
 
-    def __init__(self, bank: int, banked: Iterable[str]) -> None:
+    def __init__(self, bank: int, banked: Iterable[str], table: str = TABLE) -> None:
+        self._table = table
         self._lines: list[str] = []
         self._bank = bank
         names = "|".join(sorted(banked))
@@ -42,17 +43,17 @@ class Script:
 
     def hook(self, name: str, rules: Iterable[str]) -> None:
         """Replace the rules of a chain that exists once; empty rules are left out."""
-        self._lines.append(f"flush chain {TABLE} {name}")
+        self._lines.append(f"flush chain {self._table} {name}")
         banked = rf"\g<1>\g<2>_{self._bank}"
         for rule in filter(None, rules):
-            self._lines.append(f"add rule {TABLE} {name} {self._reference.sub(banked, rule)}")
+            self._lines.append(f"add rule {self._table} {name} {self._reference.sub(banked, rule)}")
 
     def map(self, name: str, elements: Iterable[str]) -> None:
         """Replace the elements of a banked map that was declared before."""
         joined = ", ".join(elements)
-        self._lines.append(f"flush map {TABLE} {name}_{self._bank}")
+        self._lines.append(f"flush map {self._table} {name}_{self._bank}")
         if joined:
-            self._lines.append(f"add element {TABLE} {name}_{self._bank} {{ {joined} }}")
+            self._lines.append(f"add element {self._table} {name}_{self._bank} {{ {joined} }}")
 
     def text(self) -> str:
         """Return the whole script."""

@@ -18,7 +18,7 @@ from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
-from rules.static_lane import GENERATION_MAP
+from rules.static_lane import no_lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,8 +154,7 @@ def kernel_digest() -> str:
     for found in nft.listing("table", *TABLE):
         for kind in JUDGING & found.keys():
             name = str(found[kind]["chain" if kind == "rule" else "name"])
-            # The lane's generation moves with every change; who took it away has closed the lane, which is safe.
-            if name != GENERATION_MAP and (spare is None or not name.endswith(spare)):
+            if spare is None or not name.endswith(spare):
                 held.append((name, {kind: _still(found[kind])}))
     # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
     held.sort(key=itemgetter(0))
@@ -173,6 +172,7 @@ def remove(bridge_name: str) -> None:
     """
     bridge.release(bridge_name, list(bridge.ports(bridge_name)))
     interception.remove_x_tables()
+    nft.apply(no_lane())
     nft.delete_table(*TABLE)
 
 

@@ -252,7 +252,8 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
     """Flows that come, generations that change and closing neither ring nor look like a changed ruleset."""
     policy = plant(PORTS, vlan=100)
     stages = dict(policy.pair_stages)
-    how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "first_queue": QUEUE, "queue_count": 1, "lane": True}
+    how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "lane": True}
+    how |= {"first_queue": QUEUE, "queue_count": 1, "layer2_queue": None}
     with inside(laned.gateway):
         loaded = sync.apply_policy(policy, stages=stages, closed=frozenset(), **how)
         script = sync.script_of(policy, stages=stages, closed=frozenset(), **how)

@@ -119,7 +119,7 @@ def test_the_lane_is_asked_only_where_it_is_wanted() -> None:
     """Off, no rule looks for a flow or adds one, and what the engine marked still passes; on, each port has a chain."""
     off, on = (render(POLICY, form=Form.BRNF, lane=wanted) for wanted in (False, True))
     assert not any(f"@{name}" in off for name in LANE_SETS)
-    assert "add rule bridge conduit lane_entered accept" in off
+    assert "delete table bridge conduit_lane" in off
     assert all(f"add @{name}" in on for name in LANE_SETS)
     assert all(f"{number:#04x}000000" in on for number in (1, 2, 3))
     assert MARK_LANED & MARK_LANE_MASK != MARK_LANE
