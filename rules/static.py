@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
-from rules.static_lane import LANE_COUNTER, ending, lane_script, no_lane, unqueued
+from rules.static_lane import LANE_COUNTER, ending, lane_script, unqueued
 from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
@@ -131,7 +131,7 @@ def render_parts(
     _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
     by_number = {port.number: port.name for port in policy.ports}
-    return prepared.text(), switch.text() + (lane_script(by_number) if lane else no_lane())
+    return prepared.text(), switch.text() + (lane_script(by_number) if lane else "")
 
 
 def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:
@@ -161,7 +161,7 @@ def render_base(ports: Sequence[str]) -> str:
     script.hook("before", [])
     script.hook("judge", [])
     script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
-    return script.text() + no_lane()
+    return script.text()
 
 
 def queue_statements(first_queue: int, queue_count: int, layer2_queue: int | None = None) -> list[str]:

@@ -96,11 +96,6 @@ def _by_port(ports: Mapping[int, str], chains: Mapping[int, str], condition: str
     return rule_with(names, f"{condition} iifname vmap %s".strip())
 
 
-def no_lane() -> str:
-    """Return the transaction that takes the lane away, also where there is none."""
-    return f"add table {LANE_TABLE}\ndelete table {LANE_TABLE}\n"
-
-
 def unqueued() -> str:
     """Return the rule in front of the queue statement that spares the lane's frames."""
     return f"meta mark {MARK_LANED:#010x} accept"

@@ -18,7 +18,7 @@ from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
-from rules.static_lane import no_lane
+from rules.static_lane import LANE_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,8 @@ def apply_policy(
     )
     nft.apply(prepare)
     nft.apply(switch)
+    if not lane:
+        _remove_lane()
     if _bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
     return Loaded(kernel_digest())
@@ -172,8 +174,14 @@ def remove(bridge_name: str) -> None:
     """
     bridge.release(bridge_name, list(bridge.ports(bridge_name)))
     interception.remove_x_tables()
-    nft.apply(no_lane())
+    _remove_lane()
     nft.delete_table(*TABLE)
+
+
+def _remove_lane() -> None:
+    family, name = LANE_TABLE.split()
+    if nft.table_exists(family, name):
+        nft.delete_table(family, name)
 
 
 def _still(value: Any) -> Any:

@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import guard, interception, monitor, sync
+from gateway.kernel import guard, interception, monitor, nft, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
 from rules.static_lane import LANE_SECONDS
@@ -268,3 +268,16 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
         assert sync.stands(loaded)
     assert not monitor.heard_deletion(heard)
     heard.close()
+
+
+def test_without_a_lane_none_is_left_behind(laned: Wire, lane: Lane, judge: Judge, form: Form) -> None:
+    """A ruleset without the lane takes the table away; a frame that still has its mark passes as judged."""
+    policy = plant(PORTS, vlan=100)
+    how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "stages": dict(policy.pair_stages)}
+    how |= {"first_queue": QUEUE, "queue_count": 1, "layer2_queue": None}
+    with inside(laned.gateway):
+        sync.apply_policy(policy, closed=frozenset(), **how)
+        assert not nft.table_exists("bridge", "conduit_lane")
+        assert (lane.mark_in_force(), lane.entries(10)) == (0, [])
+    for _ in range(2):
+        seen_by_engine(laned, judge, STREAM)
