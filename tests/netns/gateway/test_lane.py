@@ -30,16 +30,16 @@ STREAM = """
     from: {asset: hmi-1}
     to: {asset: plc-1}
     services: [stream]
-    log: %s
+    %s
 """
 SERVICE = "\nservices:\n  stream: {protocol: udp, ports: [40000]}\n"
 
 
-def policy(log: str = "flow", *, stream: bool = True) -> str:
+def policy(more: str = "log: flow", *, stream: bool = True) -> str:
     """Return the water works' policy in which an HMI may, or may not, stream to a controller."""
     text = DEFAULT_POLICY.read_text()
     head, mark, tail = text.partition("\ndenials:")
-    return head + (STREAM % log if stream else "") + SERVICE + mark + tail
+    return head + (STREAM % more if stream else "") + SERVICE + mark + tail
 
 
 @pytest.fixture
@@ -124,9 +124,10 @@ def test_a_policy_without_the_conduit_ends_the_stream(gateway: LabGateway, strea
     assert lane(gateway)["flows"] == []
 
 
-def test_a_conduit_that_logs_everything_leaves_the_lane(gateway: LabGateway, stream: object) -> None:
-    """With `log: all` every frame is judged, and the conduit's count is exact again."""
-    apply(gateway, policy(log="all"))
+@pytest.mark.parametrize("more", ["log: all", "fail: closed"])
+def test_some_conduits_never_use_the_lane(gateway: LabGateway, stream: object, more: str) -> None:
+    """Every frame is judged where each is to be logged, or where nothing may pass unjudged; counts are exact again."""
+    apply(gateway, policy(more))
     before = counters(gateway)
     name = "hmi-streams"
     at_start = before["by_conduit"][name]["accepted"]
