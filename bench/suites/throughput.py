@@ -78,7 +78,7 @@ class Search:
         """Return the highest rate that held."""
         outcome = self._try(0, TRIAL_SECONDS)
         if outcome.held and (confirmed := self._attempt(0, CONFIRM_SECONDS)).held:
-            return confirmed
+            return max(outcome, confirmed, key=lambda one: one.achieved)
         # What was judged while too much was sent is close to what can be judged.
         expected, failed = min(outcome.judged, outcome.achieved), outcome.achieved
         best = self._attempt(expected * FIRST_TRY, TRIAL_SECONDS)
