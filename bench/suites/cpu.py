@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from bench import subjects, traffic
 from bench.results import Result
 from bench.rig import Rig
-from bench.subjects.subject import NotJudgedError, Watch, Witness, standing
+from bench.subjects.subject import QUEUE_SHARE, NotJudgedError, Watch, Witness, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,9 +100,10 @@ def dropped(plan: Plan, rig: Rig, subject: Subject, number: int) -> float:
     if trial.received:
         raise NotJudgedError(f"{subject.name}: {trial.received} forbidden packets passed")
     cost = checked(subject, watch.cost_of_dropping())
-    if cost.packets < KEPT_UP * trial.sent:
+    if cost.packets < QUEUE_SHARE * trial.sent:
         raise NotJudgedError(f"{subject.name}: {cost.packets} of {trial.sent} forbidden packets were judged")
-    plan.say(f"  run {number + 1} {subject.name:24} {DROPPED:28} {cost.us_per_packet:8.3f} us")
+    kept_up = "" if cost.packets >= KEPT_UP * trial.sent else f"  overloaded: {cost.packets} of {trial.sent} judged"
+    plan.say(f"  run {number + 1} {subject.name:24} {DROPPED:28} {cost.us_per_packet:8.3f} us{kept_up}")
     return cost.us_per_packet
 
 
