@@ -89,7 +89,7 @@ def table(size: int, slices: int, conversations: int = CONVERSATIONS, entries: i
         found.messages,
         payload_at(found.messages),
     )
-    classifier.run(found.opening)
+    classifier.prepare(found.opening)
     chance = random.Random(SEED)
     orders = [found.order(SLICE_FRAMES, chance, misses=MISSES, fresh=FRESH) for _ in range(slices)]
     return Table(classifier, orders)
