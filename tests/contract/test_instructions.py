@@ -31,7 +31,7 @@ def test_a_frame_costs_no_more_instructions_than_the_baseline() -> None:
         if figures[kind] > GROWTH * before
     ]
     advice = (
-        "Find out why (callgrind_annotate on what bench/instructions.py runs). If the cost is meant, say what it buys in "
-        f"the commit that also carries the new baseline: {REBASE}"
+        "Find out why (callgrind_annotate on what bench/instructions.py runs). If the cost is meant, say what it buys "
+        f"in the commit that also carries the new baseline: {REBASE}"
     )
     assert not grown, "\n".join([*grown, advice])
