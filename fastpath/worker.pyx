@@ -3,32 +3,25 @@
 """The engine's loop over one queue: receive a batch, judge every frame, send the verdicts, count.
 
 In: a queue socket, the shared segments, and the image and state that `install` hands over. Out: verdicts, counters,
-events, flows. `run` holds no Python object and no GIL; it allocates at start only. Used by gateway.engine, one per
-queue, and by nobody else.
+events, flows. `run` holds no Python object and no GIL; it allocates at start only. What happens between receiving and
+sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
 """
 
 import os
 
-from libc.errno cimport errno
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.abi cimport (
-    FLOWS_HEADER_BYTES,
-    MARK_JUDGED,
-    VERDICT_ACCEPT,
-    flow_t,
-    flows_header_t,
-    queue_counters_t,
-    ring_header_t,
-)
+from fastpath.abi cimport FLOW_WAYS, FLOWS_HEADER_BYTES, flow_t, flows_header_t, queue_counters_t
 from fastpath.attach cimport attach_table
 from fastpath.batch cimport (
+    CLOCK_MONOTONIC,
     CLOCK_MONOTONIC_COARSE,
     CLOCK_REALTIME,
     clock_ns,
-    datagram,
-    datagram_bytes,
     inbox_close,
+    inbox_look,
     inbox_open,
     inbox_receive,
     inbox_t,
@@ -36,29 +29,23 @@ from fastpath.batch cimport (
     outbox_t,
     send_to_kernel,
 )
-from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64, tally
-from fastpath.decide cimport decide
-from fastpath.decision cimport decision_t
-from fastpath.events cimport ring_of, write_event
-from fastpath.flow cimport flows_t
-from fastpath.netlink cimport (
-    NF_ACCEPT,
-    NF_DROP,
-    NFQNL_MSG_VERDICT,
-    NFQNL_MSG_VERDICT_BATCH,
-    is_answer,
-    is_packet,
-    packet_t,
-    put_verdict,
-    read_packet,
-)
+from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64
+from fastpath.events cimport ring_of
+from fastpath.flow cimport flow_slot_t, flows_t, index_flows
+from fastpath.judging cimport judge_batch, judging_t
+from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
 from fastpath.table cimport table_t
 
 from fastpath import abi
 from fastpath.judge import validate_image, validate_state
 
+# How a worker waits for packets: `engine.polling`.
+POLLING = {"off": POLL_OFF, "adaptive": POLL_ADAPTIVE, "always": POLL_ALWAYS}
+POLLING_NS_DEFAULT = 1_000_000
+
 cdef enum:
     ENOBUFS = 105
+    SPIN_TURN_NS = 50_000_000  # a spinning loop comes round this often
 
 cdef extern from *:
     """
@@ -73,25 +60,36 @@ cdef class Worker:
     """Judges one queue.
 
     fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
-    copy_bytes: the queue's copy range. Lifetime: keeps references to every buffer it points into, and to the image and
-    state of two generations: the one in force and the one before, which a batch in hand may still read.
+    copy_bytes: the queue's copy range. polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.
+    Lifetime: keeps references to every buffer it points into, and to the image and state of two generations: the one
+    in force and the one before, which a batch in hand may still read.
     """
 
     cdef int fd
-    cdef uint32_t index
     cdef uint32_t copy_bytes
     cdef uint16_t number
     cdef uint32_t stopping
     cdef queue_counters_t *counters
-    cdef ring_header_t *ring
-    cdef flows_t flows
+    cdef polling_t polling
+    cdef judging_t judging
     cdef table_t *wanted  # written by install, read by run
     cdef table_t tables[2]
     cdef object buffers
     cdef list kept
     cdef int next_slot
 
-    def __init__(self, int fd, int index, counters, events, flows, int copy_bytes):
+    def __init__(
+        self,
+        int fd,
+        int index,
+        counters,
+        events,
+        flows,
+        int copy_bytes,
+        *,
+        int polling=POLL_OFF,
+        uint64_t polling_ns=POLLING_NS_DEFAULT,
+    ):
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
         cdef uint8_t[::1] flows_view = flows
@@ -108,22 +106,42 @@ cdef class Worker:
             raise ValueError(f"the flows segment holds no table {index}")
         if not 64 <= copy_bytes <= 65531:
             raise ValueError("copy_bytes must be 64 to 65531")
+        if polling not in (POLL_OFF, POLL_ADAPTIVE, POLL_ALWAYS):
+            raise ValueError("no such way of polling")
         self.fd = fd
-        self.index = index
         self.copy_bytes = copy_bytes
         self.stopping = 0
         self.counters = queue_counters(&counters_view[0], index)
         self.number = self.counters.queue_number
-        self.ring = ring_of(&events_view[0], index)
-        self.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes)
-        self.flows.bucket_mask = flows_header.flows_per_table / 4 - 1
-        self.flows.seed = flows_header.seed
-        self.flows.created = self.counters.flows_created
-        self.flows.evicted = self.counters.flows_evicted
+        self.judging.counters = self.counters
+        self.judging.ring = ring_of(&events_view[0], index)
+        self.judging.index = index
+        self.judging.number = self.number
+        self.take_flows(<flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes), flows_header)
+        self.polling.mode = polling
+        self.polling.limit_ns = polling_ns
+        self.polling.window_ns = 0
         self.wanted = NULL
         self.buffers = (counters, events, flows)
         self.next_slot = 0
         self.kept = [None, None]
+
+    def __dealloc__(self):
+        PyMem_Free(self.judging.flows.slots)
+
+    cdef int take_flows(self, flow_t *entries, const flows_header_t *header) except -1:
+        """Go on with the flows that an earlier engine left, or with none."""
+        cdef flows_t *flows = &self.judging.flows
+        flows.entries = entries
+        flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
+        flows.seed = header.seed
+        flows.created = self.counters.flows_created
+        flows.evicted = self.counters.flows_evicted
+        flows.slots = <flow_slot_t *>PyMem_Calloc(header.flows_per_table, sizeof(flow_slot_t))
+        if flows.slots == NULL:
+            raise MemoryError
+        index_flows(flows)
+        return 0
 
     def install(self, image, state):
         """Make a policy the one to judge by from the next batch on.
@@ -173,7 +191,7 @@ cdef class Worker:
         while not load32(&self.stopping):
             self.adopt()
             store64(&self.counters.heartbeat_ns, clock_ns(CLOCK_MONOTONIC_COARSE))
-            count = inbox_receive(self.fd, inbox)
+            count = self.receive(inbox)
             if count < 0:
                 error = errno
                 if is_waiting(error):
@@ -183,13 +201,13 @@ cdef class Worker:
                     return error
                 continue
             # A swap during the wait must hold for the packets that ended it.
-            self.judge_batch(self.adopt(), inbox, count, &outbox)
+            judge_batch(&self.judging, self.adopt(), inbox, count, clock_ns(CLOCK_REALTIME), &outbox)
             error = self.send(&outbox)
             if error:
                 return error
             commit(self.counters)
-            self.counters.flows_created = self.flows.created
-            self.counters.flows_evicted = self.flows.evicted
+            self.counters.flows_created = self.judging.flows.created
+            self.counters.flows_evicted = self.judging.flows.evicted
         return 0
 
     cdef const table_t *adopt(self) noexcept nogil:
@@ -198,48 +216,24 @@ cdef class Worker:
         store64(&self.counters.generation, table.generation)
         return table
 
-    cdef void judge_batch(self, const table_t *table, inbox_t *inbox, int count, outbox_t *outbox) noexcept nogil:
-        """Judge every packet of a batch and write its verdicts: drops one by one, then one accept for the rest."""
-        cdef packet_t packet
-        cdef decision_t decision
-        cdef const uint8_t *message
-        cdef uint32_t length, accepted_id = 0, last_id = 0, judged = 0
-        cdef int i, any_accepted = 0
-        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME)
-        outbox.used = 0
-        for i in range(count):
-            message = datagram(inbox, i)
-            length = datagram_bytes(inbox, i)
-            if not is_packet(message, length):
-                self.counters.verdict_errors += is_answer(message, length)
-                continue
-            if not read_packet(&packet, message, length):
-                self.counters.receive_errors += 1
-                continue
-            last_id = packet.id
-            decide(table, &packet.frame, &self.flows, now_ns, &decision)
-            tally(self.counters, judged, &decision)
-            judged += 1
-            if decision.write_event:
-                write_event(self.ring, <uint8_t>self.index, table.generation, &packet.frame, &decision, now_ns)
-            if decision.verdict == VERDICT_ACCEPT:
-                accepted_id = packet.id
-                any_accepted = 1
-            else:
-                outbox.used += put_verdict(
-                    outbox.data + outbox.used, NFQNL_MSG_VERDICT, 0, self.number, packet.id, NF_DROP, 0
-                )
-        if not judged:
-            return
-        # ORDER: drops stand before the batch accept, which takes every id up to its own that is still parked.
-        if any_accepted:
-            outbox.used += put_verdict(
-                outbox.data + outbox.used, NFQNL_MSG_VERDICT_BATCH, 0, self.number, accepted_id, NF_ACCEPT, MARK_JUDGED
-            )
-        self.counters.received += judged
-        self.counters.batches += 1
-        store32(&self.counters.last_id, last_id)
-        store32(&self.counters.pending, judged)
+    cdef int receive(self, inbox_t *inbox) noexcept nogil:
+        """Take what is there, spinning or sleeping until something is; returns as recvmmsg does."""
+        cdef int count
+        cdef uint64_t now_ns
+        if self.polling.mode == POLL_OFF:
+            return inbox_receive(self.fd, inbox)
+        now_ns = clock_ns(CLOCK_MONOTONIC)
+        self.polling.since_ns = now_ns
+        while keep_spinning(&self.polling, now_ns):
+            count = inbox_look(self.fd, inbox)
+            if count >= 0 or errno != EAGAIN:
+                return count
+            now_ns = clock_ns(CLOCK_MONOTONIC)
+            if now_ns - self.polling.since_ns > SPIN_TURN_NS:
+                return count  # time to show the heartbeat
+        count = inbox_receive(self.fd, inbox)
+        learn_silence(&self.polling, clock_ns(CLOCK_MONOTONIC))
+        return count
 
     cdef int send(self, outbox_t *outbox) noexcept nogil:
         """Hand the batch's verdicts to the kernel, in one system call. Returns an errno."""

@@ -86,6 +86,15 @@ class InterceptionSettings(_Section):
     form: Literal["auto", "bridge", "brnf"] = "auto"
 
 
+class LaneSettings(_Section):
+    """Whether established flows of conduits that need no inspection stay in the kernel.
+
+    `off` first: exact counts per conduit come before speed. `auto` is on wherever the kernel has what it takes.
+    """
+
+    mode: Literal["off", "auto"] = "off"
+
+
 class ControlSettings(_Section):
     """Where operators reach the control plane."""
 
@@ -102,6 +111,7 @@ class Settings(_Section):
     bridge: BridgeSettings = BridgeSettings()
     queue: QueueSettings = QueueSettings()
     interception: InterceptionSettings = InterceptionSettings()
+    lane: LaneSettings = LaneSettings()
     control: ControlSettings = ControlSettings()
     roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
 

@@ -4,7 +4,7 @@ In: a lowered policy, the form of interception, the effective stages of the zone
 nft scripts, each one transaction that may be loaded any number of times; counters, pinholes and quarantine survive.
 Meaning: docs/reference/semantics.md, "The kernel's fallback". Must never touch the kernel. Called by gateway/kernel.
 
-Cost of a frame that the engine judged: 3 comparisons and sets of our ports, one mark. Cost of one that it did not, in
+Cost of a frame that the engine judged: 4 comparisons and sets of our ports, one mark. Cost of one that it did not, in
 lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the relation of their
 classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets and conduits
 there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the policy names).
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
+from rules.static_lane import LANE_COUNTER, ending, lane_chains, unqueued
 from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from rules.records import LoweredPolicy
 
 COUNTERS: Final = (
-    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted"),
+    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted", LANE_COUNTER),
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
     *("l2_accepted", "l2_dropped", "l2_would_drop", "local_dropped"),
 )
 # chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
 # takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
+# The chain of the fast lane stands between `guard` and `before`: see `static_lane`.
 HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
 # chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
 LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
@@ -105,11 +107,13 @@ def render_parts(
     queue_count: int = 1,
     bridge_ports: Sequence[str] = (),
     bank: int = 0,
+    lane: bool = False,
 ) -> tuple[str, str]:
     """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
 
     `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
+    `lane`: flows may stay in the kernel, see `static_lane`.
     Everything that judges exists twice. ORDER: fill the bank that is not in use (see `bank_in_use`), then switch.
     Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
     after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
@@ -122,6 +126,7 @@ def render_parts(
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     _guard(switch, ports)
+    lane_chains(switch, {port.number: port.name for port in policy.ports}, on=lane)
     _interception(switch, ports, form, first_queue, queue_count)
     _static(switch, ports, form)
     return prepared.text(), switch.text()
@@ -151,6 +156,7 @@ def render_base(ports: Sequence[str]) -> str:
     _declare(script)
     names = [interface(port) for port in ports]
     _guard(script, names)
+    lane_chains(script, {}, on=False)
     script.hook("before", [])
     script.hook("judge", [])
     script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
@@ -235,7 +241,7 @@ def _interception(script: Script, ports: Sequence[str], form: Form, first_queue:
     """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
     if form is Form.BRIDGE:
         script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
-        script.hook("judge", [_foreign(ports), f"goto {OFFERED}"])
+        script.hook("judge", [_foreign(ports), unqueued(), f"goto {OFFERED}"])
         script.hook(OFFERED, [queue_statement(first_queue, queue_count)])
     else:
         # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
@@ -251,6 +257,7 @@ def _static(script: Script, ports: Sequence[str], form: Form) -> None:
         "static",
         [
             f"meta mark {MARK_JUDGED:#010x} counter name judged_accepted accept",
+            *ending(),
             _foreign(ports),
             unjudged if form is Form.BRIDGE else f"ether type {{ ip, ip6 }} {unjudged}",
             "goto entry",

@@ -5,11 +5,9 @@ Native where the kernel can queue frames of a bridge; elsewhere the x_tables rul
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from netfilterqueue import NetfilterQueue, Packet
 
 from fastpath.abi import MARK_JUDGED, Form
 from gateway.errors import KernelError
@@ -17,7 +15,8 @@ from gateway.kernel import bridge, counters, interception, nft, sync
 from gateway.kernel.probe import probe
 from tests.netns.kernel.frames import CASES, TAG, tcp
 from tests.netns.kernel.plant import POLL, plant
-from tests.netns.kernel.wire import BRIDGE, DEADLINE_SECONDS, PORTS, QUEUE, Wire, inside, wait_until
+from tests.netns.kernel.reader import Judge
+from tests.netns.kernel.wire import BRIDGE, PORTS, QUEUE, Wire, inside, wait_until
 from tests.support.capability import require
 
 if TYPE_CHECKING:
@@ -36,30 +35,6 @@ def intercepted(wire: Wire, form: Form) -> Wire:
     with inside(wire.gateway):
         interception.install(form, BRIDGE, QUEUE, 1)
     return wire
-
-
-class Judge:
-    """A reader that gives each frame a mark and lets it go on; it judges when it is told to."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.mark = MARK_JUDGED
-        with inside(wire.gateway):
-            self._queue = NetfilterQueue()
-            self._queue.bind(QUEUE, self._judge)
-
-    def _judge(self, packet: Packet) -> None:
-        if self.mark:
-            packet.set_mark(self.mark)
-        packet.accept()
-
-    def one(self) -> None:
-        """Judge what waits, which is at least one frame."""
-        assert select.select([self._queue.get_fd()], [], [], DEADLINE_SECONDS)[0], "the frame did not reach the queue"
-        self._queue.run(block=False)
-
-    def close(self) -> None:
-        """Leave the queue; nobody has bound it then."""
-        self._queue.unbind()
 
 
 @pytest.fixture
