@@ -39,7 +39,8 @@ def main(library: str, folder: Path, kind: str) -> None:
     classifier = module.Classifier(*parts, (folder / "messages").read_bytes(), int((folder / "payload_at").read_text()))
     classifier.prepare(words(folder / "opening"))
     before = totals(classifier)
-    classifier.run(words(folder / kind))
+    order = words(folder / kind)
+    classifier.run(order, array("Q", bytes(8 * len(order))))
     after = totals(classifier)
     print(json.dumps({reason: after[reason] - before.get(reason, 0) for reason in after}))
 

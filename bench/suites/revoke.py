@@ -1,7 +1,7 @@
 """How long a flow in the kernel's fast lane lives on after the policy that permitted it.
 
 Subject: conduitd-fastlane. A UDP stream of 2,000 packets/s is permitted and in the lane; then a policy without it comes
-into force. Metrics in ms: p50, p99 from the moment that the kernel held another generation (its own notification) to the
+into force. Metrics in ms: p50, p99 from the moment that the kernel held another generation (by its notification) to the
 last packet of the stream on the far side; request_p50, request_p99 from the request for the new policy, which includes
 compiling it; reply_p50, reply_p99 from its answer. 0 where the last packet came before. Arrivals are stamped by the
 kernel of the far host.
@@ -14,13 +14,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rules.static_lane import LANE_COUNTER
-
 from bench.generation_watch import GenerationWatch
 from bench.results import Result, percentile
 from bench.streams import CHANGING, WITHIN_S, Arrivals, Change, Streams, streams
 from deploy.lab.processes import wait_for
 from deploy.lab.topology import GATEWAY
+from rules.static_lane import LANE_COUNTER
 
 if TYPE_CHECKING:
     from bench.plan import Plan
