@@ -39,7 +39,7 @@ HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
 # chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
 LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
 LOCAL_PRIORITY: Final = -20
-OFFERED: Final = "offered"  # holds the queue statement alone, so that it can be taken out for a planned stop
+OFFERED: Final = "offered"  # holds the queue statements alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
 PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
@@ -105,12 +105,14 @@ def render_parts(
     closed: AbstractSet[int] | None = None,
     first_queue: int = 0,
     queue_count: int = 1,
+    layer2_queue: int | None = None,
     bridge_ports: Sequence[str] = (),
     bank: int = 0,
     lane: bool = False,
 ) -> tuple[str, str]:
     """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
 
+    `layer2_queue` takes the frames without IP, if it is given; else the first queue does.
     `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
     `lane`: flows may stay in the kernel, see `static_lane`.
@@ -127,7 +129,7 @@ def render_parts(
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     _guard(switch, ports)
     lane_chains(switch, {port.number: port.name for port in policy.ports}, on=lane)
-    _interception(switch, ports, form, first_queue, queue_count)
+    _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
     return prepared.text(), switch.text()
 
@@ -163,10 +165,17 @@ def render_base(ports: Sequence[str]) -> str:
     return script.text()
 
 
-def queue_statement(first_queue: int, queue_count: int) -> str:
-    """Return the statement that offers a frame to the engine, or passes it on when nobody has bound the queue."""
+def queue_statements(first_queue: int, queue_count: int, layer2_queue: int | None = None) -> list[str]:
+    """Return the rules that offer a frame to the engine, or pass it on when nobody has bound the queue.
+
+    Within the range the kernel chooses by the pair of addresses. It knows none of a frame without IP: those would all
+    be the first queue's. `meta protocol` is what stands behind a VLAN tag, and the inner tag where there are two.
+    """
     last = first_queue + queue_count - 1
-    return f"queue num {first_queue if last == first_queue else f'{first_queue}-{last}'} bypass"
+    shared = f"queue num {first_queue if last == first_queue else f'{first_queue}-{last}'} bypass"
+    if layer2_queue is None:
+        return [shared]
+    return [f"meta protocol != ip meta protocol != ip6 queue num {layer2_queue} bypass", shared]
 
 
 def _state(
@@ -237,12 +246,12 @@ def _guard(script: Script, ports: Sequence[str]) -> None:
         script.hook(chain, [f"{where} {ours} counter name local_dropped drop"] if ours else [])
 
 
-def _interception(script: Script, ports: Sequence[str], form: Form, first_queue: int, queue_count: int) -> None:
+def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
     """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
     if form is Form.BRIDGE:
         script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
         script.hook("judge", [_foreign(ports), unqueued(), f"goto {OFFERED}"])
-        script.hook(OFFERED, [queue_statement(first_queue, queue_count)])
+        script.hook(OFFERED, queueing)
     else:
         # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
         offered = "ether type { ip, ip6 } counter name frames_before_queue accept"

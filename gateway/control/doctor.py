@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Form
 from gateway.control.api.answers import Finding
+from gateway.control.engine_threads import thread_findings
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ async def live_findings(plane: ControlPlane) -> list[Finding]:
         "" if alive else "frames are judged by the kernel's static rules; the keeper restarts the engine; see its log"
     )
     findings = [Finding(level="ok" if alive else "bad", topic="engine", text=text, hint=hint)]
+    if alive and engine.pid is not None:
+        findings += await asyncio.to_thread(thread_findings, core.settings, engine.pid)
     if engine.restarts:
         text = f"the engine was restarted {engine.restarts} times"
         findings.append(Finding(level="warning", topic="engine", text=text, hint="the log of conduitd says why"))

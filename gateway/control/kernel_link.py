@@ -55,6 +55,11 @@ class KernelLink:
         self._effective: Effective | None = None
         self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
 
+    def _queues(self) -> tuple[int, int, int | None]:
+        """Return first, count and the layer-2 queue, as `interception` takes them."""
+        queue = self._settings.queue
+        return queue.first, queue.count, queue.layer2_number
+
     def capabilities(self) -> Mapping[str, Any]:
         """Probe the kernel."""
         return probed()
@@ -68,7 +73,7 @@ class KernelLink:
             self._lane = self._lane or Lane()
         bridge.ensure(settings.bridge.name, manage=settings.bridge.manage)
         sync.ensure_base(settings.bridge.name)
-        interception.install(form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        interception.install(form, settings.bridge.name, *self._queues())
         self._form = form
         return form
 
@@ -112,6 +117,7 @@ class KernelLink:
             closed=closed,
             first_queue=self._settings.queue.first,
             queue_count=self._settings.queue.count,
+            layer2_queue=self._settings.queue.layer2_number,
             lane=self._lane is not None,
         )
         self._effective = (pairs, closed)
@@ -140,8 +146,7 @@ class KernelLink:
         """Look for a bank in use and for the queue rule."""
         if self._form is None:
             return False
-        queue = self._settings.queue
-        standing = interception.installed(self._form, self._settings.bridge.name, queue.first, queue.count)
+        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
         return standing and sync.policy_stands()
 
     def open_monitor(self) -> socket.socket | None:
@@ -165,15 +170,15 @@ class KernelLink:
             closed=closed,
             first_queue=self._settings.queue.first,
             queue_count=self._settings.queue.count,
+            layer2_queue=self._settings.queue.layer2_number,
             lane=self._lane is not None,
         )
 
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
-        settings = self._settings
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
-        standing = interception.installed(self._form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
         return standing and sync.stands(self._loaded)
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:

@@ -19,12 +19,22 @@ from gateway.channel import Channel, from_fd
 from gateway.engine.judging import QueueWorker
 from gateway.engine.privileges import die_with_parent, drop_privileges
 from gateway.engine.serve import Engine, EngineParts, WorkerSeat
+from gateway.engine.thread_placement import take_priority
 from gateway.errors import ExitCode, GatewayError
 from gateway.log import configure_log
 
 
 def _make_worker(seat: WorkerSeat) -> QueueWorker:
-    made: QueueWorker = worker.Worker(seat.fd, seat.index, seat.counters, seat.events, seat.flows, seat.copy_bytes)
+    made: QueueWorker = worker.Worker(
+        seat.fd,
+        seat.index,
+        seat.counters,
+        seat.events,
+        seat.flows,
+        seat.copy_bytes,
+        polling=worker.POLLING[seat.polling],
+        polling_ns=seat.polling_us * 1000,
+    )
     return made
 
 
@@ -47,7 +57,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
 
-    def become_nobody() -> None:
+    def become_nobody(priority: int) -> None:
+        take_priority(priority)
         drop_privileges()
         die_with_parent(parent)
 

@@ -60,6 +60,7 @@ def apply_policy(
     closed: AbstractSet[int],
     first_queue: int,
     queue_count: int,
+    layer2_queue: int | None,
     lane: bool = False,
 ) -> Loaded:
     """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
@@ -74,6 +75,7 @@ def apply_policy(
         closed=closed,
         first_queue=first_queue,
         queue_count=queue_count,
+        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=spare,
         lane=lane,
@@ -108,6 +110,7 @@ def script_of(
     closed: AbstractSet[int],
     first_queue: int,
     queue_count: int,
+    layer2_queue: int | None,
     lane: bool = False,
 ) -> str:
     """Return the whole ruleset of a policy for the ports that the bridge has now and the bank that is in use."""
@@ -118,6 +121,7 @@ def script_of(
         closed=closed,
         first_queue=first_queue,
         queue_count=queue_count,
+        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=_bank_in_use() or 0,
         lane=lane,

@@ -187,11 +187,26 @@ def test_ports_are_attached_only_behind_static(bare_wire: Wire) -> None:
             bridge.attach("br9", ["absent"])
 
 
+def test_frames_without_ip_have_rules_of_their_own(intercepted: Wire, form: Form) -> None:
+    """The native form reads back the layer-2 queue; br_netfilter never shows it a frame, so nothing differs there."""
+    with inside(intercepted.gateway):
+        interception.install(form, BRIDGE, QUEUE, 2, QUEUE + 2)
+        assert interception.installed(form, BRIDGE, QUEUE, 2, QUEUE + 2)
+        assert interception.installed(form, BRIDGE, QUEUE, 2) == (form is Form.BRNF)
+        assert interception.installed(form, BRIDGE, QUEUE, 2, QUEUE + 3) == (form is Form.BRNF)
+
+
 def test_sync_notices_a_foreign_change(wire: Wire, form: Form) -> None:
     """What was loaded stands until somebody changes a rule, and a process that did not load it can tell as well."""
     policy = plant(PORTS, vlan=100)
     stages = dict(policy.pair_stages)
-    how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "first_queue": QUEUE, "queue_count": 1}
+    how: dict[str, Any] = {
+        "form": form,
+        "bridge_name": BRIDGE,
+        "first_queue": QUEUE,
+        "queue_count": 1,
+        "layer2_queue": QUEUE + 1,
+    }
     with inside(wire.gateway):
         loaded = sync.apply_policy(policy, stages=stages, closed=frozenset(), **how)
         script = sync.script_of(policy, stages=stages, closed=frozenset(), **how)
