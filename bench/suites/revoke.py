@@ -31,7 +31,9 @@ RATE: Final = 2000  # packets/s and stream: a resolution of 0.5 ms
 REVOCATIONS: Final = 70  # a run: more than 200 in three runs
 IN_LANE_S: Final = 0.02  # how long the stream is left in the lane before it is revoked
 SETTLE_S: Final = 0.03  # how long stragglers are waited for after the answer
-LANE_SHARE: Final = 0.5  # of all packets that arrived must have passed in the lane, else it is no lane that is measured
+# Of all packets that arrived so many must have passed in the lane, else it is no lane that is measured. After every
+# change both streams are judged again, and on a busy machine most of the time is changes.
+LANE_SHARE: Final = 0.2
 NS_PER_MS: Final = 1e6
 
 
@@ -62,9 +64,8 @@ def run(plan: Plan) -> list[Result]:
 
 def revoke(running: Streams, watch: GenerationWatch) -> Revocation:
     """Let the stream into the lane, then revoke it."""
-    before = laned(running)
     running.change(opened=True)
-    wait_for("both streams to enter the lane", lambda: laned(running) >= before + 2, WITHIN_S)
+    wait_for("the stream to enter the lane", lambda: in_lane(running), WITHIN_S)
     time.sleep(IN_LANE_S)
     change = running.change(opened=False)
     time.sleep(SETTLE_S)
@@ -74,9 +75,12 @@ def revoke(running: Streams, watch: GenerationWatch) -> Revocation:
     return Revocation(change, bumped)
 
 
-def laned(running: Streams) -> int:
-    """Return how many frames the engine has let into the lane."""
-    return int(running.counters()["engine"]["laned"])
+def in_lane(running: Streams) -> bool:
+    """Tell whether the kernel lets the stream pass unjudged now."""
+    status, answer = running.gateway.api("GET", "/v1/lane?limit=1000")
+    if status != 200:
+        raise RuntimeError(f"no lane: {status} {answer}")
+    return any(flow["destination_port"] == CHANGING for flow in answer["flows"])
 
 
 def lane_packets(running: Streams) -> int:
@@ -87,7 +91,7 @@ def lane_packets(running: Streams) -> int:
 
 
 def check_lane(passed: int, arrivals: Arrivals) -> None:
-    """Raise RuntimeError when most packets were judged: then the time is the engine's and not the lane's."""
+    """Raise RuntimeError when hardly a packet took the lane: then the time is the engine's and not the lane's."""
     arrived = sum(len(times) for times in arrivals.times_ns.values())
     if passed < LANE_SHARE * arrived:
         raise RuntimeError(f"only {passed} of {arrived} packets passed in the lane")
