@@ -1,8 +1,8 @@
 """A real engine process, kept by the product's own keeper code, on a queue that the bench itself feeds.
 
-In: settings of the queue, images and states. Out: a judging engine whose queue socket is one end of a SEQPACKET pair:
-like a netlink socket it keeps datagrams apart and ignores the address that verdicts are sent to. What is put in are the
-kernel's messages (bench.messages), what comes out are the engine's verdicts. Root, because the engine drops to nobody.
+In: settings of the queue, images and states. Out: a judging engine whose queue socket is a netlink socket bound to no
+queue. What the bench sends there are the kernel's own messages (bench.messages); the kernel answers each verdict with
+"no such queue", which the engine counts. Root: only root sends from one netlink socket to another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 import tempfile
-import threading
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,36 +35,34 @@ if TYPE_CHECKING:
 
 RECEIVE_SECONDS: Final = struct.pack("ll", 0, 100_000)  # the worker looks up every 100 ms, as on a real queue
 BUFFER_BYTES: Final = 4 << 20
+NETLINK_NETFILTER: Final = 12  # linux/netlink.h
+SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h
 
 
 class FedQueue:
-    """A queue without a kernel behind it."""
+    """A netlink socket that is bound to no queue: what it receives, the bench has sent."""
 
     def __init__(self, *_: int) -> None:
-        self.bench, self._engine = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._engine = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self._engine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECEIVE_SECONDS)
-        for end in (self.bench, self._engine):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        self._reader = threading.Thread(target=self._drain, name="verdicts", daemon=True)
-        self._reader.start()
+        self._engine.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+        self._bench = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        for end in (self._engine, self._bench):
+            end.bind((0, 0))
 
     @property
     def fd(self) -> int:
         """The engine's end."""
         return self._engine.fileno()
 
+    def feed(self, message: bytes | bytearray) -> None:
+        """Hand one message to the engine; blocks while its buffer is full."""
+        self._bench.sendto(message, (self._engine.getsockname()[0], 0))
+
     def close(self) -> None:
         """Close both ends."""
-        self.bench.shutdown(socket.SHUT_RDWR)
-        self._reader.join()
-        self.bench.close()
+        self._bench.close()
         self._engine.close()
-
-    def _drain(self) -> None:
-        """Take the verdicts as the kernel would: at once."""
-        room = bytearray(1 << 16)
-        while self.bench.recv_into(room):
-            pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class RunningEngine:
         for number, message in enumerate(messages):
             content = bytearray(message)
             struct.pack_into("!I", content, 24, count + number + 1)  # NFQA_PACKET_HDR comes first
-            self.queue.bench.send(content)
+            self.queue.feed(content)
         return count + number + 1
 
 
