@@ -28,12 +28,13 @@ from gateway.keeper.keeper import child_environment, python_program
 from gateway.keeper.releasing import Releasing
 from gateway.log import configure_log
 from gateway.segments import SegmentKind, attach, create_image, create_state
-from gateway.settings import QueueSettings
+from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
 RECEIVE_SECONDS: Final = struct.pack("ll", 0, 100_000)  # the worker looks up every 100 ms, as on a real queue
+READY_SECONDS: Final = 30.0
 BUFFER_BYTES: Final = 4 << 20
 NETLINK_NETFILTER: Final = 12  # linux/netlink.h
 SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h
@@ -115,7 +116,7 @@ class RunningEngine:
 
 
 @asynccontextmanager
-async def engine(settings: QueueSettings, image: bytes, state: bytearray) -> AsyncIterator[RunningEngine]:
+async def engine(settings: Settings, image: bytes, state: bytearray) -> AsyncIterator[RunningEngine]:
     """Start an engine that judges by generation 1; it is ended with the block."""
     configure_log("bench")  # the keeper's lines go where the engine's go
     queues: list[FedQueue] = []
@@ -125,7 +126,7 @@ async def engine(settings: QueueSettings, image: bytes, state: bytearray) -> Asy
         return queues[-1]
 
     with tempfile.TemporaryDirectory(prefix="conduit-bench-") as directory:
-        holdings = open_holdings(settings, open_queue, Path(directory))
+        holdings = open_holdings(settings.queue, open_queue, Path(directory))
         installs, releasing = Installs(), Releasing(holdings, Releaser)
         keeping = EngineKeeping(
             holdings,
@@ -138,7 +139,11 @@ async def engine(settings: QueueSettings, image: bytes, state: bytearray) -> Asy
         living = asyncio.create_task(keeping.run())
         try:
             running = RunningEngine(keeping, installs, holdings, queues[0])
-            await asyncio.wait_for(keeping.first_ready.wait(), 30)
+            ready = asyncio.create_task(keeping.first_ready.wait())
+            await asyncio.wait([ready, living], timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                ready.cancel()
+                raise RuntimeError("the engine did not come up") from living.exception() if living.done() else None
             await running.install(1, image, state)
             yield running
         finally:

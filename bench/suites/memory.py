@@ -18,7 +18,7 @@ from bench.engine_process import RunningEngine, engine
 from bench.messages import SYN, message
 from bench.policies import SEED, Plant, plant
 from bench.results import Result
-from gateway.settings import QueueSettings
+from gateway.settings import QueueSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def run(plan: Plan) -> list[Result]:
 
 async def fill_and_swap(plan: Plan, place: Plant, generations: list[tuple[bytes, bytearray]]) -> dict[str, int]:
     """Return the metrics of one process in KiB."""
-    async with engine(QueueSettings(flows=FLOWS), *generations[0]) as running:
+    async with engine(Settings(queue=QueueSettings(flows=FLOWS)), *generations[0]) as running:
         await running.judge(openings(place))
         used = running.flows_in_use()
         if used < 0.9 * FLOWS:
