@@ -19,7 +19,7 @@ LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
 
-.PHONY: help setup build demo run test test-vm lint bench differential asan ci clean system-build system-run system-vm
+.PHONY: help setup build demo run test test-vm lint bench differential asan ci clean system-build system-run system-count system-vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,8 @@ system-build:
 	@.ci/packages build
 system-run:
 	@.ci/packages build run
+system-count:
+	@.ci/packages build run count
 system-vm:
 	@.ci/packages build run vm
 
@@ -77,7 +79,7 @@ run: setup ## the laboratory with its gateway, to try conduitctl by hand
 
 # ---- proof -------------------------------------------------------------------------------------------------------
 
-test: setup ## unit, property, contract, fuzz, integration and namespace rings (under 10 minutes)
+test: setup system-count ## unit, property, contract, fuzz, integration and namespace rings (under 10 minutes)
 	@$(PYTEST) tests -m 'not slow and not vm'
 
 test-vm: setup system-vm ## the namespace and vm rings on Debian's stock kernel in QEMU (under 10 minutes)
@@ -91,8 +93,8 @@ lint: build ## style, types, layers, and a clean compile
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint fastpath
 	@.ci/compile-strictly
 
-bench: setup ## how long a stage change takes to be felt; method in bench/README.md
-	@$(PY) -m bench.toggle
+bench: setup ## every suite of the bench against its peers (under 15 minutes); method in bench/README.md
+	@$(PY) -m bench
 
 differential: setup ## 1,000,000 random packets: engine against twin, 100,000 of them against the kernel's static rules
 	@$(PY) -m bench.differential --frames 1000000 --kernel 100000

@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from bench import machine, plots, results, suites, targets
 from bench.plan import DEFAULT_RUNS, PROJECT, QUICK_SECONDS, RAW, Plan
@@ -66,6 +67,11 @@ def sayer(suite: str, began: float) -> Callable[[str], None]:
     return lambda text: print(f"[{time.monotonic() - began:4.0f} s] {suite}: {text}", file=sys.stderr, flush=True)
 
 
+def _end(*_: object) -> NoReturn:
+    """Unwind on SIGTERM: suites leave no namespace and no process behind."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
     chosen = parse(arguments)
@@ -73,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     everything = not (chosen.suite or subjects or chosen.quick)
     out = chosen.out or (RESULTS if everything else PARTIAL)
     runs = chosen.runs or (1 if chosen.quick else DEFAULT_RUNS)
+    signal.signal(signal.SIGTERM, _end)
     described = machine.describe()
     began = time.monotonic()
     found: list[Result] = []

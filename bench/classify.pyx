@@ -3,29 +3,28 @@
 """The engine's work on a batch without its system calls: netlink messages in, verdict messages and counts out.
 
 In: an image and state, segments of the engine's layouts, messages as the kernel writes them, and the order in which
-they come. Out: nanoseconds and frames of the worker's own `judge_batch` and `commit`: read, decide, tally, event,
-verdict. Copying a batch into the inbox stands for the kernel's copy and is not timed. Compiled by
-bench/extension.py into build/bench with the product's compiler flags; no part of the product.
+they come. Out: nanoseconds of every batch of fastpath.judging and the commit, the very code that the worker runs.
+Copying a batch into the inbox stands for the kernel's copy and is not timed. Compiled by bench/extension.py into
+build/bench with the product's compiler flags; no part of the product.
 """
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from fastpath.abi cimport FLOW_WAYS, FLOWS_HEADER_BYTES, MAX_BATCH, REASON_COUNT, flow_t, flows_header_t
-from fastpath.attach cimport attach_table
-from fastpath.batch cimport (
-    CLOCK_MONOTONIC,
-    CLOCK_REALTIME,
-    clock_ns,
-    inbox_close,
-    inbox_open,
-    inbox_t,
-    outbox_t,
+from fastpath.abi cimport (
+    FLOW_WAYS,
+    FLOWS_HEADER_BYTES,
+    MAX_BATCH,
+    REASON_COUNT,
+    flow_t,
+    flows_header_t,
 )
+from fastpath.attach cimport attach_table
+from fastpath.batch cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_ns, inbox_close, inbox_open, inbox_t, outbox_t
 from fastpath.counters cimport commit, queue_counters, store64
 from fastpath.events cimport ring_of
-from fastpath.flow cimport flow_slot_t
+from fastpath.flow cimport flow_slot_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
 from fastpath.table cimport table_t
 
@@ -33,12 +32,13 @@ from fastpath.judge import validate_image, validate_state
 
 cdef extern from *:
     """
-    #define CND_SET_BYTES(inbox, i, n) ((inbox)->messages[i].msg_len = (n))
+    #define CND_SET_DATAGRAM_BYTES(inbox, i, count) ((inbox)->messages[i].msg_len = (count))
     """
-    void set_datagram_bytes "CND_SET_BYTES"(inbox_t *inbox, int index, uint32_t count) noexcept nogil
+    void set_datagram_bytes "CND_SET_DATAGRAM_BYTES"(inbox_t *inbox, int index, uint32_t count) noexcept nogil
 
 cdef enum:
-    STRIDE_BYTES = 256  # room of one message
+    STRIDE_BYTES = 256  # of one message
+    COPY_BYTES = 512  # the queue's copy range, as conduitd's default
     FRESH = 0x80000000  # in an entry of the order: give the frame a source port of its own
 
 cdef struct bench_t:
@@ -47,16 +47,25 @@ cdef struct bench_t:
     inbox_t inbox
     outbox_t outbox
 
+ctypedef void (*batch_t)(bench_t *, int) noexcept nogil
 
-cdef void judge_one_batch(bench_t *bench, int count) noexcept nogil:
-    """Do what Worker.loop does between receiving and sending, and after."""
+
+cdef void one_batch(bench_t *bench, int count) noexcept nogil:
+    """As the worker's loop between receiving and sending, and its commit."""
     judge_batch(&bench.judging, &bench.table, &bench.inbox, count, clock_ns(CLOCK_REALTIME), &bench.outbox)
     commit(bench.judging.counters)
 
 
-# Called through a pointer, so that it stays one symbol: callgrind counts what runs between its entry and its return.
-ctypedef void (*judge_batch_t)(bench_t *, int) noexcept nogil
-cdef judge_batch_t the_judge_batch = judge_one_batch
+# Called through pointers, so that the compiler keeps both functions as symbols.
+cdef batch_t the_batch = one_batch
+
+
+cdef void counted_batch(bench_t *bench, int count) noexcept nogil:
+    """The same under a name of its own: callgrind counts from its entry to its return (bench/instructions.py)."""
+    the_batch(bench, count)
+
+
+cdef batch_t the_counted_batch = counted_batch
 
 
 cdef class Classifier:
@@ -80,6 +89,7 @@ cdef class Classifier:
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
         cdef flows_header_t *header = <flows_header_t *>&flows_view[0]
+        cdef judging_t *judging = &self.bench.judging
         validate_image(image)
         validate_state(image, state)
         if messages.shape[0] % STRIDE_BYTES or not messages.shape[0]:
@@ -89,26 +99,36 @@ cdef class Classifier:
         if <uint64_t>flows_view.shape[0] < FLOWS_HEADER_BYTES + header.flows_per_table * sizeof(flow_t):
             raise ValueError("the flows segment is shorter than it says")
         attach_table(&self.bench.table, &image_view[0], &state_view[0])
-        self.bench.judging.flows.slots = <flow_slot_t *>calloc(header.flows_per_table, sizeof(flow_slot_t))
-        if self.bench.judging.flows.slots == NULL or not inbox_open(&self.bench.inbox, STRIDE_BYTES):
+        judging.counters = queue_counters(&counters_view[0], 0)
+        judging.ring = ring_of(&events_view[0], 0)
+        judging.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES)
+        judging.flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
+        judging.flows.seed = header.seed
+        judging.flows.slots = <flow_slot_t *>PyMem_Calloc(header.flows_per_table, sizeof(flow_slot_t))
+        if judging.flows.slots == NULL or not inbox_open(&self.bench.inbox, COPY_BYTES):
             raise MemoryError
-        self.bench.judging.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES)
-        self.bench.judging.flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
-        self.bench.judging.flows.seed = header.seed
-        self.bench.judging.counters = queue_counters(&counters_view[0], 0)
-        self.bench.judging.ring = ring_of(&events_view[0], 0)
+        index_flows(&judging.flows)
         self.messages = messages
         self.payload_at = payload_at
         self.kept = (image, state, flows, counters, events)
 
     def __dealloc__(self):
-        free(self.bench.judging.flows.slots)
+        PyMem_Free(self.bench.judging.flows.slots)
         inbox_close(&self.bench.inbox)
 
-    def run(self, const uint32_t[::1] order):
-        """Judge the messages in the order given, in batches; return (nanoseconds, frames) of the judging alone."""
+    def prepare(self, const uint32_t[::1] order):
+        """Judge messages before anything is measured, so that their conversations are known."""
+        self._run(order, NULL, the_batch)
+
+    def run(self, const uint32_t[::1] order, uint64_t[::1] spent_ns):
+        """Judge the messages in the order given, in batches of MAX_BATCH; `spent_ns` takes the time of each batch."""
+        if spent_ns.shape[0] * MAX_BATCH < order.shape[0] or not order.shape[0]:
+            raise ValueError("one time for every batch")
+        self._run(order, &spent_ns[0], the_counted_batch)
+
+    cdef int _run(self, const uint32_t[::1] order, uint64_t *spent_ns, batch_t judge) except -1:
         cdef Py_ssize_t at = 0
-        cdef uint64_t started, spent = 0
+        cdef uint64_t started
         cdef int count
         cdef Py_ssize_t i
         for i in range(order.shape[0]):
@@ -118,12 +138,13 @@ cdef class Classifier:
             while at < order.shape[0]:
                 count = <int>min(MAX_BATCH, order.shape[0] - at)
                 self.receive(&order[at], count)
-                at += count
                 started = clock_ns(CLOCK_MONOTONIC)
-                the_judge_batch(&self.bench, count)
-                spent += clock_ns(CLOCK_MONOTONIC) - started
+                judge(&self.bench, count)
+                if spent_ns != NULL:
+                    spent_ns[at / MAX_BATCH] = clock_ns(CLOCK_MONOTONIC) - started
+                at += count
                 store64(&self.bench.judging.ring.tail, self.bench.judging.ring.head)  # somebody reads the events
-        return spent, order.shape[0]
+        return 0
 
     cdef void receive(self, const uint32_t *order, int count) noexcept nogil:
         """Do what recvmmsg does: put the next messages into the inbox, each with a packet id of its own."""
@@ -146,12 +167,6 @@ cdef class Classifier:
                 self.next_port += 1
                 to[self.payload_at + 20] = <uint8_t>(self.next_port >> 8)
                 to[self.payload_at + 21] = <uint8_t>self.next_port
-
-    def forget_flows(self):
-        """Empty the flow memory."""
-        cdef uint64_t count = (<uint64_t>self.bench.judging.flows.bucket_mask + 1) * FLOW_WAYS
-        memset(self.bench.judging.flows.entries, 0, count * sizeof(flow_t))
-        memset(self.bench.judging.flows.slots, 0, count * sizeof(flow_slot_t))
 
     def counts(self):
         """Return {reason: (passed, dropped)} without zeros, and created and evicted flows."""

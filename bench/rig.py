@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 TRAFFIC_CPU: Final = 0
 JUDGE_CPU: Final = 1
 NICENESS: Final = -15  # traffic and judges alike: what else runs on a shared machine waits
-URGENT: Final = ("nice", "-n", str(NICENESS))
 NORTH_PORT, SOUTH_PORT = "pa", "pb"  # the bridge's ports
 NORTH_INTERFACE, SOUTH_INTERFACE = "a0", "b0"  # the hosts' ends
 GATEWAY, NORTH, SOUTH = "gw", "a", "b"
@@ -110,12 +109,13 @@ class Rig:
         stderr: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a program in a namespace, on one CPU if given; it is ended with the rig at the latest."""
-        pinned = [*URGENT, "taskset", "--cpu-list", str(cpu)] if cpu is not None else []
+        pinned = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
         command = [*pinned, *namespaces.inside(self.namespace(node), argv)]
         process = subprocess.Popen(
             command, stdin=stdin, stdout=stdout, stderr=stderr, env=processes.environment(), start_new_session=True
         )
         self._started.append(process)
+        favour(process.pid)
         return process
 
     def inside(self, call: Callable[[], Result]) -> Result:
@@ -202,6 +202,14 @@ class Rig:
         lines = [f"fdb replace {host.mac} dev {ports[host.side]} master static" for host in HOSTS]
         command = namespaces.inside(self.namespace(GATEWAY), ["bridge", "-batch", "-"])
         namespaces.run(command, "\n".join(lines) + "\n")
+
+
+def favour(pid: int) -> None:
+    """Give a process and its session the bench's niceness."""
+    os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():  # CONFIG_SCHED_AUTOGROUP: between sessions only the session's niceness counts
+        group.write_text(str(NICENESS))
 
 
 def namespace_of(pid: int, node: str) -> str:

@@ -109,10 +109,10 @@ def forbidden_flows() -> list[Flow]:
     return [Flow(flow.source, flow.destination, flow.source_port, FORBIDDEN_PORT) for flow in poll_flows()]
 
 
-def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int) -> Trial:
+def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, burst: int = 1) -> Trial:
     """Send `count` frames from north to south at a rate and count what arrives. Blocks until all is counted."""
     with Sink(rig, flows) as sink:
-        said = send(rig, flows, rate, count, run=sink.run)
+        said = send(rig, flows, rate, count, run=sink.run, burst=burst)
         return sink.trial(rate, said)
 
 
@@ -148,12 +148,12 @@ class Sink:
         )
 
 
-def send(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, run: str = "0") -> dict[str, Any]:
+def send(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, run: str = "0", burst: int = 1) -> dict[str, Any]:
     """Send only; from the side where the flows begin. Returns what the generator says."""
     node, interface = (NORTH, NORTH_INTERFACE) if flows[0].source.side == NORTH else (SOUTH, SOUTH_INTERFACE)
     path = rig.directory / f"flows-{node}"
     path.write_text("".join(flow.line() for flow in flows))
-    pace = ["--run", run, "--count", str(count), "--rate", str(rate)]
+    pace = ["--run", run, "--count", str(count), "--rate", str(rate), "--burst", str(burst)]
     argv = [program("generate"), "--interface", interface, "--flows", str(path), *pace]
     generator = rig.start(node, argv, cpu=TRAFFIC_CPU)
     try:

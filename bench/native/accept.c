@@ -1,6 +1,6 @@
 /* accept: the floor. An NFQUEUE reader that accepts every packet and looks at nothing but its id.
  *
- *   accept --queue N --mode single|batch --wait block|spin --copy BYTES --length PACKETS --buffer BYTES
+ *   accept --queue N --mode single|batch --wait block|spin --copy BYTES --length PACKETS --buffer BYTES --mark MARK
  *
  * single: recv, one verdict, one sendto for each packet. batch: recvmmsg of up to BATCH, then one batch verdict for all
  * of them. block sleeps in the receive call, spin asks again (MSG_DONTWAIT). Queue settings as conduitd's: copy range,
@@ -16,6 +16,7 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ struct verdict {
     struct nfgenmsg family;
     struct nlattr attribute;
     struct nfqnl_msg_verdict_hdr header;
+    struct nlattr mark_attribute; /* sent with --mark only */
+    uint32_t mark_be;
 };
 
 static volatile sig_atomic_t ended;
@@ -104,7 +107,7 @@ static uint32_t packet_id(const uint8_t *message, unsigned length) {
 
 static void send_verdict(int fd, struct verdict *verdict, uint32_t id_be) {
     verdict->header.id = id_be;
-    if (sendto(fd, verdict, sizeof *verdict, 0, (const struct sockaddr *)&kernel, sizeof kernel) < 0 && errno != EINTR)
+    if (sendto(fd, verdict, verdict->netlink.nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof kernel) < 0 && errno != EINTR)
         fail("verdict");
 }
 
@@ -119,13 +122,16 @@ int main(int argc, char **argv) {
     uint8_t *buffers = calloc(BATCH, stride);
     struct mmsghdr messages[BATCH] = {0};
     struct iovec vectors[BATCH];
+    uint32_t mark = (uint32_t)strtoul(option(argc, argv, "mark", "0"), NULL, 10);
     struct verdict verdict = {
-        .netlink = {.nlmsg_len = sizeof verdict,
+        .netlink = {.nlmsg_len = mark ? sizeof verdict : offsetof(struct verdict, mark_attribute),
                     .nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | (batch ? NFQNL_MSG_VERDICT_BATCH : NFQNL_MSG_VERDICT),
                     .nlmsg_flags = NLM_F_REQUEST},
         .family = {.res_id = htons(queue)},
         .attribute = {sizeof verdict.attribute + sizeof verdict.header, NFQA_VERDICT_HDR},
-        .header = {.verdict = htonl(NF_ACCEPT)}};
+        .header = {.verdict = htonl(NF_ACCEPT)},
+        .mark_attribute = {sizeof verdict.mark_attribute + sizeof verdict.mark_be, NFQA_MARK},
+        .mark_be = htonl(mark)};
     struct sigaction action = {.sa_handler = end}; /* no SA_RESTART: a signal ends the wait */
     uint64_t packets = 0, receives = 0, overruns = 0;
     if (!buffers)

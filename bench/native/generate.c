@@ -1,10 +1,11 @@
 /* generate: numbered frames of many flows out of one interface, at a precise rate or as fast as it goes.
  *
- *   generate --interface a0 --flows FILE --run N --count N --rate PACKETS_PER_S   (rate 0: as fast as it goes)
+ *   generate --interface a0 --flows FILE --run N --count N --rate PACKETS_PER_S --burst N
  *
  * A line of FILE is one flow:  src_mac dst_mac src_ip dst_ip udp|tcp src_port dst_port frame_bytes weight
- * Flows take turns; one of weight 3 is sent three times as often as one of weight 1. Waiting is spinning: nothing else
- * paces 10 us. A generator that was held up catches up by BURST frames at most; beyond that its schedule slips, because
+ * Flows take turns; one of weight 3 is sent three times as often as one of weight 1. --rate 0 sends as fast as it goes;
+ * otherwise --burst frames (1 to BURST) leave together, as from a port that coalesces interrupts, and bursts keep the
+ * rate. Waiting is spinning: nothing else paces 10 us. A generator that was held up catches up by BURST frames at most; beyond that its schedule slips, because
  * a burst of everything that is late would test queue lengths and not rates. Prints what was sent, as JSON. */
 #define _GNU_SOURCE
 #include "probe.h"
@@ -150,8 +151,13 @@ int main(int argc, char **argv) {
     uint32_t run = (uint32_t)strtoul(option(argc, argv, "run", NULL), NULL, 10);
     uint64_t count = strtoull(option(argc, argv, "count", NULL), NULL, 10);
     double rate = atof(option(argc, argv, "rate", NULL)), interval_ns = rate > 0 ? 1e9 / rate : 0;
+    uint64_t burst = strtoull(option(argc, argv, "burst", "1"), NULL, 10);
     uint64_t sent = 0, refused = 0, slipped_ns = 0;
     unsigned turn = 0;
+    if (burst < 1 || burst > BURST) {
+        fprintf(stderr, "generate: bursts have 1 to %d frames\n", BURST);
+        return 2;
+    }
     read_flows(option(argc, argv, "flows", NULL));
     int fd = open_interface(option(argc, argv, "interface", NULL));
     for (int i = 0; i < BURST; i++) {
@@ -165,7 +171,7 @@ int main(int argc, char **argv) {
         uint64_t wanted = BURST;
         if (interval_ns > 0) {
             double due = ((double)now_ns() - start) / interval_ns + 1 - (double)sent;
-            if (due < 1)
+            if (due < (double)(burst < count - sent ? burst : count - sent))
                 continue;
             if (due > BURST) {
                 double late = (due - BURST) * interval_ns;

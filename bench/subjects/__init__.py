@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from bench.subjects.c_accept import CAccept
+from bench.subjects.c_accept import CAccept, CAcceptRuled
 from bench.subjects.conduitd import ENGINE_CPUS, FAST_LANE, POLLING, Conduitd
 from bench.subjects.kernel import NftStateful, Nobody
 from bench.subjects.nfq import Netfilterqueue
@@ -33,6 +33,7 @@ def subjects() -> dict[str, Subject]:
         Conduitd("conduitd-polling", POLLING),
         Conduitd("conduitd-fastlane", ENGINE_CPUS + FAST_LANE, witness=Witness.LANE),
         CAccept("c-accept-spin", "batch", "spin"),
+        CAcceptRuled("c-accept-ruled", "batch"),
         Conduitd("conduitd-logging", log="flow"),
     ]
     if find_spec("bench.subjects.suricata") is not None:

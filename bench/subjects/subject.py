@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bench import traffic
-from bench.rig import JUDGE_CPU, NICENESS, Rig
+from bench.rig import JUDGE_CPU, NICENESS, Rig, favour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PRIME_RATE: Final = 10_000.0
 PRIME_FRAMES_EACH: Final = 4
 LANE_SHARE: Final = 0.1  # of the packets may reach the queue where the fast lane is said to carry them
-QUEUE_SHARE: Final = 0.9  # of the packets that arrived must have been queued; an overloaded queue lets some pass
+QUEUE_SHARE: Final = 0.5  # of the packets that arrived must have been queued; an overloaded queue lets some pass
 
 
 class Witness(Enum):
@@ -79,8 +79,9 @@ def standing(subject: Subject, rig: Rig) -> Iterator[None]:
 
 
 def pin(pids: Sequence[int]) -> None:
-    """Put every thread of the judging processes on the judge's CPU, at the bench's niceness."""
+    """Put every thread of the judging processes on the judge's CPU, and favour them as the traffic is favoured."""
     for pid in pids:
+        favour(pid)
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), {JUDGE_CPU})
             os.setpriority(os.PRIO_PROCESS, int(task.name), NICENESS)

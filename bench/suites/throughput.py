@@ -2,14 +2,13 @@
 
 Metric pps. Each run of each subject: a trial as fast as the generator goes; when that loses something, what was judged
 of it is where the search begins: halving between the highest rate that held and the lowest that did not, to STEP, then
-one longer trial to confirm. A rate that fails is tried once more. A later run starts where the ones before ended.
+one longer trial to confirm. A rate that fails is tried once more. No run knows of the runs before it.
 Queued but overflown packets that FAIL_OPEN let pass were not judged: a trial that had any did not hold.
 Where the generator is the limit, the line says so: then the figure is the generator's, and the subject can do more.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -31,9 +30,9 @@ SLOWEST: Final = 2_000.0  # below this a subject has no lossless rate here
 STEP: Final = 0.03  # of the rate: finer than the noise between runs
 BACK: Final = 0.95  # the next lower rate when one could not be confirmed
 FIRST_TRY: Final = 0.9  # of what is expected
+UP, DOWN = 1.1, 0.8  # the next rate while none has failed, or none has held
 KEPT_PACE: Final = 0.95  # of the rate asked for
-REACH: Final = 1.3  # no rate above this much of one that held is tried
-UNPACED_FROM: Final = 150_000.0  # packets/s: a subject that was as fast as this may be as fast as the generator
+SINK_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def run(plan: Plan) -> list[Result]:
         every = subjects.chosen(plan)
         for number, name in plan.rounds(list(every)):
             with standing(every[name], rig):
-                best = Search(plan, rig, every[name]).search(found[name])
+                best = Search(plan, rig, every[name]).search()
             plan.say(f"  run {number + 1} {name:24} pps {best.achieved:10.0f}{remark(best)}")
             found[name].append(best)
     return [Result.of(SUITE, name, "pps", "packets/s", [one.achieved for one in runs]) for name, runs in found.items()]
@@ -75,24 +74,26 @@ class Search:
         self._plan, self._rig, self._subject = plan, rig, subject
         self._flows = traffic.poll_flows()
 
-    def search(self, before: list[Outcome]) -> Outcome:
+    def search(self) -> Outcome:
         """Return the highest rate that held."""
-        expected, failed = statistics.median([one.asked or one.achieved for one in before] or [0.0]), FASTEST
-        if not before or expected > UNPACED_FROM:
-            outcome = self._try(0, TRIAL_SECONDS)
-            if outcome.held and (confirmed := self._attempt(0, CONFIRM_SECONDS)).held:
-                return confirmed
-            # What was judged while too much was sent is close to what can be judged.
-            expected, failed = outcome.judged, outcome.achieved
+        outcome = self._try(0, TRIAL_SECONDS)
+        if outcome.held and (confirmed := self._attempt(0, CONFIRM_SECONDS)).held:
+            return max(outcome, confirmed, key=lambda one: one.achieved)
+        # What was judged while too much was sent is close to what can be judged.
+        expected, failed = min(outcome.judged, outcome.achieved), outcome.achieved
         best = self._attempt(expected * FIRST_TRY, TRIAL_SECONDS)
         while not best.held and best.asked > SLOWEST:
             failed = best.asked
-            best = self._attempt(failed * FIRST_TRY, TRIAL_SECONDS)
-        failed = min(failed, best.asked * REACH)
+            best = self._attempt(failed * DOWN, TRIAL_SECONDS)
+        while best.held and best.asked * UP < failed:
+            best, failed = self._narrowed(best, failed, best.asked * UP)
         while best.held and failed - best.asked > STEP * failed:
-            outcome = self._attempt((best.asked + failed) / 2, TRIAL_SECONDS)
-            best, failed = (outcome, failed) if outcome.held else (best, outcome.asked)
+            best, failed = self._narrowed(best, failed, (best.asked + failed) / 2)
         return self._confirmed(best)
+
+    def _narrowed(self, best: Outcome, failed: float, rate: float) -> tuple[Outcome, float]:
+        outcome = self._attempt(rate, TRIAL_SECONDS)
+        return (outcome, failed) if outcome.held else (best, rate)
 
     def _confirmed(self, best: Outcome) -> Outcome:
         """Return a longer trial at the rate found, or a little below it."""
@@ -109,9 +110,10 @@ class Search:
     def _try(self, rate: float, seconds: float) -> Outcome:
         """Run one trial. It held when everything arrived once and in order and was judged."""
         count = int((rate or FASTEST) * seconds * self._plan.seconds)
-        watch = Watch(self._subject, self._rig)
-        trial = traffic.stream(self._rig, self._flows, rate, count)
-        if trial.ring_dropped:
-            raise NotJudgedError(f"the sink itself lost {trial.ring_dropped} frames: this trial says nothing")
-        judged = watch.judged(trial.sent, trial.received) if trial.perfect else watch.seen(trial.sent)
-        return Outcome(trial.perfect and judged >= trial.sent, rate, trial.achieved, judged / trial.seconds)
+        for _ in range(SINK_ATTEMPTS):
+            watch = Watch(self._subject, self._rig)
+            trial = traffic.stream(self._rig, self._flows, rate, count)
+            if not trial.ring_dropped:
+                judged = watch.judged(trial.sent, trial.received) if trial.perfect else watch.seen(trial.sent)
+                return Outcome(trial.perfect and judged >= trial.sent, rate, trial.achieved, judged / trial.seconds)
+        raise NotJudgedError(f"the sink itself lost frames in {SINK_ATTEMPTS} trials: they say nothing")

@@ -23,7 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Capability = Literal["netns", "nfqueue", "vm"]
+Capability = Literal["netns", "nfqueue", "vm", "valgrind"]
 
 REQUIRE_VARIABLE: Final = "CONDUIT_REQUIRE"
 PROBE_SECONDS: Final = 30
@@ -57,7 +57,12 @@ def required_capabilities() -> frozenset[str]:
 @functools.cache
 def why_missing(capability: Capability) -> str | None:
     """Return why the machine lacks the capability, or None when it has it. Blocks up to some seconds, once."""
-    probes: dict[str, Callable[[], str | None]] = {"netns": _probe_netns, "nfqueue": _probe_nfqueue, "vm": _probe_vm}
+    probes: dict[str, Callable[[], str | None]] = {
+        "netns": _probe_netns,
+        "nfqueue": _probe_nfqueue,
+        "vm": _probe_vm,
+        "valgrind": _probe_valgrind,
+    }
     return probes[capability]()
 
 
@@ -127,6 +132,11 @@ def _probe_vm() -> str | None:
     if shutil.which(program) is None:
         return f"program {program!r} is not installed"
     return None
+
+
+def _probe_valgrind() -> str | None:
+    """Count the instructions of a program that does nothing."""
+    return _run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "true")
 
 
 def _bind_queue_alone() -> None:
