@@ -19,6 +19,7 @@ from fastpath.abi cimport (
     NO_NODE,
     SECTION_CONDUITS,
     SECTION_ENDPOINTS,
+    SECTION_LIMITS,
     SECTION_MACS,
     SECTION_NODES,
     SECTION_PORT_ZONES,
@@ -36,6 +37,7 @@ from fastpath.abi cimport (
     endpoint_t,
     flow_t,
     image_header_t,
+    limit_t,
     mac_t,
     node_t,
     rule_t,
@@ -49,12 +51,15 @@ from fastpath.decision cimport decision_t
 from fastpath.flow cimport flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
+from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
 
 from fastpath import abi
 
 cdef enum:
     JUDGE_FLOWS = 65536  # flows an offline judge remembers
+
+LONGEST_BURST_NS = 1 << 62
 
 
 class Judgement(NamedTuple):
@@ -81,6 +86,7 @@ cdef dict _SECTION_SIZES = {
     SECTION_RULES: sizeof(rule_t),
     SECTION_NODES: sizeof(node_t),
     SECTION_CONDUITS: sizeof(conduit_t),
+    SECTION_LIMITS: sizeof(limit_t),
     SECTION_ZONES: sizeof(zone_t),
     SECTION_PORT_ZONES: 2,
     SECTION_PREFIX_LENGTHS: 1,
@@ -156,8 +162,9 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
     cdef table_t table
     cdef state_header_t state
     cdef uint32_t i
+    cdef uint32_t limit_count = (<const section_t *>(&view[0] + sizeof(image_header_t)))[SECTION_LIMITS].count
     memset(&state, 0, sizeof(state))
-    attach_table(&table, &view[0], <const uint8_t *>&state)
+    attach_table(&table, &view[0], <const uint8_t *>&state, NULL)
     for i in range(header.node_count):
         if table.nodes[i].conduit >= header.conduit_capacity:
             raise ValueError(f"node {i} names a conduit out of range")
@@ -181,6 +188,18 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
     for i in range(header.conduit_capacity):
         if table.conduits[i].profile >= PROFILE_COUNT:
             raise ValueError(f"conduit {i} asks for an inspection that this engine does not know")
+        if table.conduits[i].limit > limit_count:
+            raise ValueError(f"conduit {i} names a limit out of range")
+    for i in range(limit_count):
+        for interval_ns, burst_ns in (
+            (table.limits[i].packet_interval_ns, table.limits[i].packet_burst_ns),
+            (table.limits[i].flow_interval_ns, table.limits[i].flow_burst_ns),
+            (table.limits[i].source_packet_interval_ns, table.limits[i].source_packet_burst_ns),
+            (table.limits[i].source_flow_interval_ns, table.limits[i].source_flow_burst_ns),
+        ):
+            # Times are added to the clock: far from the end of 64 bits. A burst below one interval lets nothing pass.
+            if not interval_ns <= burst_ns <= LONGEST_BURST_NS:
+                raise ValueError(f"limit {i}: interval and burst contradict each other")
     return 0
 
 
@@ -224,11 +243,13 @@ cdef class Judge:
 
     cdef table_t table
     cdef flows_t flows
+    cdef limiter_t *limiter
     cdef object kept
 
     def __cinit__(self):
         self.flows.entries = <flow_t *>PyMem_Calloc(JUDGE_FLOWS, sizeof(flow_t))
-        if self.flows.entries == NULL:
+        self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
+        if self.flows.entries == NULL or self.limiter == NULL:
             raise MemoryError
 
     def __init__(self, image, state):
@@ -236,17 +257,19 @@ cdef class Judge:
         cdef const uint8_t[::1] state_view = state
         validate_image(image)
         validate_state(image, state)
-        attach_table(&self.table, &image_view[0], &state_view[0])
+        attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.flows.bucket_mask = JUDGE_FLOWS / 4 - 1
         self.flows.seed = self.table.seed
         self.kept = (image, state)
 
     def __dealloc__(self):
         PyMem_Free(self.flows.entries)
+        PyMem_Free(self.limiter)
 
     def forget_flows(self):
-        """Drop every remembered conversation."""
+        """Drop every remembered conversation, and what was used up of every limit."""
         memset(self.flows.entries, 0, JUDGE_FLOWS * sizeof(flow_t))
+        memset(self.limiter, 0, sizeof(limiter_t))
 
     def judge(
         self,

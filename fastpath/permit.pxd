@@ -33,6 +33,7 @@ from fastpath.flow cimport (
     touch_flow,
 )
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
+from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.related cimport decide_related
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 
@@ -66,7 +67,8 @@ cdef inline uint8_t decide_known_flow(
 ) noexcept nogil:
     """Line 7."""
     cdef int direction
-    cdef int permitted
+    cdef int permitted, opens
+    cdef uint8_t limited
     cdef uint16_t service
     cdef flow_t *flow = find_flow(flows, frame, key, now_ns, &direction)
     if flow == NULL:
@@ -78,9 +80,16 @@ cdef inline uint8_t decide_known_flow(
         permitted = flow_permitted(table, flow, decision.destination.klass, decision.source.klass, service)
     if not permitted:
         return REASON_NONE
-    touch_flow(flow, frame, direction, now_ns)
     decision.conduit = flow.conduit
     decision.service = service
+    if direction == FLOW_FORWARD:
+        opens = frame.protocol == PROTOCOL_TCP and is_opening(frame)
+        limited = limit_reason(table, frame, flow.conduit, decision.source_zone, opens, now_ns)
+        if limited != REASON_NONE:
+            if not is_dropped(table, flow.conduit):
+                touch_flow(flow, frame, direction, now_ns)
+            return limited
+    touch_flow(flow, frame, direction, now_ns)
     return REASON_FLOW_ESTABLISHED
 
 
@@ -106,6 +115,7 @@ cdef inline uint8_t decide_conduit(
     cdef uint32_t node, conduit
     cdef uint16_t service
     cdef uint8_t reason
+    cdef int opens
     cdef int flowing = frame.kind != KIND_L2 and can_flow(frame)
     if flowing:
         key_of(&key, frame, decision.source_zone, decision.destination_zone)
@@ -121,8 +131,13 @@ cdef inline uint8_t decide_conduit(
     conduit = first_open(table, node)
     if conduit != NO_CONDUIT:
         decision.conduit = conduit
-        if flowing and not (is_icmp(frame) and is_echo_reply(frame)):
+        flowing = flowing and not (is_icmp(frame) and is_echo_reply(frame))
+        opens = flowing and (frame.protocol != PROTOCOL_TCP or is_opening(frame))
+        reason = limit_reason(table, frame, conduit, decision.source_zone, opens, now_ns)
+        if flowing and (reason == REASON_NONE or not is_dropped(table, conduit)):
             keep_flow(table, frame, &key, flows, FLOW_FORWARD, now_ns, decision)
+        if reason != REASON_NONE:
+            return reason
         if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
             return REASON_FLOW_PICKUP
         return REASON_POLICY_CONDUIT

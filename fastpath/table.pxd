@@ -17,12 +17,14 @@ from fastpath.abi cimport (
     NO_CLASS,
     NO_CONDUIT,
     NO_NODE,
+    PAIR_REFUSE,
     PAIR_STAGE_MASK,
     STATE_PORT_SLOTS,
     UNKNOWN_ZONE,
     VLAN_COUNT,
     conduit_t,
     endpoint_t,
+    limit_t,
     mac_t,
     mix64,
     node_t,
@@ -31,6 +33,7 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
+from fastpath.pace cimport limiter_t
 from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
 
 cdef enum:
@@ -45,6 +48,7 @@ cdef struct table_t:
     const rule_t *rules
     const node_t *nodes
     const conduit_t *conduits
+    const limit_t *limits
     const zone_t *zones
     const uint16_t *port_zones
     const uint8_t *prefix_lengths
@@ -60,6 +64,7 @@ cdef struct table_t:
     uint32_t prefix_length_count
     uint32_t zone_count
     uint32_t port_count
+    limiter_t *limiter  # the clocks of the limits: the installer's, shared, outlives every table; all else is read only
     # State: single bytes, written by control at any time
     const state_header_t *state
     const state_port_t *ports
@@ -205,6 +210,11 @@ cdef inline uint16_t service_at(const table_t *table, const frame_t *frame, uint
 
 cdef inline uint8_t pair_stage(const table_t *table, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
     return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone] & PAIR_STAGE_MASK
+
+
+cdef inline int pair_refuses(const table_t *table, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
+    """Tell whether what is dropped between two zones is answered."""
+    return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone] & PAIR_REFUSE
 
 
 cdef inline uint8_t conduit_stage(const table_t *table, uint32_t conduit) noexcept nogil:

@@ -7,6 +7,7 @@ events, flows. `run` holds no Python object and no GIL; it allocates at start on
 queue, and by nobody else.
 """
 
+import mmap
 import os
 
 from libc.errno cimport errno
@@ -52,6 +53,7 @@ from fastpath.netlink cimport (
     put_verdict,
     read_packet,
 )
+from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -69,11 +71,18 @@ cdef extern from *:
     table_t *load_table "CND_TABLE_LOAD"(table_t **where) noexcept nogil
 
 
+def new_limits():
+    """Return the memory in which all workers of an engine keep the clocks of the limits."""
+    limits = mmap.mmap(-1, sizeof(limiter_t))
+    limits[:8] = os.urandom(8)
+    return limits
+
+
 cdef class Worker:
     """Judges one queue.
 
     fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
-    copy_bytes: the queue's copy range. Lifetime: keeps references to every buffer it points into, and to the image and
+    copy_bytes: the queue's copy range. limits: one `new_limits()` for all workers; policy swaps don't touch it. Lifetime: keeps references to every buffer it points into, and to the image and
     state of two generations: the one in force and the one before, which a batch in hand may still read.
     """
 
@@ -85,16 +94,18 @@ cdef class Worker:
     cdef queue_counters_t *counters
     cdef ring_header_t *ring
     cdef flows_t flows
+    cdef limiter_t *limiter
     cdef table_t *wanted  # written by install, read by run
     cdef table_t tables[2]
     cdef object buffers
     cdef list kept
     cdef int next_slot
 
-    def __init__(self, int fd, int index, counters, events, flows, int copy_bytes):
+    def __init__(self, int fd, int index, counters, events, flows, int copy_bytes, limits):
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
         cdef uint8_t[::1] flows_view = flows
+        cdef uint8_t[::1] limits_view = limits
         cdef flows_header_t *flows_header = <flows_header_t *>&flows_view[0]
         cdef uint64_t table_bytes
         if index < 0 or counters_view.shape[0] < <Py_ssize_t>abi.counters_bytes(index + 1):
@@ -108,6 +119,8 @@ cdef class Worker:
             raise ValueError(f"the flows segment holds no table {index}")
         if not 64 <= copy_bytes <= 65531:
             raise ValueError("copy_bytes must be 64 to 65531")
+        if limits_view.shape[0] < <Py_ssize_t>sizeof(limiter_t):
+            raise ValueError("limits must come from new_limits()")
         self.fd = fd
         self.index = index
         self.copy_bytes = copy_bytes
@@ -120,8 +133,9 @@ cdef class Worker:
         self.flows.seed = flows_header.seed
         self.flows.created = self.counters.flows_created
         self.flows.evicted = self.counters.flows_evicted
+        self.limiter = <limiter_t *>&limits_view[0]
         self.wanted = NULL
-        self.buffers = (counters, events, flows)
+        self.buffers = (counters, events, flows, limits)
         self.next_slot = 0
         self.kept = [None, None]
 
@@ -138,7 +152,7 @@ cdef class Worker:
         validate_state(image, state)
         if self.wanted != NULL and not self.adopted(self.wanted.generation):
             raise ValueError("the generation before has not been adopted yet")
-        attach_table(table, &image_view[0], &state_view[0])
+        attach_table(table, &image_view[0], &state_view[0], self.limiter)
         self.kept[self.next_slot] = (image, state)
         self.next_slot = 1 - self.next_slot
         store_table(&self.wanted, table)
