@@ -44,6 +44,9 @@ cdef extern from *:
     static int cnd_inbox_receive(int fd, cnd_inbox_t *inbox) {
         return recvmmsg(fd, inbox->messages, 64, MSG_WAITFORONE, 0);
     }
+    static int cnd_inbox_look(int fd, cnd_inbox_t *inbox) {
+        return recvmmsg(fd, inbox->messages, 64, MSG_DONTWAIT, 0);
+    }
     static ssize_t cnd_send_to_kernel(int fd, const void *bytes, size_t count) {
         struct sockaddr_nl kernel;
         memset(&kernel, 0, sizeof kernel);
@@ -51,17 +54,20 @@ cdef extern from *:
         return sendto(fd, bytes, count, 0, (struct sockaddr *)&kernel, sizeof kernel);
     }
     #define CND_REALTIME CLOCK_REALTIME
-    #define CND_MONOTONIC CLOCK_MONOTONIC_COARSE
+    #define CND_MONOTONIC CLOCK_MONOTONIC
+    #define CND_MONOTONIC_COARSE CLOCK_MONOTONIC_COARSE
     """
     ctypedef struct inbox_t "cnd_inbox_t":
         uint8_t *buffers
         uint32_t stride
     void inbox_prepare "cnd_inbox_prepare"(inbox_t *inbox) noexcept nogil
     int inbox_receive "cnd_inbox_receive"(int fd, inbox_t *inbox) noexcept nogil
+    int inbox_look "cnd_inbox_look"(int fd, inbox_t *inbox) noexcept nogil
     uint32_t datagram_bytes "CND_DATAGRAM_BYTES"(inbox_t *inbox, int index) noexcept nogil
     Py_ssize_t send_to_kernel "cnd_send_to_kernel"(int fd, const void *data, size_t count) noexcept nogil
     int CLOCK_REALTIME "CND_REALTIME"
-    int CLOCK_MONOTONIC_COARSE "CND_MONOTONIC"
+    int CLOCK_MONOTONIC "CND_MONOTONIC"
+    int CLOCK_MONOTONIC_COARSE "CND_MONOTONIC_COARSE"
 
 cdef extern from *:
     """
@@ -71,7 +77,7 @@ cdef extern from *:
 
 cdef struct outbox_t:
     uint32_t used
-    uint8_t data[65 * 40]  # a verdict for each packet of a batch, and the batch accept
+    uint8_t data[65 * 40]  # a verdict for each packet of a batch, and one for the rest
 
 cdef enum:
     ATTRIBUTE_ROOM_BYTES = 512  # netlink headers and every attribute but the payload

@@ -8,6 +8,12 @@ moves nothing when it fails. Never raises, never reads past the end, never owns 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+cdef extern from *:
+    """
+    #define CND_PREFETCH(p) __builtin_prefetch((p))
+    """
+    void prefetch "CND_PREFETCH"(const void *p) noexcept nogil  # a hint: any address is safe
+
 cdef struct cursor_t:
     const uint8_t *at  # SAFETY: borrowed from the receive buffer, valid until its verdict is sent
     uint32_t left  # bytes
@@ -39,6 +45,12 @@ cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
 
 cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
     return (<uint64_t>be16(p) << 32) | be32(p + 2)
+
+
+cdef inline void put_be48(uint8_t *to, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(6):
+        to[i] = <uint8_t>(value >> (40 - 8 * i))
 
 
 cdef inline uint16_t native16(const uint8_t *p) noexcept nogil:

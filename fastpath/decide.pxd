@@ -2,7 +2,8 @@
 """THE decision: docs/reference/semantics.md, line by line, in its order.
 
 In: a frame as the kernel handed it over, the table in force, the flows of this queue. Out: a `decision_t` for the
-verdict, the counters and the event. Called once per frame, by the worker and by the offline judge alike.
+verdict, the counters and the event. `look_ahead` and then `decide` are called once per frame, by the worker (for all
+frames of a batch, then for each) and by the offline judge alike.
 Never allocates, raises or reads the clock.
 """
 
@@ -26,28 +27,52 @@ from fastpath.abi cimport (
     VERDICT_DROP,
 )
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport flows_t
+from fastpath.flow cimport can_flow, fetch_flow, flows_t, key_of
 from fastpath.frame cimport KIND_ARP, KIND_IP, KIND_ND, frame_t, parse, unwrap_tag
 from fastpath.identity cimport (
     destination_by_address,
     destination_by_mac,
+    fetch_parties,
     nobody,
     source_by_address,
     source_by_mac,
 )
 from fastpath.neighbour cimport decide_neighbour
-from fastpath.permit cimport decide_conduit
+from fastpath.permit cimport decide_conduit, decide_familiar
 from fastpath.table cimport conduit_stage, pair_stage, table_t, zone_of
+
+cdef inline int is_between_zones(const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Tell whether lines 1 to 3 leave a frame undecided."""
+    if decision.source_zone == UNKNOWN_ZONE or decision.destination_zone == UNKNOWN_ZONE:
+        return 0
+    return decision.source_zone != decision.destination_zone and frame.error == REASON_NONE
+
+
+cdef inline void look_ahead(
+    const table_t *table, frame_t *frame, const flows_t *flows, decision_t *decision
+) noexcept nogil:
+    """Read a frame and ask for the memory that `decide` will need for it, while others of its batch are read."""
+    unwrap_tag(frame)
+    decision.source_zone = zone_of(table, frame.in_ifindex, frame.vlan)
+    decision.destination_zone = zone_of(table, frame.out_ifindex, frame.vlan)
+    parse(frame)
+    decision.flow = NULL
+    decision.flowing = 0
+    if frame.kind != KIND_IP or not is_between_zones(frame, decision):
+        return
+    if can_flow(frame):
+        decision.flowing = 1
+        key_of(&decision.key, flows, frame, decision.source_zone, decision.destination_zone)
+        if fetch_flow(flows, &decision.key):
+            return
+    fetch_parties(table, frame, decision.source_zone, decision.destination_zone)
+
 
 cdef inline uint8_t decide_reason(
     const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Lines 1 to 12."""
     cdef uint8_t reason
-    unwrap_tag(frame)
-    decision.source_zone = zone_of(table, frame.in_ifindex, frame.vlan)
-    decision.destination_zone = zone_of(table, frame.out_ifindex, frame.vlan)
-    parse(frame)
     if decision.source_zone == UNKNOWN_ZONE or decision.destination_zone == UNKNOWN_ZONE:
         return REASON_IDENTITY_PORT_UNKNOWN
     if decision.source_zone == decision.destination_zone:
@@ -56,6 +81,10 @@ cdef inline uint8_t decide_reason(
         return frame.error
     if frame.kind == KIND_ARP or frame.kind == KIND_ND:
         return decide_neighbour(table, frame, decision)
+    if decision.flowing:
+        reason = decide_familiar(table, frame, flows, now_ns, decision)
+        if reason != REASON_NONE:
+            return reason
     if frame.kind == KIND_IP:
         reason = source_by_address(table, frame, frame.source, decision.source_zone, &decision.source)
         if reason == REASON_NONE:
@@ -74,7 +103,7 @@ cdef inline uint8_t decide_reason(
 cdef inline void decide(
     const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    """Judge one frame: the reason, then what the stage makes of it."""
+    """Judge one frame that `look_ahead` has read: the reason, then what the stage makes of it."""
     cdef uint8_t stage, ceiling, log
     decision.conduit = NO_CONDUIT
     decision.service = NO_CLASS

@@ -19,6 +19,7 @@ from fastpath.abi cimport (
     ring_header_t,
 )
 from fastpath.counters cimport load64, store64
+from fastpath.cursor cimport put_be48
 from fastpath.decision cimport decision_t
 from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
 
@@ -26,12 +27,6 @@ from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
 cdef inline ring_header_t *ring_of(uint8_t *segment, uint32_t index) noexcept nogil:
     """Return the ring of a queue; the caller has checked that the segment holds it."""
     return <ring_header_t *>(segment + EVENTS_HEADER_BYTES + <uint64_t>index * RING_BYTES)
-
-
-cdef inline void put_mac(uint8_t *to, uint64_t mac) noexcept nogil:
-    cdef int i
-    for i in range(6):
-        to[i] = <uint8_t>(mac >> (40 - 8 * i))
 
 
 cdef inline void fill_event(
@@ -42,8 +37,8 @@ cdef inline void fill_event(
     event.source[1] = frame.source[1]
     event.destination[0] = frame.destination[0]
     event.destination[1] = frame.destination[1]
-    put_mac(event.source_mac, frame.source_mac)
-    put_mac(event.destination_mac, frame.destination_mac if frame.has_destination_mac else 0)
+    put_be48(event.source_mac, frame.source_mac)
+    put_be48(event.destination_mac, frame.destination_mac if frame.has_destination_mac else 0)
     event.source_asset = decision.source.asset
     event.destination_asset = decision.destination.asset
     event.conduit = decision.conduit

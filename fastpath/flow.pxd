@@ -3,7 +3,8 @@
 
 In: a parsed frame whose zones are known. Out: the flow it belongs to and in which direction. The table is fixed in
 memory, four ways a bucket; it belongs to one queue's thread (the kernel hashes both directions of a conversation onto
-one queue) and outlives the engine process, so entries are written key last and read with suspicion.
+one queue) and outlives the engine process, so entries are written key last and read with suspicion. Beside it stands
+an index, private to the process, that says without touching an entry whether it can be meant and which gives way first.
 Never grows, never denies: a frame whose flow could not be kept is judged like a first frame next time.
 """
 
@@ -19,6 +20,7 @@ from fastpath.abi cimport (
     flow_t,
     mix64,
 )
+from fastpath.cursor cimport prefetch
 from fastpath.frame cimport (
     ICMP_ECHO_REPLY,
     ICMP_ECHO_REQUEST,
@@ -37,6 +39,15 @@ cdef enum:
     FLOW_FORWARD = 1  # the frame comes from the opener
     FLOW_BACKWARD = 2
 
+# How much a flow is worth keeping, in the upper two bits of its rank.
+cdef enum:
+    STANDING_CLOSED = 0
+    STANDING_UNANSWERED = 1  # a stranger can make any number of these
+    STANDING_ANSWERED = 2
+    STANDING_SHIFT = 30
+    RANK_TIME_SHIFT = 27  # ranks tell times apart by 0.13 s, and wrap after four years
+    RANK_TIME_MASK = 0x3FFFFFFF
+
 cdef extern from *:
     """
     /* A UDP or echo conversation that was silent this long is over; RFC 4787 REQ-5 asks for at least two minutes. */
@@ -46,8 +57,13 @@ cdef extern from *:
     const uint64_t UDP_IDLE_NS "CND_UDP_IDLE_NS"
     const uint64_t ECHO_IDLE_NS "CND_ECHO_IDLE_NS"
 
+cdef struct flow_slot_t:
+    uint32_t tag  # of the entry's key; 0 = unused
+    uint32_t rank  # the lowest in a bucket gives way
+
 cdef struct flows_t:
     flow_t *entries  # SAFETY: mapped from the flows segment for the worker's life; this thread is the only writer
+    flow_slot_t *slots  # one per entry; see index_flows
     uint32_t bucket_mask  # buckets - 1; a bucket is FLOW_WAYS entries
     uint64_t seed
     uint64_t created
@@ -61,6 +77,8 @@ cdef struct flow_key_t:
     uint16_t source_zone
     uint16_t destination_zone
     uint8_t protocol
+    uint32_t bucket  # first of its FLOW_WAYS entries
+    uint32_t tag
 
 
 cdef inline int is_echo_request(const frame_t *frame) noexcept nogil:
@@ -82,8 +100,19 @@ cdef inline int can_flow(const frame_t *frame) noexcept nogil:
     return is_icmp(frame) and (is_echo_request(frame) or is_echo_reply(frame))
 
 
+cdef inline void hash_key(flow_key_t *key, const flows_t *flows) noexcept nogil:
+    """Set bucket and tag: the same ones for both directions."""
+    cdef uint64_t one_end = <uint64_t>key.source_port << 16 ^ key.source_zone
+    cdef uint64_t other_end = <uint64_t>key.destination_port << 16 ^ key.destination_zone
+    cdef uint64_t one = mix64(flows.seed ^ key.source[0], key.source[1] ^ one_end)
+    cdef uint64_t other = mix64(flows.seed ^ key.destination[0], key.destination[1] ^ other_end)
+    cdef uint64_t hashed = mix64(one + other, key.protocol)
+    key.bucket = (<uint32_t>hashed & flows.bucket_mask) * FLOW_WAYS
+    key.tag = <uint32_t>(hashed >> 32) | 1
+
+
 cdef inline void key_of(
-    flow_key_t *key, const frame_t *frame, uint16_t source_zone, uint16_t destination_zone
+    flow_key_t *key, const flows_t *flows, const frame_t *frame, uint16_t source_zone, uint16_t destination_zone
 ) noexcept nogil:
     """Make the key of a frame. An echo's identifier stands in for both ports."""
     key.source[0] = frame.source[0]
@@ -95,16 +124,7 @@ cdef inline void key_of(
     key.source_zone = source_zone
     key.destination_zone = destination_zone
     key.protocol = frame.protocol
-
-
-cdef inline flow_t *bucket_of(const flows_t *flows, const flow_key_t *key) noexcept nogil:
-    """Return the bucket of a key: the same one for both directions."""
-    cdef uint64_t one_end = <uint64_t>key.source_port << 16 ^ key.source_zone
-    cdef uint64_t other_end = <uint64_t>key.destination_port << 16 ^ key.destination_zone
-    cdef uint64_t one = mix64(flows.seed ^ key.source[0], key.source[1] ^ one_end)
-    cdef uint64_t other = mix64(flows.seed ^ key.destination[0], key.destination[1] ^ other_end)
-    cdef uint32_t bucket = <uint32_t>mix64(one + other, key.protocol) & flows.bucket_mask
-    return flows.entries + <uint64_t>bucket * FLOW_WAYS
+    hash_key(key, flows)
 
 
 cdef inline int is_forward(const flow_t *flow, const flow_key_t *key) noexcept nogil:
@@ -125,13 +145,18 @@ cdef inline int is_backward(const flow_t *flow, const flow_key_t *key) noexcept 
     )
 
 
-cdef inline int forget_idle(flow_t *flow, uint64_t now_ns) noexcept nogil:
+cdef inline void forget_flow(flows_t *flows, flow_t *flow) noexcept nogil:
+    flow.in_use = 0
+    flows.slots[flow - flows.entries].tag = 0
+
+
+cdef inline int forget_idle(flows_t *flows, flow_t *flow, uint64_t now_ns) noexcept nogil:
     """Tell whether a flow was silent for too long; such a flow is given up."""
     if flow.protocol == PROTOCOL_TCP or now_ns < flow.last_seen_ns:
         return 0
     if now_ns - flow.last_seen_ns <= (UDP_IDLE_NS if flow.protocol == PROTOCOL_UDP else ECHO_IDLE_NS):
         return 0
-    flow.in_use = 0
+    forget_flow(flows, flow)
     return 1
 
 
@@ -142,21 +167,38 @@ cdef inline flow_t *find_key(
 
     Both ends may have opened a flow with the same addresses and ports: then the sender's own counts.
     """
-    cdef flow_t *bucket = bucket_of(flows, key)
+    cdef const flow_slot_t *slots = flows.slots + key.bucket
     cdef flow_t *other = NULL
     cdef flow_t *flow
     cdef uint32_t way
     for way in range(FLOW_WAYS):
-        flow = bucket + way
+        if slots[way].tag != key.tag:
+            continue
+        flow = flows.entries + key.bucket + way
         if not flow.in_use or flow.protocol != key.protocol:
             continue
-        if forward and is_forward(flow, key) and not forget_idle(flow, now_ns):
+        if forward and is_forward(flow, key) and not forget_idle(flows, flow, now_ns):
             direction[0] = FLOW_FORWARD
             return flow
-        if backward and is_backward(flow, key) and not forget_idle(flow, now_ns):
+        if backward and is_backward(flow, key) and not forget_idle(flows, flow, now_ns):
             other = flow
     direction[0] = FLOW_NONE if other == NULL else FLOW_BACKWARD
     return other
+
+
+cdef inline int fetch_flow(const flows_t *flows, const flow_key_t *key) noexcept nogil:
+    """Ask for the cache lines of the entries that a key can mean; False when it can mean none."""
+    cdef const flow_slot_t *slots = flows.slots + key.bucket
+    cdef const uint8_t *entry
+    cdef uint32_t way
+    cdef int found = 0
+    for way in range(FLOW_WAYS):
+        if slots[way].tag == key.tag:
+            entry = <const uint8_t *>(flows.entries + key.bucket + way)
+            prefetch(entry)
+            prefetch(entry + 64)
+            found = 1
+    return found
 
 
 cdef inline flow_t *find_flow(
@@ -176,26 +218,34 @@ cdef inline flow_t *find_flow(
     return find_key(flows, key, forward, backward, now_ns, direction)
 
 
-cdef inline flow_t *victim_of(flow_t *bucket, uint64_t *evicted) noexcept nogil:
-    """Choose the entry that gives way: an unused one, else a closed one, else the one longest silent."""
-    cdef flow_t *oldest = bucket
-    cdef flow_t *flow
+cdef inline uint32_t rank_of(const flow_t *flow) noexcept nogil:
+    """Say how late a flow gives way: closed ones first, then unanswered ones, then the one longest silent."""
+    cdef uint32_t standing = STANDING_UNANSWERED
+    if flow.flags & FLOW_CLOSED:
+        standing = STANDING_CLOSED
+    elif flow.opener_frames and flow.responder_frames:
+        standing = STANDING_ANSWERED
+    return standing << STANDING_SHIFT | (<uint32_t>(flow.last_seen_ns >> RANK_TIME_SHIFT) & RANK_TIME_MASK)
+
+
+cdef inline uint32_t victim_of(flows_t *flows, const flow_key_t *key) noexcept nogil:
+    """Choose the entry that gives way: an unused one, else the lowest rank of the bucket."""
+    cdef const flow_slot_t *slots = flows.slots + key.bucket
+    cdef uint32_t lowest = 0
     cdef uint32_t way
     for way in range(FLOW_WAYS):
-        flow = bucket + way
-        if not flow.in_use:
-            return flow
-        if (flow.flags & FLOW_CLOSED) > (oldest.flags & FLOW_CLOSED):
-            oldest = flow
-        elif (flow.flags & FLOW_CLOSED) == (oldest.flags & FLOW_CLOSED) and flow.last_seen_ns < oldest.last_seen_ns:
-            oldest = flow
-    evicted[0] += 1
-    return oldest
+        if not slots[way].tag:
+            return key.bucket + way
+        if slots[way].rank < slots[lowest].rank:
+            lowest = way
+    flows.evicted += 1
+    return key.bucket + lowest
 
 
 cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reversed_, uint64_t now_ns) noexcept nogil:
     """Enter a new flow; `reversed_` when the key's source is the responder. The caller fills conduit and generation."""
-    cdef flow_t *flow = victim_of(bucket_of(flows, key), &flows.evicted)
+    cdef uint32_t place = victim_of(flows, key)
+    cdef flow_t *flow = flows.entries + place
     # ORDER: unused first, key last, so that a reader never sees a half-written entry as somebody's flow.
     flow.in_use = 0
     memset(flow, 0, sizeof(flow_t))
@@ -222,12 +272,52 @@ cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reverse
         flow.opener_zone = key.source_zone
         flow.responder_zone = key.destination_zone
     flow.in_use = 1
+    flows.slots[place].tag = key.tag
     flows.created += 1
     return flow
 
 
-cdef inline void touch_flow(flow_t *flow, const frame_t *frame, int direction, uint64_t now_ns) noexcept nogil:
-    """Count a frame into its flow and follow the end of a TCP connection."""
+cdef inline void index_flows(flows_t *flows) noexcept nogil:
+    """Make the index of entries that an earlier engine left; one that stands where no lookup finds it is given up."""
+    cdef uint32_t i
+    cdef flow_t *flow
+    cdef flow_key_t key
+    for i in range((flows.bucket_mask + 1) * FLOW_WAYS):
+        flow = flows.entries + i
+        flows.slots[i].tag = 0
+        if not flow.in_use:
+            continue
+        key.source[0] = flow.opener[0]
+        key.source[1] = flow.opener[1]
+        key.destination[0] = flow.responder[0]
+        key.destination[1] = flow.responder[1]
+        key.source_port = flow.opener_port
+        key.destination_port = flow.responder_port
+        key.source_zone = flow.opener_zone
+        key.destination_zone = flow.responder_zone
+        key.protocol = flow.protocol
+        hash_key(&key, flows)
+        if key.bucket != i // FLOW_WAYS * FLOW_WAYS:
+            flow.in_use = 0
+            continue
+        flows.slots[i].tag = key.tag
+        flows.slots[i].rank = rank_of(flow)
+
+
+cdef inline void follow_tcp(flow_t *flow, const frame_t *frame, int direction) noexcept nogil:
+    """Follow the beginning and the end of a TCP connection."""
+    if is_opening(frame):
+        flow.flags &= ~<uint16_t>(FLOW_CLOSED | FLOW_FIN_OPENER | FLOW_FIN_RESPONDER)
+    if frame.tcp_flags & TCP_FIN:
+        flow.flags |= FLOW_FIN_OPENER if direction == FLOW_FORWARD else FLOW_FIN_RESPONDER
+    if frame.tcp_flags & TCP_RST or (flow.flags & FLOW_FIN_OPENER and flow.flags & FLOW_FIN_RESPONDER):
+        flow.flags |= FLOW_CLOSED
+
+
+cdef inline void touch_flow(
+    flows_t *flows, flow_t *flow, const frame_t *frame, int direction, uint64_t now_ns
+) noexcept nogil:
+    """Count a frame into its flow."""
     flow.last_seen_ns = now_ns
     if direction == FLOW_FORWARD:
         flow.opener_frames += 1
@@ -235,11 +325,6 @@ cdef inline void touch_flow(flow_t *flow, const frame_t *frame, int direction, u
     else:
         flow.responder_frames += 1
         flow.responder_bytes += frame.length
-    if frame.protocol != PROTOCOL_TCP:
-        return
-    if is_opening(frame):
-        flow.flags = 0
-    if frame.tcp_flags & TCP_FIN:
-        flow.flags |= FLOW_FIN_OPENER if direction == FLOW_FORWARD else FLOW_FIN_RESPONDER
-    if frame.tcp_flags & TCP_RST or (flow.flags & FLOW_FIN_OPENER and flow.flags & FLOW_FIN_RESPONDER):
-        flow.flags |= FLOW_CLOSED
+    if frame.protocol == PROTOCOL_TCP:
+        follow_tcp(flow, frame, direction)
+    flows.slots[flow - flows.entries].rank = rank_of(flow)

@@ -22,7 +22,7 @@ from fastpath.abi cimport (
     mac_t,
 )
 from fastpath.frame cimport frame_t, is_mapped
-from fastpath.table cimport find_endpoint, find_mac, table_t
+from fastpath.table cimport fetch_endpoint, fetch_mac, find_endpoint, find_mac, table_t
 
 cdef struct party_t:
     uint32_t asset
@@ -34,6 +34,16 @@ cdef inline void nobody(party_t *party) noexcept nogil:
     party.asset = NO_ASSET
     party.klass = NO_CLASS
     party.mac_checked = 0
+
+
+cdef inline void fetch_parties(
+    const table_t *table, const frame_t *frame, uint16_t source_zone, uint16_t destination_zone
+) noexcept nogil:
+    """Ask for the cache lines that looking up both ends of an IP frame will read first."""
+    cdef uint16_t space = table.zones[source_zone].space
+    fetch_endpoint(table, frame.source, space)
+    fetch_mac(table, frame.source_mac, space)
+    fetch_endpoint(table, frame.destination, table.zones[destination_zone].space)
 
 
 cdef inline uint8_t source_by_address(

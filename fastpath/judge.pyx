@@ -13,6 +13,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.abi cimport (
+    FLOW_WAYS,
     MAC_ANYWHERE_ZONE,
     NO_ASSET,
     NO_CONDUIT,
@@ -46,9 +47,9 @@ from fastpath.abi cimport (
     zone_t,
 )
 from fastpath.attach cimport attach_table
-from fastpath.decide cimport decide
+from fastpath.decide cimport decide, look_ahead
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport flows_t
+from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t
@@ -57,7 +58,7 @@ from fastpath.table cimport table_t
 from fastpath import abi
 
 cdef enum:
-    JUDGE_FLOWS = 65536  # flows an offline judge remembers
+    JUDGE_FLOWS = 65536  # flows an offline judge remembers unless told otherwise
 
 LONGEST_BURST_NS = 1 << 62
 
@@ -237,8 +238,8 @@ def validate_state(image, state):
 cdef class Judge:
     """One policy, one small flow memory, frames one at a time.
 
-    `state` may be the live segment: stages and openings are then those in force. Raises ValueError for a bad image or
-    state.
+    `state` may be the live segment: stages and openings are then those in force. `flows` is how many conversations it
+    remembers, a power of two. Raises ValueError for a bad image or state, or another number.
     """
 
     cdef table_t table
@@ -246,29 +247,35 @@ cdef class Judge:
     cdef limiter_t *limiter
     cdef object kept
 
-    def __cinit__(self):
-        self.flows.entries = <flow_t *>PyMem_Calloc(JUDGE_FLOWS, sizeof(flow_t))
+    def __cinit__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
+        if not 4 <= flows <= 1 << 24 or flows & (flows - 1):
+            raise ValueError("flows must be a power of two, at least 4")
+        self.flows.bucket_mask = flows / FLOW_WAYS - 1
+        self.flows.entries = <flow_t *>PyMem_Calloc(flows, sizeof(flow_t))
+        self.flows.slots = <flow_slot_t *>PyMem_Calloc(flows, sizeof(flow_slot_t))
         self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
-        if self.flows.entries == NULL or self.limiter == NULL:
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
             raise MemoryError
 
-    def __init__(self, image, state):
+    def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
         cdef const uint8_t[::1] image_view = image
         cdef const uint8_t[::1] state_view = state
         validate_image(image)
         validate_state(image, state)
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
-        self.flows.bucket_mask = JUDGE_FLOWS / 4 - 1
         self.flows.seed = self.table.seed
         self.kept = (image, state)
 
     def __dealloc__(self):
         PyMem_Free(self.flows.entries)
+        PyMem_Free(self.flows.slots)
         PyMem_Free(self.limiter)
 
     def forget_flows(self):
         """Drop every remembered conversation, and what was used up of every limit."""
-        memset(self.flows.entries, 0, JUDGE_FLOWS * sizeof(flow_t))
+        cdef size_t count = <size_t>(self.flows.bucket_mask + 1) * FLOW_WAYS
+        memset(self.flows.entries, 0, count * sizeof(flow_t))
+        memset(self.flows.slots, 0, count * sizeof(flow_slot_t))
         memset(self.limiter, 0, sizeof(limiter_t))
 
     def judge(
@@ -311,6 +318,7 @@ cdef class Judge:
             frame.destination_mac = <uint64_t>int.from_bytes(destination_mac, "big")
             frame.has_destination_mac = 1
         with nogil:
+            look_ahead(&self.table, &frame, &self.flows, &decision)
             decide(&self.table, &frame, &self.flows, time_ns, &decision)
         return _judgement(&decision)
 

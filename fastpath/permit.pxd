@@ -2,12 +2,15 @@
 """Flows and conduits: lines 7 to 12 of docs/reference/semantics.md.
 
 In: a frame whose two parties are known. Out: the reason, and the conduit that permits it. A conversation is remembered
-by who opened it, so that its replies pass; what the policy no longer permits is forgotten at its next frame.
+by who opened it, so that its replies pass; what the policy no longer permits is forgotten at its next frame. A frame
+like one that has passed is accepted without looking its parties up again: nothing that they depend on has changed.
 """
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 
 from fastpath.abi cimport (
+    FLOW_KNOWN_OPENER,
+    FLOW_KNOWN_RESPONDER,
     NO_CONDUIT,
     NO_NODE,
     REASON_FLOW_ESTABLISHED,
@@ -18,17 +21,16 @@ from fastpath.abi cimport (
     REASON_POLICY_NO_CONDUIT,
     flow_t,
 )
+from fastpath.cursor cimport be48, put_be48
 from fastpath.decision cimport decision_t
 from fastpath.flow cimport (
     FLOW_BACKWARD,
     FLOW_FORWARD,
-    can_flow,
     find_flow,
-    flow_key_t,
     flows_t,
+    forget_flow,
     is_echo_reply,
     is_icmp,
-    key_of,
     open_flow,
     touch_flow,
 )
@@ -37,21 +39,92 @@ from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.related cimport decide_related
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 
-cdef inline int flow_permitted(
-    const table_t *table, flow_t *flow, uint16_t opener_class, uint16_t responder_class, uint16_t service
+cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Tell whether a frame that a conduit permits begins a conversation: limits count these on their own.
+
+    Every opening segment does, on a known flow too. Mid-stream TCP doesn't: after a restart all of it is taken up again.
+    """
+    if frame.protocol == PROTOCOL_TCP:
+        return decision.flowing and is_opening(frame)
+    return decision.flowing and decision.flow == NULL and not (is_icmp(frame) and is_echo_reply(frame))
+
+
+cdef inline uint8_t accept_flow(
+    const table_t *table, flows_t *flows, const frame_t *frame, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    """Tell whether a conduit still permits a flow; judges it again when the policy changed or its conduit closed."""
-    cdef uint32_t conduit
-    if flow.generation == table.generation and is_open(table, flow.conduit):
-        return 1
-    conduit = first_open(table, find_rule(table, opener_class, responder_class, service))
-    if conduit == NO_CONDUIT:
-        flow.in_use = 0
+    """Accept a frame of a known flow, unless its opener sends more than the conduit carries."""
+    cdef uint8_t limited = REASON_NONE
+    decision.conduit = decision.flow.conduit
+    decision.service = decision.flow.service
+    if decision.direction == FLOW_FORWARD:
+        limited = limit_reason(
+            table, frame, decision.conduit, decision.source_zone, opens_flow(frame, decision), now_ns
+        )
+        if limited != REASON_NONE and is_dropped(table, decision.conduit):
+            return limited
+    touch_flow(flows, decision.flow, frame, decision.direction, now_ns)
+    return REASON_FLOW_ESTABLISHED if limited == REASON_NONE else limited
+
+
+cdef inline int is_familiar(const table_t *table, const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Tell whether a frame like this one (ends, zones, MAC) passed every check under the policy in force."""
+    cdef const flow_t *flow = decision.flow
+    if flow.generation != table.generation or not is_open(table, flow.conduit):
         return 0
-    flow.conduit = conduit
+    if decision.direction == FLOW_FORWARD:
+        return flow.flags & FLOW_KNOWN_OPENER and be48(flow.opener_mac) == frame.source_mac
+    return flow.flags & FLOW_KNOWN_RESPONDER and be48(flow.responder_mac) == frame.source_mac
+
+
+cdef inline uint8_t decide_familiar(
+    const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
+) noexcept nogil:
+    """Lines 5 to 7 in one step where they would say the same as for an earlier frame of this flow; else NONE."""
+    decision.flow = find_flow(flows, frame, &decision.key, now_ns, &decision.direction)
+    if decision.flow == NULL or not is_familiar(table, frame, decision):
+        return REASON_NONE
+    if decision.direction == FLOW_FORWARD:
+        decision.source.asset = decision.flow.opener_asset
+        decision.destination.asset = decision.flow.responder_asset
+    else:
+        decision.source.asset = decision.flow.responder_asset
+        decision.destination.asset = decision.flow.opener_asset
+    return accept_flow(table, flows, frame, now_ns, decision)
+
+
+cdef inline void familiarize(
+    const table_t *table, const frame_t *frame, uint32_t conduit, const decision_t *decision
+) noexcept nogil:
+    """Note in a flow who its ends are under the policy in force, and that this frame's sender passed lines 5 and 6."""
+    cdef flow_t *flow = decision.flow
+    if flow.generation != table.generation:
+        flow.flags &= ~<uint16_t>(FLOW_KNOWN_OPENER | FLOW_KNOWN_RESPONDER)
     flow.generation = table.generation
-    flow.service = service
-    return 1
+    flow.conduit = conduit
+    flow.service = decision.service
+    if decision.direction == FLOW_FORWARD:
+        flow.flags |= FLOW_KNOWN_OPENER
+        put_be48(flow.opener_mac, frame.source_mac)
+        flow.opener_asset = decision.source.asset
+        flow.responder_asset = decision.destination.asset
+    else:
+        flow.flags |= FLOW_KNOWN_RESPONDER
+        put_be48(flow.responder_mac, frame.source_mac)
+        flow.opener_asset = decision.destination.asset
+        flow.responder_asset = decision.source.asset
+
+
+cdef inline uint32_t conduit_of_flow(const table_t *table, const decision_t *decision) noexcept nogil:
+    """Return the conduit that permits a flow now: its own while policy and conduit hold, else the first open one."""
+    cdef const flow_t *flow = decision.flow
+    cdef uint16_t opener = decision.source.klass
+    cdef uint16_t responder = decision.destination.klass
+    if flow.generation == table.generation and is_open(table, flow.conduit):
+        return flow.conduit
+    if decision.direction == FLOW_BACKWARD:
+        opener = decision.destination.klass
+        responder = decision.source.klass
+    return first_open(table, find_rule(table, opener, responder, decision.service))
 
 
 cdef inline uint16_t flow_service(const table_t *table, const frame_t *frame, int direction) noexcept nogil:
@@ -62,64 +135,39 @@ cdef inline uint16_t flow_service(const table_t *table, const frame_t *frame, in
 
 
 cdef inline uint8_t decide_known_flow(
-    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, uint64_t now_ns,
-    decision_t *decision
+    const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    """Line 7."""
-    cdef int direction
-    cdef int permitted, opens
-    cdef uint8_t limited
-    cdef uint16_t service
-    cdef flow_t *flow = find_flow(flows, frame, key, now_ns, &direction)
-    if flow == NULL:
+    """Line 7 for a frame whose parties have just been looked up."""
+    cdef uint32_t conduit
+    decision.service = flow_service(table, frame, decision.direction)
+    conduit = conduit_of_flow(table, decision)
+    if conduit == NO_CONDUIT:
+        forget_flow(flows, decision.flow)
+        decision.flow = NULL
         return REASON_NONE
-    service = flow_service(table, frame, direction)
-    if direction == FLOW_FORWARD:
-        permitted = flow_permitted(table, flow, decision.source.klass, decision.destination.klass, service)
-    else:
-        permitted = flow_permitted(table, flow, decision.destination.klass, decision.source.klass, service)
-    if not permitted:
-        return REASON_NONE
-    decision.conduit = flow.conduit
-    decision.service = service
-    if direction == FLOW_FORWARD:
-        opens = frame.protocol == PROTOCOL_TCP and is_opening(frame)
-        limited = limit_reason(table, frame, flow.conduit, decision.source_zone, opens, now_ns)
-        if limited != REASON_NONE:
-            if not is_dropped(table, flow.conduit):
-                touch_flow(flow, frame, direction, now_ns)
-            return limited
-    touch_flow(flow, frame, direction, now_ns)
-    return REASON_FLOW_ESTABLISHED
+    familiarize(table, frame, conduit, decision)
+    return accept_flow(table, flows, frame, now_ns, decision)
 
 
 cdef inline void keep_flow(
-    const table_t *table, const frame_t *frame, const flow_key_t *key, flows_t *flows, int direction, uint64_t now_ns,
-    const decision_t *decision
+    const table_t *table, const frame_t *frame, flows_t *flows, int direction, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Remember a conversation that a conduit has just permitted."""
-    cdef flow_t *flow = open_flow(flows, key, direction == FLOW_BACKWARD, now_ns)
-    flow.conduit = decision.conduit
-    flow.generation = table.generation
-    flow.service = decision.service
-    flow.opener_asset = decision.source.asset if direction == FLOW_FORWARD else decision.destination.asset
-    flow.responder_asset = decision.destination.asset if direction == FLOW_FORWARD else decision.source.asset
-    touch_flow(flow, frame, direction, now_ns)
+    decision.flow = open_flow(flows, &decision.key, direction == FLOW_BACKWARD, now_ns)
+    decision.direction = direction
+    familiarize(table, frame, decision.conduit, decision)
+    touch_flow(flows, decision.flow, frame, direction, now_ns)
 
 
 cdef inline uint8_t decide_conduit(
     const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Lines 7 to 12 for a frame whose two parties are known."""
-    cdef flow_key_t key
     cdef uint32_t node, conduit
     cdef uint16_t service
     cdef uint8_t reason
-    cdef int opens
-    cdef int flowing = frame.kind != KIND_L2 and can_flow(frame)
-    if flowing:
-        key_of(&key, frame, decision.source_zone, decision.destination_zone)
-        reason = decide_known_flow(table, frame, &key, flows, now_ns, decision)
+    if decision.flow != NULL:
+        reason = decide_known_flow(table, frame, flows, now_ns, decision)
         if reason != REASON_NONE:
             return reason
     if frame.kind == KIND_L2:
@@ -131,11 +179,11 @@ cdef inline uint8_t decide_conduit(
     conduit = first_open(table, node)
     if conduit != NO_CONDUIT:
         decision.conduit = conduit
-        flowing = flowing and not (is_icmp(frame) and is_echo_reply(frame))
-        opens = flowing and (frame.protocol != PROTOCOL_TCP or is_opening(frame))
-        reason = limit_reason(table, frame, conduit, decision.source_zone, opens, now_ns)
-        if flowing and (reason == REASON_NONE or not is_dropped(table, conduit)):
-            keep_flow(table, frame, &key, flows, FLOW_FORWARD, now_ns, decision)
+        reason = limit_reason(table, frame, conduit, decision.source_zone, opens_flow(frame, decision), now_ns)
+        if reason != REASON_NONE and is_dropped(table, conduit):
+            return reason
+        if decision.flowing and not (is_icmp(frame) and is_echo_reply(frame)):
+            keep_flow(table, frame, flows, FLOW_FORWARD, now_ns, decision)
         if reason != REASON_NONE:
             return reason
         if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
@@ -147,7 +195,7 @@ cdef inline uint8_t decide_conduit(
         if conduit != NO_CONDUIT:
             decision.conduit = conduit
             decision.service = service
-            keep_flow(table, frame, &key, flows, FLOW_BACKWARD, now_ns, decision)
+            keep_flow(table, frame, flows, FLOW_BACKWARD, now_ns, decision)
             return REASON_FLOW_PICKUP
     if is_icmp(frame):
         reason = decide_related(table, frame, flows, now_ns, decision)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from fastpath.abi cimport REASON_FLOW_RELATED, REASON_NONE, flow_t
 from fastpath.cursor cimport be16, cursor_t, take
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport FLOW_BACKWARD, find_key, flow_key_t, flows_t
+from fastpath.flow cimport FLOW_BACKWARD, find_key, flow_key_t, flows_t, hash_key
 from fastpath.frame cimport (
     ICMPV6_ECHO_REPLY,
     ICMPV6_ECHO_REQUEST,
@@ -82,6 +82,7 @@ cdef inline uint8_t decide_related(
         return REASON_NONE
     key.source_zone = decision.destination_zone
     key.destination_zone = decision.source_zone
+    hash_key(&key, flows)
     flow = find_key(flows, &key, forward, backward, now_ns, &direction)
     # The classes of the flow's ends are not looked up again here: a flow of an older policy is not enough for an error.
     if flow == NULL or flow.generation != table.generation or not is_open(table, flow.conduit):

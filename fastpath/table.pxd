@@ -33,8 +33,9 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
-from fastpath.pace cimport limiter_t
+from fastpath.cursor cimport prefetch
 from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
+from fastpath.pace cimport limiter_t
 
 cdef enum:
     V4_PREFIX_BITS = 96  # IPv4 prefixes are stored below ::ffff:0:0/96
@@ -91,11 +92,30 @@ cdef inline uint16_t zone_of(const table_t *table, uint32_t ifindex, uint16_t vl
     return UNKNOWN_ZONE
 
 
-cdef inline const endpoint_t *find_masked(
+cdef inline uint32_t endpoint_home(
     const table_t *table, uint64_t high, uint64_t low, uint16_t space, uint8_t prefix_length
 ) noexcept nogil:
     cdef uint64_t hashed = mix64(mix64(table.seed ^ high, low), <uint64_t>space << 8 | prefix_length)
-    cdef uint32_t slot = <uint32_t>hashed & table.endpoint_mask
+    return <uint32_t>hashed & table.endpoint_mask
+
+
+cdef inline uint32_t mac_home(const table_t *table, uint64_t mac, uint16_t space) noexcept nogil:
+    return <uint32_t>mix64(table.seed, mac << 16 | space) & table.mac_mask
+
+
+cdef inline void fetch_endpoint(const table_t *table, const uint64_t *address, uint16_t space) noexcept nogil:
+    """Ask for the cache line where the lookup of a host address begins."""
+    prefetch(&table.endpoints[endpoint_home(table, address[0], address[1], space, HOST_PREFIX_LENGTH)])
+
+
+cdef inline void fetch_mac(const table_t *table, uint64_t mac, uint16_t space) noexcept nogil:
+    prefetch(&table.macs[mac_home(table, mac, space)])
+
+
+cdef inline const endpoint_t *find_masked(
+    const table_t *table, uint64_t high, uint64_t low, uint16_t space, uint8_t prefix_length
+) noexcept nogil:
+    cdef uint32_t slot = endpoint_home(table, high, low, space, prefix_length)
     cdef const endpoint_t *entry
     cdef uint32_t _tries
     for _tries in range(MAX_PROBE):
@@ -150,7 +170,7 @@ cdef inline const endpoint_t *find_endpoint(
 cdef inline const mac_t *find_mac(const table_t *table, uint64_t mac, uint16_t space) noexcept nogil:
     """Return the entry of a 48-bit MAC, NULL when it is no asset's and no listed group."""
     cdef uint64_t key = mac << 16 | space
-    cdef uint32_t slot = <uint32_t>mix64(table.seed, key) & table.mac_mask
+    cdef uint32_t slot = mac_home(table, mac, space)
     cdef uint32_t _tries
     if key == 0:
         return NULL

@@ -1,8 +1,25 @@
+from mmap import mmap
+
 from typing_extensions import Buffer
+
+POLLING: dict[str, int]
+POLLING_NS_DEFAULT: int
+
+def new_limits() -> mmap: ...
 
 class Worker:
     def __init__(
-        self, fd: int, index: int, counters: Buffer, events: Buffer, flows: Buffer, copy_bytes: int
+        self,
+        fd: int,
+        index: int,
+        counters: Buffer,
+        events: Buffer,
+        flows: Buffer,
+        copy_bytes: int,
+        *,
+        limits: Buffer | None = None,
+        polling: int = ...,
+        polling_ns: int = ...,
     ) -> None: ...
     def install(self, image: Buffer, state: Buffer) -> None: ...
     def adopted(self, generation: int) -> bool: ...
