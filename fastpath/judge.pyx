@@ -53,6 +53,7 @@ from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t
+from fastpath.refuse cimport build_answer, is_answerable, is_broadcast, is_refused
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -76,6 +77,7 @@ class Judgement(NamedTuple):
     source_asset: int | None
     destination_asset: int | None
     service: int
+    answer: bytes | None  # the frame that the engine sends back to whom it drops, where the policy says so
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
@@ -289,12 +291,15 @@ cdef class Judge:
         destination_mac=None,
         int vlan=0,
         tagged=None,
+        length=None,
         uint64_t time_ns=0,
     ):
         """Judge one frame and return its Judgement.
 
         payload: from the network header on. vlan: 0 to 4095, of the tag taken off; `tagged` defaults to vlan != 0.
-        MACs are 6 bytes; destination_mac None where the interception does not see it. time_ns: for idle flows.
+        MACs are 6 bytes; destination_mac None where the interception does not see it: an answer then comes from a MAC
+        of zeros, where the engine takes the port's. length: bytes on the wire, when the payload was cut.
+        time_ns: for idle flows and limits.
         Raises ValueError for numbers out of range.
         """
         cdef frame_t frame
@@ -304,10 +309,12 @@ cdef class Judge:
             raise ValueError("EtherType, VLAN or interface index out of range")
         if len(source_mac) != 6 or (destination_mac is not None and len(destination_mac) != 6):
             raise ValueError("a MAC address has 6 bytes")
+        if length is not None and not len(payload) <= length <= 0xFFFFFFFF:
+            raise ValueError("a frame is no shorter than what is known of it")
         memset(&frame, 0, sizeof(frame_t))
         frame.data = data
         frame.captured = <uint32_t>len(payload)
-        frame.length = frame.captured
+        frame.length = frame.captured if length is None else length
         frame.ethertype = ethertype
         frame.in_ifindex = in_ifindex
         frame.out_ifindex = out_ifindex
@@ -320,10 +327,21 @@ cdef class Judge:
         with nogil:
             look_ahead(&self.table, &frame, &self.flows, &decision)
             decide(&self.table, &frame, &self.flows, time_ns, &decision)
-        return _judgement(&decision)
+        return _judgement(&decision, _answer(&self.table, &frame, &decision))
 
 
-cdef object _judgement(const decision_t *decision):
+cdef object _answer(const table_t *table, const frame_t *frame, const decision_t *decision):
+    cdef uint8_t answer[1344]
+    cdef uint8_t port[6]
+    if not is_refused(table, frame, decision) or not is_answerable(frame):
+        return None
+    if is_broadcast(table, frame, decision.destination_zone):
+        return None
+    memset(port, 0, sizeof(port))
+    return answer[:build_answer(answer, frame, port)] or None
+
+
+cdef object _judgement(const decision_t *decision, answer):
     return Judgement(
         abi.Verdict(decision.verdict),
         abi.Verdict(decision.policy_verdict),
@@ -335,4 +353,5 @@ cdef object _judgement(const decision_t *decision):
         None if decision.source.asset == NO_ASSET else decision.source.asset,
         None if decision.destination.asset == NO_ASSET else decision.destination.asset,
         decision.service,
+        answer,
     )

@@ -18,6 +18,7 @@ class Worker:
         copy_bytes: int,
         *,
         limits: Buffer | None = None,
+        answer_fd: int = -1,
         polling: int = ...,
         polling_ns: int = ...,
     ) -> None: ...

@@ -56,6 +56,7 @@ from fastpath.netlink cimport (
 )
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
+from fastpath.refuse cimport is_refused, refuse, refuser_t
 from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
@@ -91,6 +92,7 @@ cdef class Worker:
 
     fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
     copy_bytes: the queue's copy range. limits: one `new_limits()` for all workers of an engine.
+    answer_fd: a packet socket for answers to what is dropped, -1 for none.
     polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.
     Lifetime: keeps references to every buffer it points into, and to the image and state of two generations: the one
     in force and the one before, which a batch in hand may still read.
@@ -105,6 +107,9 @@ cdef class Worker:
     cdef ring_header_t *ring
     cdef flows_t flows
     cdef limiter_t *limiter
+    cdef refuser_t refuser
+    cdef uint32_t refused[MAX_BATCH]  # places in the batch whose senders are to be answered
+    cdef uint32_t refused_count
     cdef polling_t polling
     cdef packet_t packets[MAX_BATCH]  # of the batch in hand, with what was decided about each
     cdef decision_t decisions[MAX_BATCH]
@@ -124,6 +129,7 @@ cdef class Worker:
         int copy_bytes,
         *,
         limits=None,
+        int answer_fd=-1,
         int polling=POLL_OFF,
         uint64_t polling_ns=POLLING_NS_DEFAULT,
     ):
@@ -167,6 +173,9 @@ cdef class Worker:
             raise MemoryError
         index_flows(&self.flows)
         self.limiter = <limiter_t *>&limits_view[0]
+        self.refuser.fd = answer_fd
+        self.refuser.clock = 0
+        self.refused_count = 0
         self.polling.mode = polling
         self.polling.limit_ns = polling_ns
         self.polling.window_ns = 0
@@ -222,6 +231,7 @@ cdef class Worker:
 
     cdef int loop(self, inbox_t *inbox) noexcept nogil:
         cdef outbox_t outbox
+        cdef const table_t *table
         cdef int count, error
         while not load32(&self.stopping):
             self.adopt()
@@ -236,14 +246,32 @@ cdef class Worker:
                     return error
                 continue
             # A swap during the wait must hold for the packets that ended it.
-            self.judge_batch(self.adopt(), inbox, count, &outbox)
+            table = self.adopt()
+            self.judge_batch(table, inbox, count, &outbox)
             error = self.send(&outbox)
             if error:
                 return error
             commit(self.counters)
             self.counters.flows_created = self.flows.created
             self.counters.flows_evicted = self.flows.evicted
+            if self.refused_count:
+                self.answer_refused(table)
         return 0
+
+    cdef void answer_refused(self, const table_t *table) noexcept nogil:
+        """Answer the senders of what was dropped; their frames lie in the inbox until the next batch is received."""
+        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME)
+        cdef uint32_t i
+        cdef int sent
+        for i in range(self.refused_count):
+            sent = refuse(
+                &self.refuser, table, &self.packets[self.refused[i]].frame, &self.decisions[self.refused[i]], now_ns
+            )
+            if sent > 0:
+                self.counters.refused += 1
+            elif sent < 0:
+                self.counters.receive_errors += 1
+        self.refused_count = 0
 
     cdef const table_t *adopt(self) noexcept nogil:
         """Take the wanted table and say so: from here on no older one is read."""
@@ -316,6 +344,9 @@ cdef class Worker:
                 if lane_mark and may_take_lane(table, &packet.frame, decision):
                     mark = lane_mark
                     self.counters.laned += 1
+            elif is_refused(table, &packet.frame, decision):
+                self.refused[self.refused_count] = i
+                self.refused_count += 1
             add_verdict(&verdicts, packet.id, mark)
         if not read:
             return

@@ -162,6 +162,7 @@ class PlainPolicy:
     ceiling: Stage = Stage.ENFORCE
     default_stage: Stage = Stage.ENFORCE
     pair_stages: dict[tuple[str, str], Stage] = field(default_factory=dict)
+    refuse: bool = False
 
 
 @dataclass(frozen=True)

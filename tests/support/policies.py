@@ -102,7 +102,9 @@ def draw_policy(rng: random.Random, *, static_only: bool = False) -> PlainPolicy
     stages = [Stage.ENFORCE, Stage.ENFORCE, Stage.ALERT, Stage.MONITOR]
     names = [zone.name for zone in zones]
     pairs = {(a, b): rng.choice(stages) for a in names for b in names if a != b and rng.random() < 0.5}
-    return PlainPolicy(zones, assets, conduits, rng.choice(stages), rng.choice(stages), pairs)
+    return PlainPolicy(
+        zones, assets, conduits, rng.choice(stages), rng.choice(stages), pairs, refuse=rng.random() < 0.5
+    )
 
 
 def _draw_zones(rng: random.Random) -> tuple[Zone, ...]:
@@ -254,6 +256,7 @@ def policy_text(policy: PlainPolicy) -> str:
     """Return the policy in YAML."""
     lines = ["version: 1", "site:", "  name: random-site"]
     lines += [f"  ceiling: {policy.ceiling.name.lower()}", f"  default_stage: {policy.default_stage.name.lower()}"]
+    lines.append(f"  refuse: {'reset' if policy.refuse else 'silent'}")
     lines.append("zones:")
     for zone in policy.zones:
         lines += _entry(zone.name, _zone_fields(zone))
