@@ -178,7 +178,7 @@ FIRST_SERVICE_CLASS: Final = 2
 UNKNOWN_ZONE: Final = 0
 MAX_ZONES: Final = 4096
 MAX_PORTS: Final = 255
-MAX_CONDUITS: Final = 65536
+MAX_CONDUITS: Final = 131072  # slots: sizes a sparse block of counters per queue, and nothing else
 MAX_CLASSES: Final = 65535
 VLAN_COUNT: Final = 4096  # index 0 = untagged (or priority tagged)
 HOST_PREFIX_LENGTH: Final = 128

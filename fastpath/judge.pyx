@@ -260,18 +260,24 @@ cdef class Judge:
             raise MemoryError
 
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
+        self.install(image, state)
+        self.flows.seed = self.table.seed
+
+    def __dealloc__(self):
+        PyMem_Free(self.flows.entries)
+        PyMem_Free(self.flows.slots)
+
+    def install(self, image, state):
+        """Judge by another policy from now on, with the conversations remembered.
+
+        Raises ValueError for a bad one; what is in force stays.
+        """
         cdef const uint8_t[::1] image_view = image
         cdef const uint8_t[::1] state_view = state
         validate_image(image)
         validate_state(image, state)
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
-        self.flows.seed = self.table.seed
         self.kept = (image, state)
-
-    def __dealloc__(self):
-        PyMem_Free(self.flows.entries)
-        PyMem_Free(self.flows.slots)
-        PyMem_Free(self.limiter)
 
     def forget_flows(self):
         """Drop every remembered conversation, and what was used up of every limit."""

@@ -3,9 +3,8 @@
 """The engine's loop over one queue: receive a batch, judge every frame, send the verdicts, count.
 
 In: a queue socket, the shared segments, and the image and state that `install` hands over. Out: verdicts, counters,
-events, flows. `run` holds no Python object and no GIL; it allocates at start only. A batch is gone through twice: first
-every packet is read and the memory asked for that its lookups will touch, then each is judged, which by then finds it
-in the cache. Used by gateway.engine, one per queue, and by nobody else.
+events, flows. `run` holds no Python object and no GIL; it allocates at start only. What happens between receiving and
+sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
 """
 
 import mmap
@@ -15,24 +14,13 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.abi cimport (
-    FLOWS_HEADER_BYTES,
-    MARK_JUDGED,
-    MAX_BATCH,
-    VERDICT_ACCEPT,
-    flow_t,
-    flows_header_t,
-    queue_counters_t,
-    ring_header_t,
-)
+from fastpath.abi cimport FLOW_WAYS, FLOWS_HEADER_BYTES, flow_t, flows_header_t, queue_counters_t
 from fastpath.attach cimport attach_table
 from fastpath.batch cimport (
     CLOCK_MONOTONIC,
     CLOCK_MONOTONIC_COARSE,
     CLOCK_REALTIME,
     clock_ns,
-    datagram,
-    datagram_bytes,
     inbox_close,
     inbox_look,
     inbox_open,
@@ -42,23 +30,14 @@ from fastpath.batch cimport (
     outbox_t,
     send_to_kernel,
 )
-from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64, tally
-from fastpath.decide cimport decide, look_ahead
-from fastpath.decision cimport decision_t
-from fastpath.events cimport ring_of, write_event
+from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64
+from fastpath.events cimport ring_of
 from fastpath.flow cimport flow_slot_t, flows_t, index_flows
-from fastpath.lane cimport may_take_lane
-from fastpath.netlink cimport (
-    is_answer,
-    is_packet,
-    packet_t,
-    read_packet,
-)
+from fastpath.judging cimport answer_refused, judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
-from fastpath.refuse cimport is_refused, refuse, refuser_t
+from fastpath.refuse cimport refuser_t
 from fastpath.table cimport table_t
-from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
 from fastpath import abi
 from fastpath.judge import validate_image, validate_state
@@ -99,20 +78,14 @@ cdef class Worker:
     """
 
     cdef int fd
-    cdef uint32_t index
     cdef uint32_t copy_bytes
     cdef uint16_t number
     cdef uint32_t stopping
     cdef queue_counters_t *counters
-    cdef ring_header_t *ring
-    cdef flows_t flows
     cdef limiter_t *limiter
     cdef refuser_t refuser
-    cdef uint32_t refused[MAX_BATCH]  # places in the batch whose senders are to be answered
-    cdef uint32_t refused_count
     cdef polling_t polling
-    cdef packet_t packets[MAX_BATCH]  # of the batch in hand, with what was decided about each
-    cdef decision_t decisions[MAX_BATCH]
+    cdef judging_t judging
     cdef table_t *wanted  # written by install, read by run
     cdef table_t tables[2]
     cdef object buffers
@@ -157,25 +130,19 @@ cdef class Worker:
         if polling not in (POLL_OFF, POLL_ADAPTIVE, POLL_ALWAYS):
             raise ValueError("no such way of polling")
         self.fd = fd
-        self.index = index
         self.copy_bytes = copy_bytes
         self.stopping = 0
         self.counters = queue_counters(&counters_view[0], index)
         self.number = self.counters.queue_number
-        self.ring = ring_of(&events_view[0], index)
-        self.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes)
-        self.flows.bucket_mask = flows_header.flows_per_table / 4 - 1
-        self.flows.seed = flows_header.seed
-        self.flows.created = self.counters.flows_created
-        self.flows.evicted = self.counters.flows_evicted
-        self.flows.slots = <flow_slot_t *>PyMem_Calloc(flows_header.flows_per_table, sizeof(flow_slot_t))
-        if self.flows.slots == NULL:
-            raise MemoryError
-        index_flows(&self.flows)
+        self.judging.counters = self.counters
+        self.judging.ring = ring_of(&events_view[0], index)
+        self.judging.index = index
+        self.judging.number = self.number
+        self.judging.refused_count = 0
+        self.take_flows(<flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes), flows_header)
         self.limiter = <limiter_t *>&limits_view[0]
         self.refuser.fd = answer_fd
         self.refuser.clock = 0
-        self.refused_count = 0
         self.polling.mode = polling
         self.polling.limit_ns = polling_ns
         self.polling.window_ns = 0
@@ -185,7 +152,21 @@ cdef class Worker:
         self.kept = [None, None]
 
     def __dealloc__(self):
-        PyMem_Free(self.flows.slots)
+        PyMem_Free(self.judging.flows.slots)
+
+    cdef int take_flows(self, flow_t *entries, const flows_header_t *header) except -1:
+        """Go on with the flows that an earlier engine left, or with none."""
+        cdef flows_t *flows = &self.judging.flows
+        flows.entries = entries
+        flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
+        flows.seed = header.seed
+        flows.created = self.counters.flows_created
+        flows.evicted = self.counters.flows_evicted
+        flows.slots = <flow_slot_t *>PyMem_Calloc(header.flows_per_table, sizeof(flow_slot_t))
+        if flows.slots == NULL:
+            raise MemoryError
+        index_flows(flows)
+        return 0
 
     def install(self, image, state):
         """Make a policy the one to judge by from the next batch on.
@@ -232,6 +213,7 @@ cdef class Worker:
     cdef int loop(self, inbox_t *inbox) noexcept nogil:
         cdef outbox_t outbox
         cdef const table_t *table
+        cdef uint64_t now_ns
         cdef int count, error
         while not load32(&self.stopping):
             self.adopt()
@@ -246,32 +228,18 @@ cdef class Worker:
                     return error
                 continue
             # A swap during the wait must hold for the packets that ended it.
+            now_ns = clock_ns(CLOCK_REALTIME)
             table = self.adopt()
-            self.judge_batch(table, inbox, count, &outbox)
+            judge_batch(&self.judging, table, inbox, count, now_ns, &outbox)
             error = self.send(&outbox)
             if error:
                 return error
             commit(self.counters)
-            self.counters.flows_created = self.flows.created
-            self.counters.flows_evicted = self.flows.evicted
-            if self.refused_count:
-                self.answer_refused(table)
+            self.counters.flows_created = self.judging.flows.created
+            self.counters.flows_evicted = self.judging.flows.evicted
+            if self.judging.refused_count:
+                answer_refused(&self.judging, &self.refuser, table, now_ns)
         return 0
-
-    cdef void answer_refused(self, const table_t *table) noexcept nogil:
-        """Answer the senders of what was dropped; their frames lie in the inbox until the next batch is received."""
-        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME)
-        cdef uint32_t i
-        cdef int sent
-        for i in range(self.refused_count):
-            sent = refuse(
-                &self.refuser, table, &self.packets[self.refused[i]].frame, &self.decisions[self.refused[i]], now_ns
-            )
-            if sent > 0:
-                self.counters.refused += 1
-            elif sent < 0:
-                self.counters.receive_errors += 1
-        self.refused_count = 0
 
     cdef const table_t *adopt(self) noexcept nogil:
         """Take the wanted table and say so: from here on no older one is read."""
@@ -297,64 +265,6 @@ cdef class Worker:
         count = inbox_receive(self.fd, inbox)
         learn_silence(&self.polling, clock_ns(CLOCK_MONOTONIC))
         return count
-
-    cdef uint32_t read_batch(self, const table_t *table, inbox_t *inbox, int count) noexcept nogil:
-        """Read every packet of a batch and ask for the memory that judging it will need; returns how many there are."""
-        cdef const uint8_t *message
-        cdef uint32_t length
-        cdef uint32_t read = 0
-        cdef int i
-        for i in range(count):
-            message = datagram(inbox, i)
-            length = datagram_bytes(inbox, i)
-            if not is_packet(message, length):
-                self.counters.verdict_errors += is_answer(message, length)
-                continue
-            if not read_packet(&self.packets[read], message, length):
-                self.counters.receive_errors += 1
-                continue
-            look_ahead(table, &self.packets[read].frame, &self.flows, &self.decisions[read])
-            read += 1
-        return read
-
-    cdef void judge_batch(self, const table_t *table, inbox_t *inbox, int count, outbox_t *outbox) noexcept nogil:
-        """Judge every packet of a batch and write its verdicts."""
-        cdef verdicts_t verdicts
-        cdef packet_t *packet
-        cdef decision_t *decision
-        cdef uint32_t i, read, mark
-        # ORDER: the lane's mark before any other state, so that no frame judged by older state carries a newer mark.
-        # From a full batch frames are still parked behind this one: in the lane, later ones would overtake them.
-        cdef uint32_t lane_mark = load32(<uint32_t *>&table.state.lane_mark) if count < MAX_BATCH else 0
-        cdef uint64_t now_ns = clock_ns(CLOCK_REALTIME)
-        outbox.used = 0
-        verdicts.count = 0
-        verdicts.dropped = 0
-        read = self.read_batch(table, inbox, count)
-        for i in range(read):
-            packet = &self.packets[i]
-            decision = &self.decisions[i]
-            decide(table, &packet.frame, &self.flows, now_ns, decision)
-            tally(self.counters, i, decision)
-            if decision.write_event:
-                write_event(self.ring, <uint8_t>self.index, table.generation, &packet.frame, decision, now_ns)
-            mark = 0
-            if decision.verdict == VERDICT_ACCEPT:
-                mark = MARK_JUDGED
-                if lane_mark and may_take_lane(table, &packet.frame, decision):
-                    mark = lane_mark
-                    self.counters.laned += 1
-            elif is_refused(table, &packet.frame, decision):
-                self.refused[self.refused_count] = i
-                self.refused_count += 1
-            add_verdict(&verdicts, packet.id, mark)
-        if not read:
-            return
-        put_verdicts(outbox, self.number, &verdicts)
-        self.counters.received += read
-        self.counters.batches += 1
-        store32(&self.counters.last_id, self.packets[read - 1].id)
-        store32(&self.counters.pending, read)
 
     cdef int send(self, outbox_t *outbox) noexcept nogil:
         """Hand the batch's verdicts to the kernel, in one system call. Returns an errno."""

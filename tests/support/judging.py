@@ -58,7 +58,7 @@ Operation = Frame | Toggle | Pause
 class Engine:
     """The product's own path from policy text to answers, through the offline judge."""
 
-    def __init__(self, drawn: DrawnPolicy) -> None:
+    def __init__(self, drawn: DrawnPolicy, *, flows: int = 65536) -> None:
         lowered = drawn.compiled.lowered
         self._zone_names = {record.number: record.name for record in lowered.zones}
         self._zone_numbers = {record.name: record.number for record in lowered.zones}
@@ -68,9 +68,17 @@ class Engine:
             port.name: FIRST_IFINDEX + order + COLLIDING_STRIDE * (order % 3)
             for order, port in enumerate(lowered.ports)
         }
+        self._generation = GENERATION
         self._state = live.build_state(lowered, GENERATION, self.ifindexes)
-        self.judge_object = Judge(build_image(lowered, GENERATION), self._state)
+        self.judge_object = Judge(build_image(lowered, GENERATION), self._state, flows=flows)
         self.now_ns = BEGINNING_NS
+
+    def swap(self, drawn: DrawnPolicy) -> None:
+        """Judge by another policy that has the same zones, ports and conduits; conversations are remembered."""
+        self._generation += 1
+        lowered = drawn.compiled.lowered
+        self._state = live.build_state(lowered, self._generation, self.ifindexes)
+        self.judge_object.install(build_image(lowered, self._generation), self._state)
 
     def judge(self, frame: Frame) -> Answer:
         """Return what the engine says of a frame, in names."""

@@ -181,7 +181,9 @@ def _state(generation: int, zones: int = 2) -> int:
     pairs = ports + abi.STATE_PORT_SLOTS * abi.STATE_PORT.size
     size = pairs + zones * zones + 10
     header = (abi.STATE_MAGIC, abi.ABI_VERSION, abi.STATE_HEADER.size, size, generation, 1, 0, zones, 10)
-    return segments.create_state(abi.STATE_HEADER.pack(*header, ports, pairs, size - 10, 0, bytes(60)).ljust(size, b"\0"))
+    return segments.create_state(
+        abi.STATE_HEADER.pack(*header, ports, pairs, size - 10, 0, bytes(60)).ljust(size, b"\0")
+    )
 
 
 def _loaded(generation: int) -> LoadedGeneration:

@@ -69,7 +69,22 @@ def test_state_with_an_area_outside_is_refused() -> None:
     ports = abi.STATE_HEADER.size
     pairs = ports + abi.STATE_PORT_SLOTS * abi.STATE_PORT.size
     size = pairs + 4 + 10
-    good = (abi.STATE_MAGIC, abi.ABI_VERSION, abi.STATE_HEADER.size, size, 1, 1, 0, 2, 10, ports, pairs, pairs + 4, 0, bytes(60))
+    good = (
+        abi.STATE_MAGIC,
+        abi.ABI_VERSION,
+        abi.STATE_HEADER.size,
+        size,
+        1,
+        1,
+        0,
+        2,
+        10,
+        ports,
+        pairs,
+        pairs + 4,
+        0,
+        bytes(60),
+    )
     for conduits, accepted in ((10, True), (11, False)):
         header = abi.STATE_HEADER.pack(*good[:8], conduits, *good[9:])
         fd = segments.create_state(header + bytes(size - len(header)))

@@ -1,0 +1,1 @@
+"""One module a suite: `run(plan)` measures and returns results."""
