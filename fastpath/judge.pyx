@@ -53,7 +53,7 @@ from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t
-from fastpath.refuse cimport build_answer, is_answerable, is_broadcast, is_refused
+from fastpath.refuse cimport ANSWER_BYTES, build_answer, is_answerable, is_broadcast, is_refused
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -337,7 +337,7 @@ cdef class Judge:
 
 
 cdef object _answer(const table_t *table, const frame_t *frame, const decision_t *decision):
-    cdef uint8_t answer[1344]
+    cdef uint8_t answer[ANSWER_BYTES]
     cdef uint8_t port[6]
     if not is_refused(table, frame, decision) or not is_answerable(frame):
         return None

@@ -20,7 +20,6 @@ from fastpath.abi cimport (
 )
 from fastpath.frame cimport KIND_L2, frame_t
 from fastpath.pace cimport (
-    CONDUIT_SLOTS,
     SOURCE_BUCKETS,
     SOURCE_WAYS,
     clocks_t,
@@ -97,7 +96,7 @@ cdef inline uint8_t over_limit(
                 return REASON_LIMIT_SOURCE
             if not take_turn(&clocks.packets, limit.source_packet_interval_ns, limit.source_packet_burst_ns, now_ns):
                 return REASON_LIMIT_SOURCE
-    clocks = &limiter.conduits[conduit & (CONDUIT_SLOTS - 1)]
+    clocks = &limiter.conduits[conduit]
     if opens and not take_turn(&clocks.flows, limit.flow_interval_ns, limit.flow_burst_ns, now_ns):
         return REASON_LIMIT_FLOWS
     if not take_turn(&clocks.packets, limit.packet_interval_ns, limit.packet_burst_ns, now_ns):

@@ -8,10 +8,11 @@ number of workers, no lock, no allocation. Used by `limit` and `refuse`.
 
 from libc.stdint cimport uint64_t
 
+from fastpath.abi cimport MAX_CONDUITS
+
 cdef enum:
     SOURCE_WAYS = 4
     SOURCE_BUCKETS = 4096  # 16,384 sources at once, 512 KiB
-    CONDUIT_SLOTS = 65536  # MAX_CONDUITS
 
 cdef extern from *:
     """
@@ -43,8 +44,8 @@ cdef struct source_t:
 cdef struct limiter_t:
     uint64_t seed  # random: nobody outside can aim at a bucket
     uint64_t reserved[7]
-    source_t sources[16384]  # SOURCE_BUCKETS * SOURCE_WAYS
-    clocks_t conduits[65536]  # by slot, which a conduit keeps through policy swaps
+    source_t sources[SOURCE_BUCKETS * SOURCE_WAYS]
+    clocks_t conduits[MAX_CONDUITS]  # by slot, which a conduit keeps through policy swaps
 
 
 cdef inline int take_turn(uint64_t *clock, uint64_t interval_ns, uint64_t burst_ns, uint64_t now_ns) noexcept nogil:

@@ -92,7 +92,7 @@ cdef extern from *:
 cdef struct refuser_t:
     int fd
     uint64_t clock
-    uint8_t answer[1344]  # ANSWER_BYTES
+    uint8_t answer[ANSWER_BYTES]
 
 
 # ---- whether ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The engine's main loop: obeys the keeper's messages, one after the other, blocking.
 
-In: start (segments and queue sockets), install (image and state), go, stop. Out: ready, installed or refused.
-A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone: stop
+In: start (segments, the socket for answers, queue sockets), install (image and state), go, stop. Out: ready,
+installed or refused. A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone: stop
 judging and end. Must never open a file, resolve a name or parse a text. Called by `gateway.engine.__main__`.
 """
 
@@ -19,7 +19,8 @@ from gateway.engine.judging import Judging, LoadedGeneration, QueueWorker
 from gateway.errors import ControlError, InternalError
 from gateway.segments import Segment, SegmentKind, attach
 
-START_SEGMENTS: Final = 3  # counters, events, flows: in this order before the queue sockets
+START_SEGMENTS: Final = 3  # counters, events, flows: in this order first
+START_FDS: Final = START_SEGMENTS + 1  # then the socket for answers to what is dropped, then the queue sockets
 _log = structlog.get_logger(__name__)
 
 
@@ -33,6 +34,7 @@ class WorkerSeat:
     events: memoryview
     flows: memoryview
     copy_bytes: int  # how much of a frame the queue hands over
+    answer_fd: int  # one packet socket for all workers: each answer is one datagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,7 @@ class Engine:
 
     def _start(self, message: Message) -> None:
         queues = message.body.get("queues")
-        if (
-            self._judging is not None
-            or not isinstance(queues, list)
-            or len(message.fds) != START_SEGMENTS + len(queues)
-        ):
+        if self._judging is not None or not isinstance(queues, list) or len(message.fds) != START_FDS + len(queues):
             message.close_fds()
             raise ControlError("message_malformed", "start: descriptors and queues do not match", "restart conduitd")
         kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS)
@@ -94,10 +92,10 @@ class Engine:
         )
         for fd in message.fds[:START_SEGMENTS]:
             os.close(fd)
-        copy_bytes = message.number("copy_bytes")
+        copy_bytes, answer_fd = message.number("copy_bytes"), message.fds[START_SEGMENTS]
         workers = [
-            self._parts.make_worker(WorkerSeat(fd, index, counters, events, flows, copy_bytes))
-            for index, fd in enumerate(message.fds[START_SEGMENTS:])
+            self._parts.make_worker(WorkerSeat(fd, index, counters, events, flows, copy_bytes, answer_fd))
+            for index, fd in enumerate(message.fds[START_FDS:])
         ]
         self._judging = Judging(workers)
         # ORDER: one line is logged while files can still be read, so that whatever logging imports late is there.

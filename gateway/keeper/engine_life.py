@@ -191,7 +191,8 @@ class EngineKeeping:
 
     async def _start(self, life: _Life) -> None:
         held = self._holdings
-        fds = [held.counters_fd, held.events_fd, held.flows_fd, *(socket.fd for socket in held.sockets)]
+        kept = [held.counters_fd, held.events_fd, held.flows_fd, held.answers.fileno()]
+        fds = [*kept, *(queue.fd for queue in held.sockets)]
         body = {
             "op": "start",
             "queues": list(held.queue_numbers),

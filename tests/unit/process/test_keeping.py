@@ -242,7 +242,7 @@ class Conversation:
     def start(self) -> None:
         """Send a valid start."""
         fds = [segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 1024)]
-        fds.append(os.memfd_create("queue"))
+        fds += [os.memfd_create("answers"), os.memfd_create("queue")]
         self.keeper.send({"op": "start", "queues": [0], "copy_bytes": 512}, fds)
         for fd in fds:
             os.close(fd)
