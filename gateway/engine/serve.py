@@ -1,8 +1,8 @@
 """The engine's main loop: obeys the keeper's messages, one after the other, blocking.
 
-In: start (segments, the socket for answers, queue sockets), install (image and state), go, stop. Out: ready,
-installed or refused. A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone: stop
-judging and end. Must never open a file, resolve a name or parse a text. Called by `gateway.engine.__main__`.
+In: start (segments, the socket for answers, queue sockets), install (image and state), go, stop. Out: ready, installed
+or refused. A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone:
+stop judging and end. Must never open a file, resolve a name or parse a text. Called by `gateway.engine.__main__`.
 """
 
 from __future__ import annotations
