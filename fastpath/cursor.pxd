@@ -14,6 +14,10 @@ cdef extern from *:
     """
     void prefetch "CND_PREFETCH"(const void *p) noexcept nogil  # a hint: any address is safe
 
+cdef extern from *:
+    uint16_t __builtin_bswap16(uint16_t value) noexcept nogil
+    uint32_t __builtin_bswap32(uint32_t value) noexcept nogil
+
 cdef struct cursor_t:
     const uint8_t *at  # SAFETY: borrowed from the receive buffer, valid until its verdict is sent
     uint32_t left  # bytes
@@ -35,24 +39,6 @@ cdef inline void keep(cursor_t *cursor, uint32_t count) noexcept nogil:
         cursor.left = count
 
 
-cdef inline uint16_t be16(const uint8_t *p) noexcept nogil:
-    return <uint16_t>((p[0] << 8) | p[1])
-
-
-cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
-    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
-
-
-cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
-    return (<uint64_t>be16(p) << 32) | be32(p + 2)
-
-
-cdef inline void put_be48(uint8_t *to, uint64_t value) noexcept nogil:
-    cdef int i
-    for i in range(6):
-        to[i] = <uint8_t>(value >> (40 - 8 * i))
-
-
 cdef inline uint16_t native16(const uint8_t *p) noexcept nogil:
     cdef uint16_t value
     memcpy(&value, p, 2)
@@ -63,6 +49,24 @@ cdef inline uint32_t native32(const uint8_t *p) noexcept nogil:
     cdef uint32_t value
     memcpy(&value, p, 4)
     return value
+
+
+cdef inline uint16_t be16(const uint8_t *p) noexcept nogil:
+    return __builtin_bswap16(native16(p))
+
+
+cdef inline uint32_t be32(const uint8_t *p) noexcept nogil:
+    return __builtin_bswap32(native32(p))
+
+
+cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
+    return (<uint64_t>be16(p) << 32) | be32(p + 2)
+
+
+cdef inline void put_be48(uint8_t *to, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(6):
+        to[i] = <uint8_t>(value >> (40 - 8 * i))
 
 
 cdef inline uint64_t raw64(const uint8_t *p) noexcept nogil:

@@ -2,8 +2,8 @@
 """THE decision: docs/reference/semantics.md, line by line, in its order.
 
 In: a frame as the kernel handed it over, the table in force, the flows of this queue. Out: a `decision_t` for the
-verdict, the counters and the event. `look_ahead` and then `decide` are called once per frame, by the worker (for all
-frames of a batch, then for each) and by the offline judge alike.
+verdict, the counters and the event. `look_at` and then `decide` are called once per frame, by the offline judge and
+by the worker, which does each step for a group of frames and has `fetch_ahead` hide the memory's latency in between.
 Never allocates, raises or reads the clock.
 """
 
@@ -27,7 +27,7 @@ from fastpath.abi cimport (
     VERDICT_DROP,
 )
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport can_flow, fetch_flow, flows_t, key_of
+from fastpath.flow cimport can_flow, fetch_flow, fetch_slots, flows_t, key_of
 from fastpath.frame cimport KIND_ARP, KIND_IP, KIND_ND, frame_t, parse, unwrap_tag
 from fastpath.identity cimport (
     destination_by_address,
@@ -48,24 +48,31 @@ cdef inline int is_between_zones(const frame_t *frame, const decision_t *decisio
     return decision.source_zone != decision.destination_zone and frame.error == REASON_NONE
 
 
-cdef inline void look_ahead(
+cdef inline void look_at(
     const table_t *table, frame_t *frame, const flows_t *flows, decision_t *decision
 ) noexcept nogil:
-    """Read a frame and ask for the memory that `decide` will need for it, while others of its batch are read."""
+    """Read a frame: its headers, its zones, which flow it can belong to."""
     unwrap_tag(frame)
     decision.source_zone = zone_of(table, frame.in_ifindex, frame.vlan)
     decision.destination_zone = zone_of(table, frame.out_ifindex, frame.vlan)
     parse(frame)
     decision.flow = NULL
     decision.flowing = 0
-    if frame.kind != KIND_IP or not is_between_zones(frame, decision):
-        return
-    if can_flow(frame):
+    decision.judged_by_ip = frame.kind == KIND_IP and is_between_zones(frame, decision)
+    if decision.judged_by_ip and can_flow(frame):
         decision.flowing = 1
         key_of(&decision.key, flows, frame, decision.source_zone, decision.destination_zone)
-        if fetch_flow(flows, &decision.key):
-            return
-    fetch_parties(table, frame, decision.source_zone, decision.destination_zone)
+        fetch_slots(flows, &decision.key)
+
+
+cdef inline void fetch_ahead(
+    const table_t *table, const frame_t *frame, const flows_t *flows, const decision_t *decision
+) noexcept nogil:
+    """Ask for the memory that `decide` will need for a frame, while others of its group are dealt with."""
+    if decision.flowing and fetch_flow(flows, &decision.key):
+        return
+    if decision.judged_by_ip:
+        fetch_parties(table, frame, decision.source_zone, decision.destination_zone)
 
 
 cdef inline uint8_t decide_reason(
@@ -103,7 +110,7 @@ cdef inline uint8_t decide_reason(
 cdef inline void decide(
     const table_t *table, frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    """Judge one frame that `look_ahead` has read: the reason, then what the stage makes of it."""
+    """Judge one frame that `look_at` has read: the reason, then what the stage makes of it."""
     cdef uint8_t stage, ceiling, log
     decision.conduit = NO_CONDUIT
     decision.service = NO_CLASS

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """What was decided about one frame, and why.
 
-Filled by look_ahead and decide from the top down; read by counters, events and the verdict. Lives with the judging
+Filled by look_at and decide from the top down; read by counters, events and the verdict. Lives with the judging
 thread, one for each frame of a batch.
 """
 
@@ -23,8 +23,9 @@ cdef struct decision_t:
     uint16_t service
     party_t source
     party_t destination
-    # Set by look_ahead for a frame that can belong to a flow, and by whoever found or opened it
-    uint8_t flowing
+    # Set by look_at; direction and flow by whoever found or opened it
+    uint8_t judged_by_ip  # lines 5 and 6 will look its addresses up, unless its flow is familiar
+    uint8_t flowing  # it can belong to a flow, and `key` says to which
     int direction
     flow_key_t key
     flow_t *flow  # SAFETY: into the flow table; valid until the next frame is decided, which may evict it

@@ -186,6 +186,10 @@ cdef inline flow_t *find_key(
     return other
 
 
+cdef inline void fetch_slots(const flows_t *flows, const flow_key_t *key) noexcept nogil:
+    prefetch(flows.slots + key.bucket)
+
+
 cdef inline int fetch_flow(const flows_t *flows, const flow_key_t *key) noexcept nogil:
     """Ask for the cache lines of the entries that a key can mean; False when it can mean none."""
     cdef const flow_slot_t *slots = flows.slots + key.bucket

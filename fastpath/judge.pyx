@@ -47,7 +47,7 @@ from fastpath.abi cimport (
     zone_t,
 )
 from fastpath.attach cimport attach_table
-from fastpath.decide cimport decide, look_ahead
+from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
 from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
@@ -331,7 +331,7 @@ cdef class Judge:
             frame.destination_mac = <uint64_t>int.from_bytes(destination_mac, "big")
             frame.has_destination_mac = 1
         with nogil:
-            look_ahead(&self.table, &frame, &self.flows, &decision)
+            look_at(&self.table, &frame, &self.flows, &decision)
             decide(&self.table, &frame, &self.flows, time_ns, &decision)
         return _judgement(&decision, _answer(&self.table, &frame, &decision))
 

@@ -12,7 +12,7 @@ import socket
 import struct
 
 from libc.errno cimport ENOENT, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from netfilterqueue import COPY_PACKET, NetfilterQueue
 
@@ -245,6 +245,7 @@ cdef class Releaser:
 
     cdef int release(self, inbox_t *inbox) noexcept nogil:
         cdef int count, i, error
+        cdef uint64_t noted
         cdef const uint8_t *message
         while not load32(&self.stopping):
             store64(&self.counters.heartbeat_ns, clock_ns(CLOCK_MONOTONIC_COARSE))
@@ -257,10 +258,13 @@ cdef class Releaser:
                 if error != ENOBUFS:
                     return error
                 continue
+            noted = self.counters.received
             for i in range(count):
                 message = datagram(inbox, i)
                 if is_packet(message, datagram_bytes(inbox, i)):
                     self.note(message, datagram_bytes(inbox, i))
+            if self.counters.received == noted:
+                continue  # somebody woke us: a verdict about nothing would leave an error for the next reader
             error = self.release_up_to(self.counters.last_id)
             if error:
                 return error

@@ -3,7 +3,7 @@
 
 In: a dropped frame between two zones that the policy wants answered (`refuse: reset`). Out: one frame, to the port that
 it came in by and to nobody else. The sender has passed every identity check, so a spoofed address is never answered;
-nor are groups, fragments, resets, ICMP errors and existing connections that are only too fast. Built in a buffer of the
+nor are groups, fragments, resets, ICMP errors and existing connections that are only too fast. Built in buffers of the
 worker's own, rate-limited, sent without waiting and after the batch's verdicts: a drop costs no more than an accept.
 """
 
@@ -20,6 +20,7 @@ from fastpath.abi cimport (
     REASON_POLICY_NO_CONDUIT,
     VERDICT_DROP,
     endpoint_t,
+    queue_counters_t,
 )
 from fastpath.cursor cimport be16, be32, put_be48
 from fastpath.decision cimport decision_t
@@ -50,6 +51,7 @@ cdef enum:
     TOS_ERROR = 0xC0  # SPEC: RFC 1812 section 4.3.2.5, precedence of ICMP errors
     ERROR_V4_BYTES = 576  # SPEC: RFC 1812 section 4.3.2.3
     ERROR_V6_BYTES = 1280  # SPEC: RFC 4443 section 2.4 (c)
+    BATCH_ANSWERS = 8
     ANSWER_BYTES = 1344  # the longest answer with its Ethernet header and tag, in whole cache lines
     PROHIBITED_V4 = 3 << 8 | 13  # SPEC: RFC 1812 section 5.2.7.1, communication administratively prohibited
     PROHIBITED_V6 = 1 << 8 | 1  # SPEC: RFC 4443 section 3.1
@@ -88,11 +90,18 @@ cdef extern from *:
     const uint64_t ANSWER_INTERVAL_NS "CND_ANSWER_INTERVAL_NS"
     const uint64_t ANSWER_BURST_NS "CND_ANSWER_BURST_NS"
 
-# Owner: one worker. `fd`: a packet socket that receives nothing, the keeper's; -1 = never answer.
+# Owner: one worker. The frames are copied into their answers: the next group of the batch takes their place.
+cdef struct answer_t:
+    uint32_t ifindex
+    uint32_t length
+    uint8_t from_port  # its source MAC is still to be asked for
+    uint8_t frame[ANSWER_BYTES]
+
 cdef struct refuser_t:
-    int fd
+    int fd  # a packet socket that receives nothing, the keeper's; -1 = never answer
+    uint32_t count
     uint64_t clock
-    uint8_t answer[ANSWER_BYTES]
+    answer_t answers[BATCH_ANSWERS]
 
 
 # ---- whether ------------------------------------------------------------------------------------------------------
@@ -303,21 +312,38 @@ cdef inline uint32_t build_answer(uint8_t *to, const frame_t *frame, const uint8
     return head + rest if rest else 0
 
 
-cdef inline int refuse(
+# ---- when ---------------------------------------------------------------------------------------------------------
+
+
+cdef inline void prepare_answer(
     refuser_t *refuser, const table_t *table, const frame_t *frame, const decision_t *decision, uint64_t now_ns
 ) noexcept nogil:
-    """Answer a frame that `is_refused`. Returns 1 when the answer was sent, 0 when there is none, -1 when it failed."""
-    cdef uint8_t port[6]
-    cdef uint32_t length
-    if refuser.fd < 0 or not is_answerable(frame):
-        return 0
-    if not take_turn(&refuser.clock, ANSWER_INTERVAL_NS, ANSWER_BURST_NS, now_ns):
-        return 0
+    """Build the answer to a frame that `is_refused`, to be sent after the batch's verdicts; rate and room permitting."""
+    cdef answer_t *answer = &refuser.answers[refuser.count]
+    cdef uint8_t unseen[6]
+    if refuser.fd < 0 or refuser.count == BATCH_ANSWERS or not is_answerable(frame):
+        return
     if is_broadcast(table, frame, decision.destination_zone):
-        return 0
-    if not frame.has_destination_mac and not port_mac(refuser.fd, frame.in_ifindex, port):
-        return -1
-    length = build_answer(refuser.answer, frame, port)
-    if length == 0:
-        return 0
-    return 1 if send_answer(refuser.fd, frame.in_ifindex, refuser.answer, length) else -1
+        return
+    if not take_turn(&refuser.clock, ANSWER_INTERVAL_NS, ANSWER_BURST_NS, now_ns):
+        return
+    memset(unseen, 0, 6)
+    answer.ifindex = frame.in_ifindex
+    answer.from_port = not frame.has_destination_mac
+    answer.length = build_answer(answer.frame, frame, unseen)
+    refuser.count += answer.length != 0
+
+
+cdef inline void send_answers(refuser_t *refuser, queue_counters_t *counters) noexcept nogil:
+    """Send what the batch has prepared; what can't be sent at once is given up and counted."""
+    cdef answer_t *answer
+    cdef uint32_t i
+    for i in range(refuser.count):
+        answer = &refuser.answers[i]
+        if answer.from_port and not port_mac(refuser.fd, answer.ifindex, answer.frame + 6):
+            counters.receive_errors += 1
+        elif send_answer(refuser.fd, answer.ifindex, answer.frame, answer.length):
+            counters.refused += 1
+        else:
+            counters.receive_errors += 1
+    refuser.count = 0

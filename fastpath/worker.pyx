@@ -33,10 +33,10 @@ from fastpath.batch cimport (
 from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64
 from fastpath.events cimport ring_of
 from fastpath.flow cimport flow_slot_t, flows_t, index_flows
-from fastpath.judging cimport answer_refused, judge_batch, judging_t
+from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
-from fastpath.refuse cimport refuser_t
+from fastpath.refuse cimport send_answers
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -83,7 +83,6 @@ cdef class Worker:
     cdef uint32_t stopping
     cdef queue_counters_t *counters
     cdef limiter_t *limiter
-    cdef refuser_t refuser
     cdef polling_t polling
     cdef judging_t judging
     cdef table_t *wanted  # written by install, read by run
@@ -138,11 +137,11 @@ cdef class Worker:
         self.judging.ring = ring_of(&events_view[0], index)
         self.judging.index = index
         self.judging.number = self.number
-        self.judging.refused_count = 0
         self.take_flows(<flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes), flows_header)
         self.limiter = <limiter_t *>&limits_view[0]
-        self.refuser.fd = answer_fd
-        self.refuser.clock = 0
+        self.judging.refuser.fd = answer_fd
+        self.judging.refuser.clock = 0
+        self.judging.refuser.count = 0
         self.polling.mode = polling
         self.polling.limit_ns = polling_ns
         self.polling.window_ns = 0
@@ -212,8 +211,6 @@ cdef class Worker:
 
     cdef int loop(self, inbox_t *inbox) noexcept nogil:
         cdef outbox_t outbox
-        cdef const table_t *table
-        cdef uint64_t now_ns
         cdef int count, error
         while not load32(&self.stopping):
             self.adopt()
@@ -228,17 +225,15 @@ cdef class Worker:
                     return error
                 continue
             # A swap during the wait must hold for the packets that ended it.
-            now_ns = clock_ns(CLOCK_REALTIME)
-            table = self.adopt()
-            judge_batch(&self.judging, table, inbox, count, now_ns, &outbox)
+            judge_batch(&self.judging, self.adopt(), inbox, count, clock_ns(CLOCK_REALTIME), &outbox)
             error = self.send(&outbox)
             if error:
                 return error
             commit(self.counters)
             self.counters.flows_created = self.judging.flows.created
             self.counters.flows_evicted = self.judging.flows.evicted
-            if self.judging.refused_count:
-                answer_refused(&self.judging, &self.refuser, table, now_ns)
+            if self.judging.refuser.count:
+                send_answers(&self.judging.refuser, self.counters)
         return 0
 
     cdef const table_t *adopt(self) noexcept nogil:

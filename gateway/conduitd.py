@@ -21,9 +21,11 @@ from gateway.keeper.keeper import KeeperParts, child_environment, python_program
 from gateway.keeper.notify import ServiceNotifier
 from gateway.keeper.run_lock import run_lock
 from gateway.log import configure_log
+from gateway.placement import require_cpus
 from gateway.settings import DEFAULT_SETTINGS, Settings, load_settings
 
 DISTRIBUTION: Final = "conduit-gateway"
+_CPUS_ONLINE: Final = Path("/sys/devices/system/cpu/online")
 _DESCRIPTION: Final = """\
 The conduit-gateway daemon: judges every frame that crosses the bridge against the policy in force.
 
@@ -86,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _cpus_online() -> frozenset[int]:
+    """Return the CPUs that this machine runs on now, from the kernel's list of ranges such as `0-3,6`."""
+    text = _CPUS_ONLINE.read_text(encoding="ascii").strip()
+    ranges = (part.partition("-") for part in text.split(","))
+    return frozenset(cpu for first, _, last in ranges for cpu in range(int(first), int(last or first) + 1))
+
+
 def _keep(settings: Settings, settings_file: Path) -> None:
     """Run the keeper under the run directory's lock."""
     from fastpath.queue import Releaser, open_queue  # noqa: PLC0415 (--check must work where nothing is compiled)
@@ -113,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure_log("keeper", "text" if options.foreground or options.check else "json")
     try:
         settings = load_settings(options.settings)
+        require_cpus(settings.engine, os.sched_getaffinity(0), _cpus_online())
         if options.check:
             print(settings_text(settings))  # noqa: T201 (the answer of a command)
             return ExitCode.OK

@@ -20,8 +20,10 @@ from gateway.errors import ConfigError
 DEFAULT_SETTINGS: Final = Path("/etc/conduit/conduitd.toml")
 INTERFACE_NAME_BYTES: Final = 15  # linux/if.h: IFNAMSIZ less the terminating zero
 COPY_BYTES_MAX: Final = 65531  # NFQA_CFG_PARAMS: 0xffff less the attribute header
+PRIORITY_MAX: Final = 50  # the kernel's own interrupt threads run at 50 (sched_set_fifo): never above them
 SETTINGS_BYTES_MAX: Final = 1 << 20
 
+Polling = Literal["off", "adaptive", "always"]
 Role = Literal["viewer", "operator", "engineer", "admin", "approver"]
 
 
@@ -61,8 +63,9 @@ class QueueSettings(_Section):
 
     first: int = Field(default=0, ge=0, le=65535)
     count: int = Field(default=1, ge=1, le=MAX_QUEUES)
+    layer2: bool = True  # frames without IP on a queue of their own behind the others; native bridge form only
     max_length: int = Field(default=1024, ge=1, le=65536)  # packets; memory is not bounded by it, so keep it modest
-    copy_bytes: int = Field(default=512, ge=128, le=COPY_BYTES_MAX)
+    copy_bytes: int = Field(default=256, ge=128, le=COPY_BYTES_MAX)  # every header and what an ICMP error quotes
     receive_buffer_bytes: int = Field(default=8 << 20, ge=1 << 16, le=1 << 30)
     flows: int = Field(default=65536, ge=1024, le=1 << 24)  # per queue; a power of two
 
@@ -70,20 +73,51 @@ class QueueSettings(_Section):
     def _consistent(self) -> QueueSettings:
         if self.flows & (self.flows - 1):
             raise ValueError("flows must be a power of two")
-        if self.first + self.count > 65536:
-            raise ValueError("first + count must not exceed 65536")
+        if self.first + len(self.numbers) > 65536:
+            raise ValueError("first + count, and one more with layer2, must not exceed 65536")
+        if len(self.numbers) > MAX_QUEUES:
+            raise ValueError(f"count, and one more with layer2, must not exceed {MAX_QUEUES}")
         return self
 
     @property
+    def layer2_number(self) -> int | None:
+        """Return the number of the queue for frames without IP, None when they share the others."""
+        return self.first + self.count if self.layer2 else None
+
+    @property
     def numbers(self) -> tuple[int, ...]:
-        """Return the queue numbers, lowest first."""
-        return tuple(range(self.first, self.first + self.count))
+        """Return every queue number, lowest first; that for frames without IP is the last."""
+        return tuple(range(self.first, self.first + self.count + self.layer2))
+
+
+class EngineSettings(_Section):
+    """How the queue threads wait, where they run and how urgent they are: docs/how-to/tune-the-engine.md."""
+
+    polling: Polling = "off"
+    polling_us: int = Field(default=1000, ge=10, le=100_000)  # how long `adaptive` spins after the last packet
+    cpus: tuple[Annotated[int, Field(ge=0)], ...] = ()  # one per queue, cycled; empty: the kernel decides
+    priority: int = Field(default=0, ge=0, le=PRIORITY_MAX)  # SCHED_FIFO; 0 is the normal scheduler
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EngineSettings:
+        if len(set(self.cpus)) != len(self.cpus):
+            raise ValueError("cpus must name each CPU once")
+        return self
 
 
 class InterceptionSettings(_Section):
     """How frames are taken: `auto` probes the kernel and prefers the native bridge queue."""
 
     form: Literal["auto", "bridge", "brnf"] = "auto"
+
+
+class LaneSettings(_Section):
+    """Whether established flows of conduits that need no inspection stay in the kernel.
+
+    `off` first: exact counts per conduit come before speed. `auto` is on wherever the kernel has what it takes.
+    """
+
+    mode: Literal["off", "auto"] = "off"
 
 
 class ControlSettings(_Section):
@@ -101,9 +135,21 @@ class Settings(_Section):
     policy: AbsolutePath = Path("/etc/conduit/policy.yaml")
     bridge: BridgeSettings = BridgeSettings()
     queue: QueueSettings = QueueSettings()
+    engine: EngineSettings = EngineSettings()
     interception: InterceptionSettings = InterceptionSettings()
+    lane: LaneSettings = LaneSettings()
     control: ControlSettings = ControlSettings()
     roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _threads_have_cpus(self) -> Settings:
+        engine, threads = self.engine, self.queue.count
+        if len(engine.cpus) > threads:
+            raise ValueError(f"engine.cpus names {len(engine.cpus)} CPUs for queue.count = {threads} threads")
+        if engine.polling != "off" and engine.priority > 0 and len(engine.cpus) != threads:
+            why = "a thread that spins at a SCHED_FIFO priority lets nothing else run on its CPU"
+            raise ValueError(f"engine.polling with engine.priority needs one of engine.cpus for each queue: {why}")
+        return self
 
 
 def _describe(path: Path, error: ValidationError) -> str:

@@ -91,6 +91,22 @@ def set_ceiling(buffer: Buffer, stage: Stage) -> None:
     buffer[abi.STATE_HEADER.offsets["ceiling"]] = Stage(stage)
 
 
+def lane_mark(buffer: Buffer) -> int:
+    """Return the mark with which the engine lets flows stay in the kernel; 0 while it lets none."""
+    return int(header(buffer)["lane_mark"])
+
+
+def set_lane_mark(buffer: Buffer, mark: int) -> None:
+    """Set it: MARK_LANE with a generation of the lane, or 0. One aligned store, effective on the next batch.
+
+    ORDER: after every other change, because the engine reads it before it reads any other state.
+    """
+    if mark and (mark & abi.MARK_LANE_MASK != abi.MARK_LANE or not mark & abi.LANE_GENERATIONS):
+        raise ValueError(f"not a mark of the fast lane: {mark:#x}")
+    at = abi.STATE_HEADER.offsets["lane_mark"]
+    memoryview(buffer)[at : at + 4].cast("I")[0] = mark
+
+
 def _pair_at(buffer: Buffer, source: int, target: int) -> int:
     head = header(buffer)
     if not (0 <= source < head["zone_count"] and 0 <= target < head["zone_count"]):

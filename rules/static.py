@@ -4,7 +4,7 @@ In: a lowered policy, the form of interception, the effective stages of the zone
 nft scripts, each one transaction that may be loaded any number of times; counters, pinholes and quarantine survive.
 Meaning: docs/reference/semantics.md, "The kernel's fallback". Must never touch the kernel. Called by gateway/kernel.
 
-Cost of a frame that the engine judged: 3 comparisons and sets of our ports, one mark. Cost of one that it did not, in
+Cost of a frame that the engine judged: 4 comparisons and sets of our ports, one mark. Cost of one that it did not, in
 lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the relation of their
 classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets and conduits
 there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the policy names).
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
+from rules.static_lane import LANE_COUNTER, ending, lane_chains, unqueued
 from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
@@ -27,17 +28,18 @@ if TYPE_CHECKING:
     from rules.records import LoweredPolicy
 
 COUNTERS: Final = (
-    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted"),
+    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted", LANE_COUNTER),
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
     *("l2_accepted", "l2_dropped", "l2_would_drop", "local_dropped"),
 )
 # chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
 # takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
+# The chain of the fast lane stands between `guard` and `before`: see `static_lane`.
 HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
 # chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
 LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
 LOCAL_PRIORITY: Final = -20
-OFFERED: Final = "offered"  # holds the queue statement alone, so that it can be taken out for a planned stop
+OFFERED: Final = "offered"  # holds the queue statements alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
 PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
@@ -103,13 +105,17 @@ def render_parts(
     closed: AbstractSet[int] | None = None,
     first_queue: int = 0,
     queue_count: int = 1,
+    layer2_queue: int | None = None,
     bridge_ports: Sequence[str] = (),
     bank: int = 0,
+    lane: bool = False,
 ) -> tuple[str, str]:
     """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
 
+    `layer2_queue` takes the frames without IP, if it is given; else the first queue does.
     `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
+    `lane`: flows may stay in the kernel, see `static_lane`.
     Everything that judges exists twice. ORDER: fill the bank that is not in use (see `bank_in_use`), then switch.
     Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
     after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
@@ -122,7 +128,8 @@ def render_parts(
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     _guard(switch, ports)
-    _interception(switch, ports, form, first_queue, queue_count)
+    lane_chains(switch, {port.number: port.name for port in policy.ports}, on=lane)
+    _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
     return prepared.text(), switch.text()
 
@@ -151,16 +158,24 @@ def render_base(ports: Sequence[str]) -> str:
     _declare(script)
     names = [interface(port) for port in ports]
     _guard(script, names)
+    lane_chains(script, {}, on=False)
     script.hook("before", [])
     script.hook("judge", [])
     script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
     return script.text()
 
 
-def queue_statement(first_queue: int, queue_count: int) -> str:
-    """Return the statement that offers a frame to the engine, or passes it on when nobody has bound the queue."""
+def queue_statements(first_queue: int, queue_count: int, layer2_queue: int | None = None) -> list[str]:
+    """Return the rules that offer a frame to the engine, or pass it on when nobody has bound the queue.
+
+    Within the range the kernel chooses by the pair of addresses. It knows none of a frame without IP: those would all
+    be the first queue's. `meta protocol` is what stands behind a VLAN tag, and the inner tag where there are two.
+    """
     last = first_queue + queue_count - 1
-    return f"queue num {first_queue if last == first_queue else f'{first_queue}-{last}'} bypass"
+    shared = f"queue num {first_queue if last == first_queue else f'{first_queue}-{last}'} bypass"
+    if layer2_queue is None:
+        return [shared]
+    return [f"meta protocol != ip meta protocol != ip6 queue num {layer2_queue} bypass", shared]
 
 
 def _state(
@@ -231,12 +246,12 @@ def _guard(script: Script, ports: Sequence[str]) -> None:
         script.hook(chain, [f"{where} {ours} counter name local_dropped drop"] if ours else [])
 
 
-def _interception(script: Script, ports: Sequence[str], form: Form, first_queue: int, queue_count: int) -> None:
+def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
     """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
     if form is Form.BRIDGE:
         script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
-        script.hook("judge", [_foreign(ports), f"goto {OFFERED}"])
-        script.hook(OFFERED, [queue_statement(first_queue, queue_count)])
+        script.hook("judge", [_foreign(ports), unqueued(), f"goto {OFFERED}"])
+        script.hook(OFFERED, queueing)
     else:
         # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
         offered = "ether type { ip, ip6 } counter name frames_before_queue accept"
@@ -251,6 +266,7 @@ def _static(script: Script, ports: Sequence[str], form: Form) -> None:
         "static",
         [
             f"meta mark {MARK_JUDGED:#010x} counter name judged_accepted accept",
+            *ending(),
             _foreign(ports),
             unjudged if form is Form.BRIDGE else f"ether type {{ ip, ip6 }} {unjudged}",
             "goto entry",

@@ -1,4 +1,4 @@
-"""`zones`, `assets`, `conduits`, `flows`: the policy in force and what it lets through, as lists."""
+"""`zones`, `assets`, `conduits`, `flows`, `lane`: the policy in force and what it lets through, as lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.session import console, print_rows, session
+from gateway.cli.session import console, print_pairs, print_rows, session
 from gateway.cli.state import Watch
 
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(assets)
     app.command()(conduits)
     app.command()(flows)
+    app.command()(lane)
     app.command()(journal)
 
 
@@ -82,6 +83,38 @@ def _flows_table(content: dict[str, Any]) -> None:
 def _end(flow: dict[str, Any], end: str) -> str:
     name = flow[f"{end}_asset"]
     return f"{flow[end]}:{flow[f'{end}_port']}" + (f" ({name})" if name else "")
+
+
+def lane(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1000,
+    watch: Watch = None,
+) -> None:
+    """The fast lane: flows that the engine lets stay in the kernel, one row for each direction."""
+    here = session(context)
+    here.watch(watch, lambda: here.client.get("/v1/lane", limit=limit), _lane_table)
+
+
+def _lane_table(content: dict[str, Any]) -> None:
+    state = f"open, generation {content['generation']}" if content["open"] else "closed"
+    print_pairs([("lane", state), ("mode", content["mode"]), ("frames", content["frames"])])
+    print_rows(
+        ("source", "destination", "protocol", "MAC", "packets", "bytes", "judged again in"),
+        (
+            (
+                f"{flow['source']}:{flow['source_port']}",
+                f"{flow['destination']}:{flow['destination_port']}",
+                flow["protocol"],
+                flow["source_mac"],
+                flow["packets"],
+                flow["bytes"],
+                f"{flow['seconds_left']} s",
+            )
+            for flow in content["flows"]
+        ),
+    )
+    if content["more"]:
+        console().print("there are more: --limit", style="yellow")
 
 
 def journal(

@@ -86,16 +86,16 @@ def _doctor_table(content: dict[str, Any]) -> None:
 
 
 def counters(context: typer.Context, watch: Watch = None) -> None:
-    """The account of every frame: judged, left to the kernel's static rules, lost. It closes to the frame."""
+    """Every frame accounted for: judged, in the fast lane, left to the kernel's static rules, lost. It closes."""
     here = session(context)
     here.watch(watch, lambda: here.client.get("/v1/counters"), _counters_table)
 
 
 def _counters_table(content: dict[str, Any]) -> None:
     names = (
-        "frames_before_queue", "judged_accepted", "dropped", "static", "lost", "waiting", "unaccounted", "judged",
-        "accepted", "would_drop", "static_accepted", "static_dropped", "static_would_drop", "quarantined", "l2",
-        "l2_accepted", "l2_dropped", "l2_would_drop",
+        "frames_before_queue", "judged_accepted", "dropped", "lane", "static", "lost", "waiting", "unaccounted",
+        "judged", "accepted", "would_drop", "static_accepted", "static_dropped", "static_would_drop", "quarantined",
+        "l2", "l2_accepted", "l2_dropped", "l2_would_drop",
     )  # fmt: skip
     print_pairs((name, content[name]) for name in names)
     print_rows(

@@ -5,8 +5,9 @@ In: policy text. Out: a new generation in engine, kernel and state directory, or
 ORDER, each step undone by `_roll_back` when a later one fails:
 1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
 2. `candidate.json`: from now on a crash finds the text of whatever the engine runs;
-3. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames);
-4. `static` becomes the new policy without a gap, read back;
+3. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames),
+   the fast lane is closed, so that no flow of the old policy passes unjudged;
+4. `static` becomes the new policy without a gap, read back; the fast lane is opened;
 5. new ports enter the bridge, protected by both; 6. the candidate becomes the record in force; 7. journal.
 """
 
@@ -141,7 +142,9 @@ async def _commit(core: Core, new: PolicyInForce, overrides: dict[str, StageOver
     kernel = core.kernel
     await asyncio.to_thread(core.state_dir.save_candidate, new.record)
     await core.keeper.install(new.record.generation, new.image_fd, new.state_fd)
+    core.lane.shut()
     await asyncio.to_thread(kernel.apply_static, new.lowered, new.stages_in_force())
+    core.lane.govern(new.state)
     existing = list(await asyncio.to_thread(kernel.ifindexes, new.port_names))
     await asyncio.to_thread(kernel.attach, existing)
     await asyncio.to_thread(core.state_dir.save_overrides, OverridesRecord(overrides=overrides))
@@ -166,6 +169,7 @@ async def _roll_back(core: Core, old: PolicyInForce | None) -> None:
         _log.error("roll_back_static", error=str(error))
     try:
         await core.keeper.install(old.record.generation, old.image_fd, old.state_fd)
+        core.lane.govern(old.state)
     except (GatewayError, OSError) as error:
         core.trouble["engine"] = f"could not be set back to generation {old.record.generation}: {error}"
         _log.error("roll_back_engine", error=str(error))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from gateway.control.lane import FastLane
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Core:
     journal_failures: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lane: FastLane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lane = FastLane(self.kernel, self.trouble)
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force. Raises ConfigError when there is none."""

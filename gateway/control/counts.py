@@ -1,7 +1,8 @@
-"""The counters as one account that closes: every frame before the queue was judged, fell to `static`, or was lost.
+"""The counters as one account that closes: every frame was judged, took the lane, fell to `static`, or was lost.
 
 In: the kernel's named counters and queue statistics, the engine's counters segment. Out: one JSON object.
-The identity: frames_before_queue = judged_accepted + engine.dropped + static + lost + waiting + unaccounted; what is
+The identity: frames_before_queue = judged_accepted + engine.dropped + lane + static + lost + waiting + unaccounted. The
+frames of the fast lane are in the first number too: it is counted behind the lane, in front of the queue. What is
 `unaccounted` is 0 when no frame is under way, and anything else is a defect that this page must show, not hide.
 """
 
@@ -38,6 +39,7 @@ def account(view: KernelView, source: CountersSource, policy: PolicyInForce | No
     packets = {name: pair[0] for name, pair in view.counters.items()}
     before = packets.get("frames_before_queue", 0)
     judged_accepted = packets.get("judged_accepted", 0)
+    lane = packets.get("lane", 0)
     static = packets.get("static", 0)
     lost = sum(queue.queue_dropped + queue.user_dropped for queue in view.queues)
     waiting = sum(queue.waiting for queue in view.queues)
@@ -45,13 +47,14 @@ def account(view: KernelView, source: CountersSource, policy: PolicyInForce | No
         "frames_before_queue": before,
         "judged": engine["accepted"] + engine["dropped"],
         "judged_accepted": judged_accepted,
+        "lane": lane,
         "static": static,
         "static_accepted": packets.get("static_accepted", 0),
         "static_dropped": packets.get("static_dropped", 0),
         "static_would_drop": packets.get("static_would_drop", 0),
         "lost": lost,
         "waiting": waiting,
-        "unaccounted": before - judged_accepted - engine["dropped"] - static - lost - waiting,
+        "unaccounted": before - judged_accepted - engine["dropped"] - lane - static - lost - waiting,
         "accepted": engine["accepted"],
         "dropped": engine["dropped"],
         "would_drop": engine["would_drop"],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Form
 from gateway.control.api.answers import Finding
+from gateway.control.engine_threads import thread_findings
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -98,15 +99,37 @@ async def live_findings(plane: ControlPlane) -> list[Finding]:
         "" if alive else "frames are judged by the kernel's static rules; the keeper restarts the engine; see its log"
     )
     findings = [Finding(level="ok" if alive else "bad", topic="engine", text=text, hint=hint)]
+    if alive and engine.pid is not None:
+        findings += await asyncio.to_thread(thread_findings, core.settings, engine.pid)
     if engine.restarts:
         text = f"the engine was restarted {engine.restarts} times"
         findings.append(Finding(level="warning", topic="engine", text=text, hint="the log of conduitd says why"))
+    findings.append(_lane_finding(plane))
     findings += [Finding(level="bad", topic=part, text=text) for part, text in sorted(core.trouble.items())]
     if plane.pump.lost():
         text = f"{plane.pump.lost()} events found their ring full"
         findings.append(Finding(level="warning", topic="events", text=text, hint="log less, or follow the counters"))
     findings += await _boundary_findings(plane)
     return findings
+
+
+def _lane_finding(plane: ControlPlane) -> Finding:
+    mode, possible = plane.core.settings.lane.mode, bool(plane.capabilities.get("fast_lane"))
+    if mode == "off":
+        can = "" if possible else ", and this kernel could not have one"
+        return Finding(
+            level="info", topic="fast_lane", text=f"off by the settings (lane.mode): every frame is judged{can}"
+        )
+    if not possible:
+        why = plane.capabilities.get("reasons", {}).get("fast_lane", "this kernel was not probed")
+        hint = "every frame is judged; a stock Debian 12 kernel has what it takes"
+        return Finding(
+            level="warning", topic="fast_lane", text=f"off, though the settings ask for it: {why}", hint=hint
+        )
+    if plane.core.current is None or not plane.core.current.state.lane_mark:
+        return Finding(level="warning", topic="fast_lane", text="closed now: every frame is judged")
+    text = "on: established flows of conduits without inspection, limits and `log: all` stay in the kernel"
+    return Finding(level="ok", topic="fast_lane", text=text)
 
 
 async def _boundary_findings(plane: ControlPlane) -> list[Finding]:

@@ -10,15 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastpath.abi import Form, Stage
-from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
+from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, QueueStats, StagesInForce
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync
+from gateway.kernel.lane import Lane
 from rules.static import pinned_macs
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
 
+    from gateway.kernel.lane import Entry
     from gateway.settings import Settings
     from rules.records import LoweredPolicy
 
@@ -48,9 +50,15 @@ class KernelLink:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._form: Form | None = None
+        self._lane: Lane | None = None  # none while it is not wanted or not possible
         self._loaded: sync.Loaded | None = None
         self._effective: Effective | None = None
         self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
+
+    def _queues(self) -> tuple[int, int, int | None]:
+        """Return first, count and the layer-2 queue, as `interception` takes them."""
+        queue = self._settings.queue
+        return queue.first, queue.count, queue.layer2_number
 
     def capabilities(self) -> Mapping[str, Any]:
         """Probe the kernel."""
@@ -59,10 +67,13 @@ class KernelLink:
     def intercept(self) -> Form:
         """Ensure bridge, closed base and queue rule in the form that settings or probe choose."""
         settings = self._settings
-        form = probe.probe().require_form(settings.interception.form)
+        found = probe.probe()
+        form = found.require_form(settings.interception.form)
+        if settings.lane.mode == "auto" and found.has("fast_lane"):
+            self._lane = self._lane or Lane()
         bridge.ensure(settings.bridge.name, manage=settings.bridge.manage)
         sync.ensure_base(settings.bridge.name)
-        interception.install(form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        interception.install(form, settings.bridge.name, *self._queues())
         self._form = form
         return form
 
@@ -94,6 +105,9 @@ class KernelLink:
         if self._form is None:
             raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
         pairs, closed = effective(stages)
+        # A key in the lane holds a port's number, and the new policy may number its ports in another way.
+        if self._lane is not None:
+            self._lane.close()
         self._effective = None  # unknown until the load has succeeded
         self._loaded = sync.apply_policy(
             lowered,
@@ -103,6 +117,8 @@ class KernelLink:
             closed=closed,
             first_queue=self._settings.queue.first,
             queue_count=self._settings.queue.count,
+            layer2_queue=self._settings.queue.layer2_number,
+            lane=self._lane is not None,
         )
         self._effective = (pairs, closed)
         self._places = pinned_macs(lowered)
@@ -130,8 +146,7 @@ class KernelLink:
         """Look for a bank in use and for the queue rule."""
         if self._form is None:
             return False
-        queue = self._settings.queue
-        standing = interception.installed(self._form, self._settings.bridge.name, queue.first, queue.count)
+        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
         return standing and sync.policy_stands()
 
     def open_monitor(self) -> socket.socket | None:
@@ -155,14 +170,15 @@ class KernelLink:
             closed=closed,
             first_queue=self._settings.queue.first,
             queue_count=self._settings.queue.count,
+            layer2_queue=self._settings.queue.layer2_number,
+            lane=self._lane is not None,
         )
 
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
-        settings = self._settings
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
-        standing = interception.installed(self._form, settings.bridge.name, settings.queue.first, settings.queue.count)
+        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
         return standing and sync.stands(self._loaded)
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
@@ -173,6 +189,38 @@ class KernelLink:
         """Release addresses."""
         guard.remove([_member(member) for member in members])
 
+    def lane_wanted(self) -> bool:
+        """Say whether `intercept` found that there can and may be a lane."""
+        return self._lane is not None
+
+    def lane_open(self, mark: int, *, afresh: bool) -> None:
+        """Put a generation of the lane in force."""
+        self._wanted_lane().open_at(mark, afresh=afresh)
+
+    def lane_close(self) -> None:
+        """Close the lane."""
+        self._wanted_lane().close()
+
+    def lane_mark(self) -> int:
+        """Return the mark in force."""
+        return self._wanted_lane().mark_in_force()
+
+    def lane_entries(self, limit: int) -> list[LaneEntry]:
+        """Return flows in the lane, read over a socket of its own: others may use the lane's meanwhile."""
+        if self._lane is None:
+            return []
+        lane = Lane()
+        try:
+            mark = lane.mark_in_force()
+            return [_lane_entry(entry, mark) for entry in lane.entries(limit)]
+        finally:
+            lane.forget_socket()
+
+    def _wanted_lane(self) -> Lane:
+        if self._lane is None:
+            raise KernelError("lane_off", "the fast lane is off", 'set lane.mode = "auto"; doctor says what is missing')
+        return self._lane
+
     def view(self) -> KernelView:
         """Read counters and the statistics of our own queues."""
         ours = set(self._settings.queue.numbers)
@@ -182,6 +230,21 @@ class KernelLink:
             if found.number in ours
         ]
         return KernelView(counters.counters(), queues)
+
+
+def _lane_entry(entry: Entry, mark: int) -> LaneEntry:
+    return LaneEntry(
+        current=entry.mark == mark,
+        protocol=entry.protocol,
+        source=entry.source,
+        source_port=entry.source_port,
+        destination=entry.destination,
+        destination_port=entry.destination_port,
+        source_mac=entry.source_mac,
+        packets=entry.packets,
+        bytes=entry.bytes,
+        seconds_left=entry.expires_ms // 1000,
+    )
 
 
 def _member(member: GuardMember) -> guard.Member:

@@ -47,6 +47,22 @@ class KernelView:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneEntry:
+    """One direction of a flow that stays in the kernel, with what the kernel counts of it."""
+
+    current: bool  # of the generation in force; others pass no more
+    protocol: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    source_mac: str
+    packets: int
+    bytes: int
+    seconds_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class GuardMember:
     """One element of the quarantine sets; `kind` is `mac`, `ip4` or `ip6`."""
 
@@ -80,7 +96,10 @@ class KernelPort(Protocol):
         """Return bridge ports that the policy does not name."""
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
-        """Make `static` this policy's without a gap, read back; its assets' MACs are pinned to their ports."""
+        """Make `static` this policy's without a gap, read back; its assets' MACs are pinned to their ports.
+
+        Closes the fast lane, which the caller opens again.
+        """
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Bring only stages and open conduits of `static` up to date, in one transaction."""
@@ -108,6 +127,21 @@ class KernelPort(Protocol):
 
     def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
         """Forget addresses; those already gone are no error."""
+
+    def lane_wanted(self) -> bool:
+        """Say whether settings and kernel allow a fast lane; known after `intercept`."""
+
+    def lane_open(self, mark: int, *, afresh: bool) -> None:
+        """Let flows of this mark stay in the kernel and no others; `afresh` forgets all. Takes 0.1 ms."""
+
+    def lane_close(self) -> None:
+        """Let no flow stay in the kernel. As quick."""
+
+    def lane_mark(self) -> int:
+        """Return the mark whose flows stay in the kernel; 0 while the lane is closed."""
+
+    def lane_entries(self, limit: int) -> list[LaneEntry]:
+        """Return flows in the lane."""
 
     def view(self) -> KernelView:
         """Read the counters and queue statistics."""

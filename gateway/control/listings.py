@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastpath.abi import FLOW_CLOSED, NO_ASSET, NO_CONDUIT
-from gateway.control.api.answers import AssetRow, ConduitRow, FlowRow, StagesAnswer, ZoneRow
+from fastpath.abi import FLOW_CLOSED, LANE_GENERATIONS, NO_ASSET, NO_CONDUIT
+from gateway.control.api.answers import AssetRow, ConduitRow, FlowRow, LaneAnswer, LaneRow, StagesAnswer, ZoneRow
 from gateway.control.api.models import FlowsQuery, StageState
 from gateway.control.event_text import timestamp
 from gateway.control.readable import address_text, present
@@ -155,6 +155,36 @@ def flows(plane: ControlPlane, query: FlowsQuery) -> Iterator[FlowRow]:
         if query.conduit and query.conduit != row.conduit:
             continue
         yield row
+
+
+def lane(plane: ControlPlane, frames: int, limit: int) -> LaneAnswer:
+    """Return the fast lane; reads the kernel, so run it in a thread."""
+    core = plane.core
+    mark = core.current.state.lane_mark if core.current else 0
+    found = core.kernel.lane_entries(limit + 1) if mark else []
+    rows = [
+        LaneRow(
+            protocol=entry.protocol,
+            source=entry.source,
+            source_port=entry.source_port,
+            destination=entry.destination,
+            destination_port=entry.destination_port,
+            source_mac=entry.source_mac,
+            packets=entry.packets,
+            bytes=entry.bytes,
+            seconds_left=entry.seconds_left,
+        )
+        for entry in found[:limit]
+        if entry.current
+    ]
+    return LaneAnswer(
+        open=mark != 0,
+        mode=core.settings.lane.mode,
+        generation=mark & LANE_GENERATIONS,
+        frames=frames,
+        flows=rows,
+        more=len(found) > limit,
+    )
 
 
 def _flow_row(plane: ControlPlane, flow: dict[str, Any]) -> FlowRow:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PLAIN = {
     "frames_before_queue": "Frames offered to the queue, counted by the kernel in front of it",
     "judged_accepted": "Frames the engine accepted, counted by the kernel behind it",
+    "lane": "Frames that the fast lane let pass: of flows that the engine lets stay in the kernel",
     "static": "Frames that no engine judged and the kernel's fallback decided",
     "static_dropped": "Frames that the kernel's fallback dropped",
     "static_would_drop": "Frames that the kernel's fallback let pass because of their stage",

@@ -8,6 +8,7 @@ it stays blocked until the last of them is gone. Called by the API, at start, af
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 from datetime import UTC, datetime, timedelta
@@ -160,6 +161,8 @@ class Quarantine:
 
     async def _keep(self, record: QuarantineRecord) -> None:
         self._record = record
+        with contextlib.suppress(GatewayError, OSError):  # the guard stands in front of the lane: nothing waits for it
+            self._core.lane.judge_again()
         try:
             await asyncio.to_thread(self._core.state_dir.save_quarantine, record)
         except OSError as error:

@@ -101,6 +101,7 @@ class Run:
     async def _suspend_and_stop(self) -> None:
         try:
             async with self.plane.core.lock:
+                self.plane.core.lane.shut()
                 await asyncio.to_thread(self.plane.core.kernel.suspend)
         except (GatewayError, OSError) as error:
             _log.error("queue_rule_stays", error=str(error), hint="frames parked in the queues at the end are lost")

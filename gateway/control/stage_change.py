@@ -1,6 +1,7 @@
 """An operator changes a stage: one store that the engine's next frame sees, then the same in the kernel's `static`.
 
 In: a stage object and a stage (None: back to the policy's own). Out: previous and new stage, own and effective.
+The store also ends every flow's stay in the fast lane (`lane`).
 ORDER: the store comes first, so that calming the plant never waits for a disk or for nft; when the kernel refuses, the
 store is taken back, because engine and `static` must not differ. Both are done before anybody is answered.
 """
@@ -8,6 +9,7 @@ store is taken back, because engine and `static` must not differ. Both are done 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -50,8 +52,7 @@ async def change_stage(core: Core, target: StageObject, stage: Stage | None, act
         own = table.own(target)
         wanted = own if stage is None else stage
         previous, previous_effective = table.current(target), table.effective(target)
-        table.put(target, wanted)
-        await _follow(core, policy, target, previous)
+        await _put(core, policy, target, wanted, previous)
         _override(core, target, None if stage is None else wanted, own, actor, reason)
         persisted = await _persist(core)
         await save_boot_ruleset(core)
@@ -61,12 +62,14 @@ async def change_stage(core: Core, target: StageObject, stage: Stage | None, act
         return change
 
 
-async def _follow(core: Core, policy: PolicyInForce, target: StageObject, previous: Stage) -> None:
+async def _put(core: Core, policy: PolicyInForce, target: StageObject, wanted: Stage, previous: Stage) -> None:
     try:
+        policy.stages.put(target, wanted)
         await asyncio.to_thread(core.kernel.update_static, policy.lowered, policy.stages_in_force())
         core.trouble.pop("static", None)
     except (GatewayError, OSError) as error:
-        policy.stages.put(target, previous)
+        with contextlib.suppress(GatewayError, OSError):  # the store itself cannot fail, the fast lane behind it can
+            policy.stages.put(target, previous)
         _log.error("stage_static_refused", target=target.key, error=str(error))
         raise
 

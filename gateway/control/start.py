@@ -3,7 +3,8 @@
 In: settings and the keeper's `start` message. Out: a ControlPlane whose boundary stands. ORDER:
 1. bridge, closed base table, queue rule; 2. quarantine (before any port can carry frames);
 3. the policy: the one the engine already runs, else the last known good, else the policy file, else none: closed;
-4. `static` of it; 5. ports into the bridge; 6. the engine takes the image (retried until it does).
+4. `static` of it, and a new generation of the fast lane; 5. ports into the bridge;
+6. the engine takes the image (retried until it does).
 Whatever fails here is shown in status and doctor and leaves the boundary as closed as it was; it never ends control.
 """
 
@@ -149,6 +150,7 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
     core.book.add(policy.names)
     try:
         await asyncio.to_thread(core.kernel.apply_static, policy.lowered, policy.stages_in_force())
+        core.lane.govern(policy.state)
     except (GatewayError, OSError) as error:
         _trouble(core, "static", f"not brought up to date: {error}")
     else:

@@ -2,7 +2,7 @@
 
 In: a writable mapping of the state memfd. Out: single stores that the engine's next frame sees. The mapping, not any
 file, is the truth about the stages in force: it outlives this process. Called by the enforcement core only; control is
-the segment's one writer.
+the segment's one writer. After each store into the state in force `changed` is called: none can forget the fast lane.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rules import state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fastpath.abi import Stage
 
@@ -22,6 +22,7 @@ class StateMap:
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
+        self.changed: Callable[[], None] | None = None  # set for the state in force, by `gateway.control.lane`
 
     @property
     def ceiling(self) -> Stage:
@@ -31,6 +32,7 @@ class StateMap:
     @ceiling.setter
     def ceiling(self, stage: Stage) -> None:
         state.set_ceiling(self._view, stage)
+        self._tell()
 
     def pair(self, source: int, destination: int) -> Stage:
         """Return the stage of an ordered pair of zone numbers."""
@@ -39,6 +41,7 @@ class StateMap:
     def set_pair(self, source: int, destination: int, stage: Stage) -> None:
         """Set the stage of an ordered pair of zone numbers."""
         state.set_pair_stage(self._view, source, destination, stage)
+        self._tell()
 
     def conduit(self, slot: int) -> Stage:
         """Return a conduit's own stage."""
@@ -51,14 +54,29 @@ class StateMap:
     def set_conduit(self, slot: int, stage: Stage) -> None:
         """Set a conduit's stage and leave it as open as it is."""
         state.set_conduit(self._view, slot, stage=stage)
+        self._tell()
 
     def set_ports(self, numbers: Mapping[int, int]) -> None:
         """Make these the ports that exist (ifindex → port number)."""
         state.set_ports(self._view, numbers)
+        self._tell()
 
     def ports(self) -> dict[int, int]:
         """Return port numbers by ifindex."""
         return state.ports(self._view)
+
+    @property
+    def lane_mark(self) -> int:
+        """The fast lane's mark that the engine gives now, 0 for none."""
+        return state.lane_mark(self._view)
+
+    @lane_mark.setter
+    def lane_mark(self, mark: int) -> None:
+        state.set_lane_mark(self._view, mark)
+
+    def _tell(self) -> None:
+        if self.changed is not None:
+            self.changed()
 
     def snapshot(self) -> bytearray:
         """Return a copy of the segment as it is now."""

@@ -83,6 +83,7 @@ class Watch:
             core.trouble["ruleset"] = "the kernel's ruleset was changed by another program; it is being put back"
             await asyncio.to_thread(kernel.intercept)
             await asyncio.to_thread(kernel.apply_static, policy.lowered, policy.stages_in_force())
+            core.lane.judge_again()
             await self._plane.quarantine.restore()
         except (GatewayError, OSError) as error:
             core.trouble["ruleset"] = f"the kernel's ruleset is not the policy's and could not be put back: {error}"

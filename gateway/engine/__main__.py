@@ -20,6 +20,7 @@ from gateway.channel import Channel, from_fd
 from gateway.engine.judging import QueueWorker
 from gateway.engine.privileges import die_with_parent, drop_privileges
 from gateway.engine.serve import Engine, EngineParts, WorkerSeat
+from gateway.engine.thread_placement import take_priority
 from gateway.errors import ExitCode, GatewayError
 from gateway.log import configure_log
 
@@ -29,8 +30,18 @@ def _worker_maker() -> Callable[[WorkerSeat], QueueWorker]:
     limits = worker.new_limits()
 
     def make(seat: WorkerSeat) -> QueueWorker:
-        segments = (seat.counters, seat.events, seat.flows)
-        return worker.Worker(seat.fd, seat.index, *segments, seat.copy_bytes, limits=limits, answer_fd=seat.answer_fd)
+        return worker.Worker(
+            seat.fd,
+            seat.index,
+            seat.counters,
+            seat.events,
+            seat.flows,
+            seat.copy_bytes,
+            limits=limits,
+            answer_fd=seat.answer_fd,
+            polling=worker.POLLING[seat.polling],
+            polling_ns=seat.polling_us * 1000,
+        )
 
     return make
 
@@ -54,7 +65,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
 
-    def become_nobody() -> None:
+    def become_nobody(priority: int) -> None:
+        take_priority(priority)
         drop_privileges()
         die_with_parent(parent)
 

@@ -1,8 +1,8 @@
 """The judging threads: one worker per queue, and the generation they judge by.
 
-In: queue sockets, segments, images and states as attached memory. Out: running threads without the GIL; the worker is
-`fastpath.worker.Worker`. Must never leave some workers on one generation and some on another: then the process ends,
-and the keeper brings up a fresh one. Called by the engine's main loop only.
+In: queue sockets, segments, images and states as attached memory, and a plan for each thread. Out: running threads
+without the GIL; the worker is `fastpath.worker.Worker`. Must never leave some workers on one generation and some on
+another: then the process ends, and the keeper brings up a fresh one. Called by the engine's main loop only.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.engine.thread_placement import settle_thread
 from gateway.errors import ExitCode, InternalError
+from gateway.placement import ThreadPlan
 from gateway.segments import Segment
 
 ADOPTION_SECONDS: Final = 2.0  # workers loop at least every 100 ms
 ADOPTION_POLL_SECONDS: Final = 0.0005
 STOP_SECONDS: Final = 1.0
+SETTLE_SECONDS: Final = 5.0  # a few system calls and a line in the log each
 _log = structlog.get_logger(__name__)
 
 
@@ -57,17 +60,37 @@ def _end_process(code: ExitCode) -> None:
 class Judging:
     """All workers of this engine, always on the same generation."""
 
-    def __init__(self, workers: Sequence[QueueWorker], end_process: Callable[[ExitCode], None] = _end_process) -> None:
+    def __init__(
+        self,
+        workers: Sequence[QueueWorker],
+        plans: Sequence[ThreadPlan],
+        wake: Callable[[], None],
+        end_process: Callable[[ExitCode], None] = _end_process,
+    ) -> None:
         self._workers = workers
+        self._plans = plans
+        self._wake = wake  # every worker that sleeps looks up at once
         self._end_process = end_process
         self._threads: list[threading.Thread] = []
+        self._going = threading.Event()
         self._stopping = threading.Event()
         self._loaded: LoadedGeneration | None = None
 
     @property
     def running(self) -> bool:
-        """Whether the threads were started."""
-        return bool(self._threads)
+        """Whether the threads were told to judge."""
+        return self._going.is_set()
+
+    def prepare(self) -> None:
+        """Make the threads; returns when each is where its plan says. They wait for `go`."""
+        settled = threading.Barrier(len(self._workers) + 1)
+        self._threads = [
+            threading.Thread(target=self._run, args=(plan, worker, settled), name=f"queue-{plan.queue}", daemon=True)
+            for plan, worker in zip(self._plans, self._workers, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
+        settled.wait(SETTLE_SECONDS)
 
     def install(self, loaded: LoadedGeneration) -> None:
         """Have every worker judge by a validated generation; returns when all do and the one before is unused.
@@ -83,6 +106,7 @@ class Judging:
                 detail = f"queue {index} refused what queue 0 took: {error}"
                 raise InternalError("generation_divided", detail) from error
         if self.running:
+            self._wake()
             self._await_adoption(loaded.number)
         # The mappings of the generation before go with this last reference.
         self._loaded = loaded
@@ -95,32 +119,33 @@ class Judging:
             time.sleep(ADOPTION_POLL_SECONDS)
 
     def go(self) -> None:
-        """Start the threads and wait until all judge. Raises InternalError without a generation, or the second time."""
+        """Let the threads judge; returns when all do. Raises InternalError without a generation, or the second time."""
         if self._loaded is None or self.running:
             raise InternalError("go_refused", "told to judge without a generation, or twice")
-        self._threads = [
-            threading.Thread(target=self._run, args=(index, worker), name=f"queue-{index}", daemon=True)
-            for index, worker in enumerate(self._workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._going.set()
         self._await_adoption(self._loaded.number)
 
-    def _run(self, index: int, worker: QueueWorker) -> None:
+    def _run(self, plan: ThreadPlan, worker: QueueWorker, settled: threading.Barrier) -> None:
         try:
-            worker.run()
+            settle_thread(plan)
+            settled.wait(SETTLE_SECONDS)
+            self._going.wait()
+            if not self._stopping.is_set():
+                worker.run()
         except (OSError, ValueError, RuntimeError) as error:
-            _log.error("worker_failed", queue=index, error=str(error))
+            _log.error("worker_failed", queue=plan.queue, error=str(error))
         finally:
             if not self._stopping.is_set():
                 # FAIL-CLOSED: a queue without its worker would hang unnoticed; the keeper takes over at once instead.
-                _log.error("worker_ended", queue=index)
+                _log.error("worker_ended", queue=plan.queue)
                 self._end_process(ExitCode.INTERNAL)
 
     def stop(self) -> None:
         """Let every worker finish its batch and end; waits at most a second for each."""
         self._stopping.set()
+        self._going.set()
         for worker in self._workers:
             worker.stop()
+        self._wake()
         for thread in self._threads:
             thread.join(STOP_SECONDS)

@@ -8,7 +8,7 @@ stop judging and end. Must never open a file, resolve a name or parse a text. Ca
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +16,12 @@ import structlog
 
 from gateway.channel import Channel, Message
 from gateway.engine.judging import Judging, LoadedGeneration, QueueWorker
+from gateway.engine.thread_placement import leave_priority
 from gateway.errors import ControlError, InternalError
+from gateway.placement import ThreadPlan
 from gateway.segments import Segment, SegmentKind, attach
+from gateway.settings import Polling
+from gateway.waking import wake
 
 START_SEGMENTS: Final = 3  # counters, events, flows: in this order first
 START_FDS: Final = START_SEGMENTS + 1  # then the socket for answers to what is dropped, then the queue sockets
@@ -35,6 +39,8 @@ class WorkerSeat:
     flows: memoryview
     copy_bytes: int  # how much of a frame the queue hands over
     answer_fd: int  # one packet socket for all workers: each answer is one datagram
+    polling: Polling
+    polling_us: int  # how long `adaptive` spins after the last packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class EngineParts:
 
     make_worker: Callable[[WorkerSeat], QueueWorker]
     validate_image: Callable[[memoryview], None]  # raises ValueError
-    drop_privileges: Callable[[], None]
+    drop_privileges: Callable[[int], None]  # takes this SCHED_FIFO priority while it may
 
 
 class Engine:
@@ -82,25 +88,30 @@ class Engine:
                 raise ControlError("message_unknown", f"no such message: {message.op}", "restart conduitd")
 
     def _start(self, message: Message) -> None:
-        queues = message.body.get("queues")
-        if self._judging is not None or not isinstance(queues, list) or len(message.fds) != START_FDS + len(queues):
+        plans = _plans(message)
+        if self._judging is not None or not plans or len(message.fds) != START_FDS + len(plans):
             message.close_fds()
-            raise ControlError("message_malformed", "start: descriptors and queues do not match", "restart conduitd")
+            raise ControlError("message_malformed", "start: descriptors and threads do not match", "restart conduitd")
         kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS)
         counters, events, flows = (
             attach(kind, fd, writable=True).view for kind, fd in zip(kinds, message.fds[:START_SEGMENTS], strict=True)
         )
         for fd in message.fds[:START_SEGMENTS]:
             os.close(fd)
-        copy_bytes, answer_fd = message.number("copy_bytes"), message.fds[START_SEGMENTS]
+        answer_fd, queues = message.fds[START_SEGMENTS], message.fds[START_FDS:]
+        copy_bytes, polling_us = message.number("copy_bytes"), message.number("polling_us")
         workers = [
-            self._parts.make_worker(WorkerSeat(fd, index, counters, events, flows, copy_bytes, answer_fd))
-            for index, fd in enumerate(message.fds[START_FDS:])
+            self._parts.make_worker(
+                WorkerSeat(fd, index, counters, events, flows, copy_bytes, answer_fd, plans[index].polling, polling_us)
+            )
+            for index, fd in enumerate(queues)
         ]
-        self._judging = Judging(workers)
+        self._judging = Judging(workers, plans, lambda: _wake_all(queues))
         # ORDER: one line is logged while files can still be read, so that whatever logging imports late is there.
-        _log.info("engine_starting", queues=queues)
-        self._parts.drop_privileges()
+        _log.info("engine_starting", queues=[plan.queue for plan in plans])
+        self._parts.drop_privileges(max(plan.priority for plan in plans))
+        self._judging.prepare()
+        leave_priority()
         self._channel.send({"op": "ready"})
 
     def _install(self, message: Message) -> None:
@@ -134,6 +145,19 @@ class Engine:
         if self._judging is None:
             raise ControlError("message_order", "an engine must be started before anything else", "restart conduitd")
         return self._judging
+
+
+def _wake_all(queues: Sequence[int]) -> None:
+    for fd in queues:
+        wake(fd)
+
+
+def _plans(message: Message) -> list[ThreadPlan]:
+    """Return the plans of a start message; none when they are not what the keeper of this version sends."""
+    try:
+        return [ThreadPlan(**thread) for thread in message.body["threads"]]
+    except (KeyError, TypeError):
+        return []
 
 
 def _belong_together(generation: int, image: Segment, state: Segment) -> None:

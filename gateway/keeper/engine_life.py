@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -23,8 +23,9 @@ from gateway.keeper.heartbeat import POLL_SECONDS, HeartbeatWatch
 from gateway.keeper.holdings import Holdings
 from gateway.keeper.installs import Installs
 from gateway.keeper.releasing import Releasing
+from gateway.placement import thread_plans
 from gateway.segments import read_only
-from gateway.settings import QueueSettings
+from gateway.settings import Settings
 
 READY_SECONDS: Final = 30.0  # imports on a cold disk of a small box
 INSTALL_SECONDS: Final = 3.5  # see installs.UNSENT_SECONDS: hashing the largest image, then the workers' adoption
@@ -72,7 +73,7 @@ class EngineKeeping:
     def __init__(
         self,
         holdings: Holdings,
-        settings: QueueSettings,
+        settings: Settings,
         installs: Installs,
         releasing: Releasing,
         *,
@@ -195,9 +196,9 @@ class EngineKeeping:
         fds = [*kept, *(queue.fd for queue in held.sockets)]
         body = {
             "op": "start",
-            "queues": list(held.queue_numbers),
-            "copy_bytes": self._settings.copy_bytes,
-            "flows_per_table": self._settings.flows,
+            "threads": [asdict(plan) for plan in thread_plans(self._settings)],
+            "copy_bytes": self._settings.queue.copy_bytes,
+            "polling_us": self._settings.engine.polling_us,
         }
         await life.channel.send(body, fds)
         await self._reply(life, READY_SECONDS, "ready")

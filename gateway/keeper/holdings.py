@@ -27,7 +27,7 @@ class QueueSocket(Protocol):
         """The netlink socket, bound to its queue."""
 
     def close(self) -> None:
-        """Unbind and close."""
+        """Unbind and close; harmless the second time."""
 
 
 OpenQueue = Callable[[int, int, int, int], QueueSocket]
@@ -46,10 +46,13 @@ class Holdings:
     answers: socket.socket
     carried: bool  # the counters go on from the last run's
 
+    def close_queues(self) -> None:
+        """Close the sockets: frames go to `static` by the rule's bypass from there on. Harmless the second time."""
+        _close_all(self.sockets)
+
     def close(self) -> None:
-        """Close the sockets first: frames go to `static` by the rule's bypass from there on."""
-        for queue in self.sockets:
-            queue.close()
+        """Close everything, the sockets first."""
+        self.close_queues()
         self.answers.close()
         for fd in (self.counters_fd, self.events_fd, self.flows_fd):
             os.close(fd)
@@ -95,8 +98,8 @@ def open_holdings(settings: QueueSettings, open_queue: OpenQueue, run_dir: Path)
     fds: list[int] = []
     try:
         fds.append(create_counters(settings.numbers))
-        fds.append(create_events(settings.count))
-        fds.append(create_flows(settings.count, settings.flows))
+        fds.append(create_events(len(settings.numbers)))
+        fds.append(create_flows(len(settings.numbers), settings.flows))
         counters = attach(SegmentKind.COUNTERS, fds[0], writable=True)
     except OSError as error:
         for fd in fds:

@@ -76,7 +76,7 @@ class Keeper:
         environment = parts.child_environment
         self._engine = EngineKeeping(
             holdings,
-            parts.settings.queue,
+            parts.settings,
             installs,
             self._releasing,
             spawn=lambda: start_child("engine", parts.engine_program, environment, ENGINE_OOM_SCORE),
@@ -122,10 +122,15 @@ class Keeper:
         await self._engine.stop()
 
     def _save_counters(self) -> None:
-        """Leave the counters to the next run; the account starts anew when that fails."""
+        """Leave the counters to the next run; the account starts anew when that fails.
+
+        ORDER: what the kernel lost, then the queues, which nobody reads any more, then the file, which takes its time.
+        """
         held = self._holdings
         try:
-            ledger.save(self._run_dir, held.counters.view, held.queue_numbers)
+            lost = ledger.kernel_losses(held.queue_numbers)
+            held.close_queues()
+            ledger.save(self._run_dir, held.counters.view, lost)
         except (OSError, GatewayError) as error:
             _log.warning("ledger_not_saved", error=str(error))
 

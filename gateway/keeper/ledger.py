@@ -26,7 +26,10 @@ _log = structlog.get_logger(__name__)
 
 
 def kernel_losses(queue_numbers: Sequence[int]) -> int:
-    """Return the frames lost in these queues since they were bound, those that closing them will drop included."""
+    """Return the frames lost in these queues since they were bound, those that closing them will drop included.
+
+    The queues must still be bound. Raises KernelError.
+    """
     return sum(
         found.queue_dropped + found.user_dropped + found.waiting
         for found in queue_stats()
@@ -34,12 +37,12 @@ def kernel_losses(queue_numbers: Sequence[int]) -> int:
     )
 
 
-def save(run_dir: Path, view: memoryview, queue_numbers: Sequence[int]) -> None:
-    """Write the counters of a run that ends; the queues must still be bound, and quiet. Raises OSError, KernelError."""
+def save(run_dir: Path, view: memoryview, lost: int) -> None:
+    """Write the counters of a run that ends, with what the kernel lost in it (`kernel_losses`). Raises OSError."""
     content = bytearray(view)
     at = abi.COUNTERS_HEADER.offsets["lost_before"]
-    lost = int.from_bytes(content[at : at + 8], "little") + kernel_losses(queue_numbers)
-    content[at : at + 8] = lost.to_bytes(8, "little")
+    before = int.from_bytes(content[at : at + 8], "little")
+    content[at : at + 8] = (before + lost).to_bytes(8, "little")
     fresh = run_dir / f"{LEDGER}.new"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:

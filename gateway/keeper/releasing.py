@@ -15,6 +15,7 @@ import structlog
 
 from gateway.errors import InternalError
 from gateway.keeper.holdings import Holdings
+from gateway.waking import wake
 
 STOP_SECONDS: Final = 1.0  # a releaser loops at least every 100 ms
 RETRY_SECONDS: Final = 0.05
@@ -71,8 +72,9 @@ class Releasing:
     def stop(self) -> None:
         """Let go of the queues; returns when no thread reads them any more. Raises InternalError when one does."""
         self._stopping.set()
-        for releaser, _ in self._running:
+        for (releaser, _), held in zip(self._running, self._holdings.sockets, strict=True):
             releaser.stop()
+            wake(held.fd)  # one that sleeps would keep the others' frames waiting for the next reader
         for _, thread in self._running:
             _join(thread)
         self._running = []

@@ -1,6 +1,7 @@
 """Puts frames in front of the engine: one of two forms, chosen by `probe`.
 
-BRIDGE: the bridge table's chain `offered`, which its chain `judge` goes to, queues; br_netfilter is kept out.
+BRIDGE: the bridge table's chain `offered`, which its chain `judge` goes to, queues, frames without IP in a queue of
+their own where one is given; br_netfilter is kept out.
 BRNF: br_netfilter shows bridged IP to `ip conduit` and `ip6 conduit`, whose only rule queues what crosses our bridge.
 In: form, bridge, queue range. Out: the interception stands and was read back. Must never queue routed traffic, and
 must be called only while `static` stands in the bridge table. Idempotent. Called by control.
@@ -9,12 +10,15 @@ must be called only while `static` stands in the bridge table. Idempotent. Calle
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Form
 from gateway.errors import KernelError
 from gateway.kernel import netlink_rule, nft
-from rules.static import OFFERED, queue_statement
+from rules.static import OFFERED, queue_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TABLE: Final = "conduit"
 CHAIN: Final = "judge"
@@ -25,16 +29,16 @@ CALLS: Final = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 UNTAGGED_ONLY: Final = ("bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-tagged")
 
 
-def install(form: Form, bridge: str, first_queue: int, queue_count: int) -> None:
+def install(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> None:
     """Make interception stand in this form and in no other; raise KernelError when the kernel does not keep it."""
     if not nft.text_listing("chain", "bridge", TABLE, "static"):
         raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "load the base table first")
     if form is Form.BRIDGE:
         remove_x_tables()
         _set_sysctls(CALLS, "0", required=False)
-        if not _offers(first_queue, queue_count):
-            nft.apply(_offered(queue_statement(first_queue, queue_count)))
-        if not _offers(first_queue, queue_count):
+        if not _offers(first_queue, queue_count, layer2_queue):
+            nft.apply(_offered(queue_statements(first_queue, queue_count, layer2_queue)))
+        if not _offers(first_queue, queue_count, layer2_queue):
             raise KernelError("QUEUE_RULE_LOST", f"bridge {TABLE} {OFFERED}: the kernel does not hold our queue rule")
         return
     if _statements():
@@ -78,10 +82,10 @@ def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool
     return len(found) == 1 and netlink_rule.same(found[0], wanted)
 
 
-def installed(form: Form, bridge: str, first_queue: int, queue_count: int) -> bool:
+def installed(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> bool:
     """Say whether the whole interception stands as `install` left it; for doctor and for periodic checks."""
     if form is Form.BRIDGE:
-        return _offers(first_queue, queue_count)
+        return _offers(first_queue, queue_count, layer2_queue)
     if any(_read_sysctl(name) != "1" for name in CALLS):
         return False
     return all(
@@ -96,11 +100,11 @@ def remove_x_tables() -> None:
             nft.delete_table(family, TABLE)
 
 
-def _offered(statement: str = "") -> str:
-    """Return the script that makes a statement the only one of `offered`, or leaves none."""
+def _offered(statements: Sequence[str] = ()) -> str:
+    """Return the script that makes these statements the only rules of `offered`."""
     chain = f"bridge {TABLE} {OFFERED}"
-    rule = f"add rule {chain} {statement}\n" if statement else ""
-    return f"add chain {chain}\nflush chain {chain}\n{rule}"
+    rules = "".join(f"add rule {chain} {statement}\n" for statement in statements)
+    return f"add chain {chain}\nflush chain {chain}\n{rules}"
 
 
 def _statements() -> list[Any]:
@@ -111,11 +115,21 @@ def _statements() -> list[Any]:
     return [found["rule"]["expr"] for found in listed if "rule" in found]
 
 
-def _offers(first_queue: int, queue_count: int) -> bool:
-    """Say whether `offered` holds exactly our queue statement, by reading it back."""
+def _offers(first_queue: int, queue_count: int, layer2_queue: int | None) -> bool:
+    """Say whether `offered` holds exactly our queue statements, by reading them back."""
     last = first_queue + queue_count - 1
-    numbers = first_queue if last == first_queue else {"range": [first_queue, last]}
-    return _statements() == [[{"queue": {"num": numbers, "flags": "bypass"}}]]
+    wanted = [[_queue(first_queue if last == first_queue else {"range": [first_queue, last]})]]
+    if layer2_queue is not None:
+        wanted.insert(0, [_not("ip"), _not("ip6"), _queue(layer2_queue)])
+    return _statements() == wanted
+
+
+def _queue(numbers: int | dict[str, list[int]]) -> dict[str, Any]:
+    return {"queue": {"num": numbers, "flags": "bypass"}}
+
+
+def _not(protocol: str) -> dict[str, Any]:
+    return {"match": {"op": "!=", "left": {"meta": {"key": "protocol"}}, "right": protocol}}
 
 
 def _read_sysctl(name: str) -> str | None:

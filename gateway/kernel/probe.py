@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from fastpath.abi import Form
+from fastpath.abi import MARK_LANE, Form
 from gateway.errors import KernelError
 from gateway.kernel import interception, netlink_rule, nft
+from gateway.kernel.lane import Lane
 from gateway.kernel.namespace import in_throw_away_namespace
+from rules.static_lane import lane_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +79,7 @@ _PROBES: Final[tuple[tuple[str, str], ...]] = (
     ("bridge_names", ""),
     ("vlan_filtering", "VLANs are told apart by the policy, not by the bridge"),
     ("bridge_conntrack", ""),
+    ("fast_lane", 'with `lane.mode = "auto"` too, every frame is judged by the engine'),
 )
 
 
@@ -123,6 +126,7 @@ def _try_everything() -> list[Ability]:
         "bridge_names": lambda: nft.apply(BASE + 'add rule bridge probe c meta ibrname "probe0" accept\n'),
         "vlan_filtering": lambda: _make_bridge("probe1", br_vlan_filtering=1),
         "bridge_conntrack": lambda: nft.apply(BASE + "add rule bridge probe c ct state established accept\n"),
+        "fast_lane": _try_lane,
     }
     for name, loss in _PROBES:
         reason = _reason(tries[name])
@@ -152,6 +156,18 @@ def _try_x_tables() -> None:
     for family in interception.FAMILIES:
         nft.apply(f"add table {family} probe\nadd chain {family} probe c {{ type filter hook forward priority 0; }}\n")
         netlink_rule.replace(family, "probe", "c", bridge="probe0", first_queue=0, queue_count=1)
+
+
+def _try_lane() -> None:
+    """Load the lane, open two generations one after the other, and close it."""
+    nft.apply(lane_script())
+    lane = Lane()
+    try:
+        for generation in (1, 2):
+            lane.open_at(MARK_LANE | generation, afresh=True)
+        lane.close()
+    finally:
+        lane.forget_socket()
 
 
 def _look_for_br_netfilter() -> None:

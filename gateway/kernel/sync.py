@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
+from rules.static_lane import GENERATION_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +60,8 @@ def apply_policy(
     closed: AbstractSet[int],
     first_queue: int,
     queue_count: int,
+    layer2_queue: int | None,
+    lane: bool = False,
 ) -> Loaded:
     """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
 
@@ -71,8 +75,10 @@ def apply_policy(
         closed=closed,
         first_queue=first_queue,
         queue_count=queue_count,
+        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=spare,
+        lane=lane,
     )
     nft.apply(prepare)
     nft.apply(switch)
@@ -104,6 +110,8 @@ def script_of(
     closed: AbstractSet[int],
     first_queue: int,
     queue_count: int,
+    layer2_queue: int | None,
+    lane: bool = False,
 ) -> str:
     """Return the whole ruleset of a policy for the ports that the bridge has now and the bank that is in use."""
     return static.render(
@@ -113,8 +121,10 @@ def script_of(
         closed=closed,
         first_queue=first_queue,
         queue_count=queue_count,
+        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=_bank_in_use() or 0,
+        lane=lane,
     )
 
 
@@ -144,8 +154,11 @@ def kernel_digest() -> str:
     for found in nft.listing("table", *TABLE):
         for kind in JUDGING & found.keys():
             name = str(found[kind]["chain" if kind == "rule" else "name"])
-            if spare is None or not name.endswith(spare):
-                held.append({kind: _still(found[kind])})
+            # The lane's generation moves with every change; who took it away has closed the lane, which is safe.
+            if name != GENERATION_MAP and (spare is None or not name.endswith(spare)):
+                held.append((name, {kind: _still(found[kind])}))
+    # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
+    held.sort(key=itemgetter(0))
     return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 

@@ -123,6 +123,38 @@ def test_layer_two_protocols_need_a_conduit(gateway: LabGateway, station: Callab
     assert reason(gateway, "POLICY_NO_CONDUIT", "dropped") > 0
 
 
+def received(gateway: LabGateway) -> list[int]:
+    """Return how many frames each queue's thread has received; the queue for frames without IP is the last."""
+    return [int(queue["received"]) for queue in counters(gateway)["per_queue"]]
+
+
+def test_frames_without_ip_have_a_queue_of_their_own(gateway: LabGateway, station: Callable[..., Station]) -> None:
+    """GOOSE, ARP and doubly tagged frames go to the last queue; IP goes to the first, with a tag or without."""
+    head = ethernet(PLC.mac_bytes, HMI.mac_bytes)
+    datagram = udp4(bytes([10, 21, 40, 5]), bytes([10, 21, 50, 5]), 40000, b"either queue")
+    tag, service_tag = VLAN.to_bytes(2, "big") + b"\0\x64", b"\x88\xa8\0\x64"
+    ip = IPV4.to_bytes(2, "big") + datagram
+    layer2 = [
+        ethernet(GOOSE_GROUP, HMI.mac_bytes, GOOSE) + bytes(46),
+        head + tag + GOOSE.to_bytes(2, "big") + bytes(46),
+        head + tag + tag + ip,
+        head + service_tag + tag + ip,
+        arp_request(HMI.mac_bytes, HMI.ip4_bytes, PLC.ip4_bytes),
+    ]
+    repeats = 20
+    for frames, queue in ((layer2, 1), ([head + ip, head + tag + ip], 0)):
+        before = received(gateway)
+        assert len(before) == 2
+        station("hmi-1", "send", "eth0", *(frame.hex() for frame in frames * repeats)).answer(WATCH_SECONDS)
+        sent = len(frames) * repeats
+        wait_for(
+            f"queue {queue} to get its frames",
+            lambda at=queue, old=before, n=sent: received(gateway)[at] >= old[at] + n,
+            20,
+        )
+        assert received(gateway)[1 - queue] - before[1 - queue] < repeats, "no kind of frame went to the other queue"
+
+
 def test_a_bulk_transfer_arrives_whole(gateway: LabGateway, station: Callable[..., Station]) -> None:
     """2,000,000 bytes through the queue have the same hash on both sides, and the counts close to the packet."""
     judged = counters(gateway)["judged"]

@@ -172,6 +172,14 @@ async def flows(
     return answers.FlowsAnswer(flows=found[: query.limit], more=len(found) > query.limit)
 
 
+async def lane(
+    plane: ControlPlane, _operator: Operator, _body: None, query: models.LaneQuery, _path: Params
+) -> answers.LaneAnswer:
+    """Return the fast lane with its flows."""
+    frames = (await read_account(plane))["lane"]
+    return await asyncio.to_thread(listings.lane, plane, frames, query.limit)
+
+
 async def read_account(plane: ControlPlane) -> dict[str, Any]:
     """Return the counters; without the kernel's part when it cannot be read, which `trouble` then says."""
     try:

@@ -101,6 +101,12 @@ class FlowsQuery(Model):
     conduit: Label | None = None
 
 
+class LaneQuery(Model):
+    """How many flows."""
+
+    limit: int = Field(default=1000, ge=1, le=100_000)
+
+
 class ExplainQuery(Model):
     """What would happen to the first frame of this service."""
 

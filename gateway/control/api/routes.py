@@ -61,6 +61,7 @@ def route_table() -> tuple[Route, ...]:
         Route("GET", "/v1/assets", viewer, "Assets", asking.assets, reply=a.AssetsAnswer),
         Route("GET", "/v1/conduits", viewer, "Conduits", asking.conduits, reply=a.ConduitsAnswer),
         Route("GET", "/v1/flows", viewer, "Known flows", asking.flows, query=m.FlowsQuery, reply=a.FlowsAnswer),
+        Route("GET", "/v1/lane", viewer, "The fast lane", asking.lane, query=m.LaneQuery, reply=a.LaneAnswer),
         Route(
             "GET", "/v1/events", viewer, "The newest events; with follow=1 JSON lines without end",
             stream=streaming.events, query=m.EventsQuery, reply=a.EventsAnswer,

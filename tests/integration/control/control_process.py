@@ -19,7 +19,7 @@ import uvloop
 from fastpath.abi import Form
 from gateway.channel import AsyncChannel, from_fd
 from gateway.control.api.server import ControlServer
-from gateway.control.kernel_port import GuardMember, KernelView, QueueStats, StagesInForce
+from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, QueueStats, StagesInForce
 from gateway.control.run import Run
 from gateway.errors import KernelError
 from gateway.log import configure_log
@@ -39,6 +39,7 @@ class RecordingKernel:
         self._directory = directory
         self._static: str | None = None
         self._attached: dict[str, int] = {}
+        self._lane_mark = 0
 
     def _ask(self, wish: str, **detail: Any) -> None:
         with (self._directory / "asked.jsonl").open("a") as file:
@@ -117,6 +118,29 @@ class RecordingKernel:
     def quarantine_remove(self, members: Sequence[GuardMember]) -> None:
         """Note it."""
         self._ask("quarantine_remove", members=[[m.kind, m.value, m.seconds] for m in members])
+
+    def lane_wanted(self) -> bool:
+        """There is a lane when the test makes the file `lane`."""
+        return (self._directory / "lane").exists()
+
+    def lane_open(self, mark: int, *, afresh: bool) -> None:
+        """Note it."""
+        self._ask("lane_open", mark=mark, afresh=afresh)
+        self._lane_mark = mark
+
+    def lane_close(self) -> None:
+        """Note it."""
+        self._ask("lane_close")
+        self._lane_mark = 0
+
+    def lane_mark(self) -> int:
+        """Return what was opened last."""
+        return self._lane_mark
+
+    def lane_entries(self, limit: int) -> list[LaneEntry]:
+        """One flow stays in the kernel."""
+        entry = LaneEntry(True, "tcp", "10.20.40.10", 40000, "10.20.50.10", 502, "02:00:0a:14:28:0a", 12, 960, 21)
+        return [entry][:limit] if self._lane_mark else []
 
     def view(self) -> KernelView:
         """Seven frames, all left to static."""

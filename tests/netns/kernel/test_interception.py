@@ -5,11 +5,9 @@ Native where the kernel can queue frames of a bridge; elsewhere the x_tables rul
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from netfilterqueue import NetfilterQueue, Packet
 
 from fastpath.abi import MARK_JUDGED, Form
 from gateway.errors import KernelError
@@ -17,7 +15,8 @@ from gateway.kernel import bridge, counters, interception, nft, sync
 from gateway.kernel.probe import probe
 from tests.netns.kernel.frames import CASES, TAG, tcp
 from tests.netns.kernel.plant import POLL, plant
-from tests.netns.kernel.wire import BRIDGE, DEADLINE_SECONDS, PORTS, QUEUE, Wire, inside, wait_until
+from tests.netns.kernel.reader import Judge
+from tests.netns.kernel.wire import BRIDGE, PORTS, QUEUE, Wire, inside, wait_until
 from tests.support.capability import require
 
 if TYPE_CHECKING:
@@ -36,30 +35,6 @@ def intercepted(wire: Wire, form: Form) -> Wire:
     with inside(wire.gateway):
         interception.install(form, BRIDGE, QUEUE, 1)
     return wire
-
-
-class Judge:
-    """A reader that gives each frame a mark and lets it go on; it judges when it is told to."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.mark = MARK_JUDGED
-        with inside(wire.gateway):
-            self._queue = NetfilterQueue()
-            self._queue.bind(QUEUE, self._judge)
-
-    def _judge(self, packet: Packet) -> None:
-        if self.mark:
-            packet.set_mark(self.mark)
-        packet.accept()
-
-    def one(self) -> None:
-        """Judge what waits, which is at least one frame."""
-        assert select.select([self._queue.get_fd()], [], [], DEADLINE_SECONDS)[0], "the frame did not reach the queue"
-        self._queue.run(block=False)
-
-    def close(self) -> None:
-        """Leave the queue; nobody has bound it then."""
-        self._queue.unbind()
 
 
 @pytest.fixture
@@ -212,11 +187,26 @@ def test_ports_are_attached_only_behind_static(bare_wire: Wire) -> None:
             bridge.attach("br9", ["absent"])
 
 
+def test_frames_without_ip_have_rules_of_their_own(intercepted: Wire, form: Form) -> None:
+    """The native form reads back the layer-2 queue; br_netfilter never shows it a frame, so nothing differs there."""
+    with inside(intercepted.gateway):
+        interception.install(form, BRIDGE, QUEUE, 2, QUEUE + 2)
+        assert interception.installed(form, BRIDGE, QUEUE, 2, QUEUE + 2)
+        assert interception.installed(form, BRIDGE, QUEUE, 2) == (form is Form.BRNF)
+        assert interception.installed(form, BRIDGE, QUEUE, 2, QUEUE + 3) == (form is Form.BRNF)
+
+
 def test_sync_notices_a_foreign_change(wire: Wire, form: Form) -> None:
     """What was loaded stands until somebody changes a rule, and a process that did not load it can tell as well."""
     policy = plant(PORTS, vlan=100)
     stages = dict(policy.pair_stages)
-    how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "first_queue": QUEUE, "queue_count": 1}
+    how: dict[str, Any] = {
+        "form": form,
+        "bridge_name": BRIDGE,
+        "first_queue": QUEUE,
+        "queue_count": 1,
+        "layer2_queue": QUEUE + 1,
+    }
     with inside(wire.gateway):
         loaded = sync.apply_policy(policy, stages=stages, closed=frozenset(), **how)
         script = sync.script_of(policy, stages=stages, closed=frozenset(), **how)

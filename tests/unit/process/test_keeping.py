@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,12 @@ from gateway.keeper.heartbeat import HeartbeatWatch
 from gateway.keeper.installs import Installs
 from gateway.keeper.notify import ServiceNotifier
 from gateway.keeper.run_lock import run_lock
+from gateway.placement import ThreadPlan
 from gateway.segments import SegmentKind, attach
 
 ROOT = Path(__file__).resolve().parents[3]
+NETLINK_NETFILTER = 12  # linux/netlink.h
+PLANS = [ThreadPlan(number, "off", None, 0) for number in (0, 1)]
 
 
 def test_restart_pauses_grow_to_five_seconds_and_reset() -> None:
@@ -196,19 +200,26 @@ def _loaded(generation: int) -> LoadedGeneration:
     return loaded
 
 
+def _nobody_sleeps() -> None:
+    """Scripted workers wait for no queue."""
+
+
 def test_workers_divided_over_a_generation_end_the_process() -> None:
     """The first refusal changes nothing; a later one cannot be undone, so it is an InternalError."""
     with pytest.raises(ValueError, match="not this one"):
-        Judging([ScriptedWorker(refuses=True), ScriptedWorker()]).install(_loaded(1))
+        Judging([ScriptedWorker(refuses=True), ScriptedWorker()], PLANS, _nobody_sleeps).install(_loaded(1))
     with pytest.raises(InternalError, match="queue 1"):
-        Judging([ScriptedWorker(), ScriptedWorker(refuses=True)]).install(_loaded(1))
+        Judging([ScriptedWorker(), ScriptedWorker(refuses=True)], PLANS, _nobody_sleeps).install(_loaded(1))
 
 
 def test_worker_that_ends_by_itself_ends_the_process() -> None:
     """Nobody would read its queue any more: the keeper must notice at once."""
     ended: list[ExitCode] = []
     happened = threading.Event()
-    judging = Judging([ScriptedWorker(ends=True)], lambda code: (ended.append(code), happened.set())[0])
+    judging = Judging(
+        [ScriptedWorker(ends=True)], PLANS[:1], _nobody_sleeps, lambda code: (ended.append(code), happened.set())[0]
+    )
+    judging.prepare()
     judging.install(_loaded(1))
     judging.go()
     assert happened.wait(5)
@@ -225,7 +236,7 @@ class Conversation:
         self.worker = ScriptedWorker()
         self.dropped = threading.Event()
         self.failure: list[Exception] = []
-        parts = EngineParts(lambda _seat: self.worker, lambda _image: None, self.dropped.set)
+        parts = EngineParts(lambda _seat: self.worker, lambda _image: None, lambda _priority: self.dropped.set())
         self.theirs = Channel(theirs)
         self.engine = Engine(self.theirs, parts)
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -242,8 +253,9 @@ class Conversation:
     def start(self) -> None:
         """Send a valid start."""
         fds = [segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 1024)]
-        fds += [os.memfd_create("answers"), os.memfd_create("queue")]
-        self.keeper.send({"op": "start", "queues": [0], "copy_bytes": 512}, fds)
+        fds.append(os.memfd_create("answers"))
+        fds.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).detach())
+        self.keeper.send({"op": "start", "threads": [asdict(PLANS[0])], "copy_bytes": 256, "polling_us": 1000}, fds)
         for fd in fds:
             os.close(fd)
 
@@ -313,3 +325,10 @@ def test_check_of_wrong_settings_ends_with_three(tmp_path: Path) -> None:
     done = _check("speed = 3\n", tmp_path)
     assert done.returncode == ExitCode.REFUSED
     assert "speed" in done.stderr
+
+
+def test_check_refuses_a_cpu_that_is_not_there(tmp_path: Path) -> None:
+    """What only this machine can tell is told before the start as well."""
+    done = _check("[engine]\ncpus = [4095]\n", tmp_path)
+    assert done.returncode == ExitCode.REFUSED
+    assert "no CPU 4095" in done.stderr

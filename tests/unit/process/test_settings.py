@@ -19,10 +19,15 @@ def test_empty_file_gives_every_default() -> None:
 
 def test_values_are_taken_over() -> None:
     """Sections, paths and role lists come through."""
-    text = 'run_dir = "/x"\n[queue]\nfirst = 3\ncount = 2\n[roles]\nviewer = ["uid:5", "group:ot"]\n'
+    text = (
+        'run_dir = "/x"\n[queue]\nfirst = 3\ncount = 2\n[engine]\npolling = "adaptive"\ncpus = [1]\n'
+        '[roles]\nviewer = ["uid:5", "group:ot"]\n'
+    )
     settings = load_settings_text(text, FILE)
     assert settings.run_dir == Path("/x")
-    assert settings.queue.numbers == (3, 4)
+    assert settings.queue.numbers == (3, 4, 5)
+    assert settings.queue.layer2_number == 5
+    assert (settings.engine.polling, settings.engine.polling_us, settings.engine.cpus) == ("adaptive", 1000, (1,))
     assert settings.roles == {"viewer": ("uid:5", "group:ot")}
 
 
@@ -35,7 +40,20 @@ def test_values_are_taken_over() -> None:
         ("[queue]\ncount = 17", "queue.count"),
         ("[queue]\nflows = 1500", "queue"),
         ("[queue]\nfirst = 65535\ncount = 2", "queue"),
+        ("[queue]\nfirst = 65535", "queue"),
+        ("[queue]\ncount = 16", "queue"),
+        ("[queue]\nlayer2 = 1", "queue.layer2"),
         ("[queue]\ncopy_bytes = 65532", "queue.copy_bytes"),
+        ('[engine]\npolling = "sometimes"', "engine.polling"),
+        ("[engine]\npolling_us = 9", "engine.polling_us"),
+        ("[engine]\npolling_us = 100001", "engine.polling_us"),
+        ("[engine]\npriority = 51", "engine.priority"),
+        ("[engine]\ncpus = [-1]", "engine.cpus"),
+        ("[engine]\ncpus = 1", "engine.cpus"),
+        ("[engine]\ncpus = [1, 1]", "engine"),
+        ("[engine]\ncpus = [0, 1]", "(file): Value error, engine.cpus"),
+        ('[engine]\npolling = "always"\npriority = 1', "(file): Value error, engine.polling"),
+        ('[engine]\npolling = "adaptive"\npriority = 1\ncpus = [1]\n[queue]\ncount = 2', "(file): Value error, engine"),
         ('run_dir = "run"', "run_dir"),
         ('[bridge]\nname = "a-name-that-is-too-long"', "bridge.name"),
         ("[bridge]\nmanage = 1", "bridge.manage"),
@@ -54,6 +72,13 @@ def test_wrong_key_is_named(text: str, key: str) -> None:
     assert f"{FILE}: {key}" in refused.value.detail
     assert refused.value.hint
     assert refused.value.exit_code is ExitCode.REFUSED
+
+
+def test_no_layer2_queue_when_not_asked_for() -> None:
+    """Without it the queues are those for IP, and every number may be used."""
+    queue = load_settings_text("[queue]\nlayer2 = false\ncount = 16", FILE).queue
+    assert (queue.layer2_number, queue.numbers) == (None, tuple(range(16)))
+    assert load_settings_text("[queue]\nlayer2 = false\nfirst = 65535", FILE).queue.numbers == (65535,)
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fastpath.abi import FIRST_SERVICE_CLASS, SERVICE_NEIGHBOUR, Stage
+from fastpath.abi import FIRST_SERVICE_CLASS, MAX_CONDUITS, SERVICE_NEIGHBOUR, Stage
 from rules.lower import lower
 from rules.problems import PolicyError
 from rules.records import ServiceKind
@@ -260,7 +260,7 @@ def test_slots_stay_and_new_ones_go_above() -> None:
     conduits = {name: conduit({"asset": "hmi"}, {"asset": "plc"}) for name in ("new", "kept", "newer")}
     lowered = lower(policy_of(conduits=conduits), {"kept": 4, "gone": 9})
     assert [(record.slot, record.name) for record in lowered.conduits] == [(4, "kept"), (10, "new"), (11, "newer")]
-    full = lower(policy_of(conduits=conduits), {"gone": 65535})
+    full = lower(policy_of(conduits=conduits), {"gone": MAX_CONDUITS - 1})
     assert sorted(record.slot for record in full.conduits) == [0, 1, 2]
 
 

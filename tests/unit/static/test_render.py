@@ -81,7 +81,17 @@ def test_a_toggle_holds_no_map() -> None:
 def test_only_the_native_form_has_a_queue_statement() -> None:
     """The queue range is in the text of the native form; br_netfilter's rule is not text."""
     assert "queue num 4-6 bypass" in render(POLICY, form=Form.BRIDGE, first_queue=4, queue_count=3)
-    assert "queue num" not in render(POLICY, form=Form.BRNF)
+    assert "queue num" not in render(POLICY, form=Form.BRNF, layer2_queue=7)
+
+
+def test_frames_without_ip_are_queued_first() -> None:
+    """`meta protocol` is what stands behind a tag, so that tagged IP stays with the other IP."""
+    text = render(POLICY, form=Form.BRIDGE, first_queue=4, queue_count=3, layer2_queue=7)
+    queueing = [line for line in text.splitlines() if "queue num" in line]
+    assert [rule.partition("offered ")[2] for rule in queueing] == [
+        "meta protocol != ip meta protocol != ip6 queue num 7 bypass",
+        "queue num 4-6 bypass",
+    ]
 
 
 def test_what_is_permitted_now() -> None:
