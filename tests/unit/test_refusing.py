@@ -8,43 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastpath.abi import Reason, Stage, Verdict
-from fastpath.judge import Judge, Judgement
 from rules import state
-from rules.image import build_image
-from tests.unit.rules.building import lowered_of
+from tests.support.gate import HMI, PLC, Gate
 
 scapy = pytest.importorskip("scapy.all")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HMI, PLC = "02:00:00:00:01:01", "02:00:00:00:02:01"
-SUP, CTL = 11, 12
 V4 = {"src": "10.1.0.1", "dst": "10.2.0.1"}
 V6 = {"src": "fd00:1::1", "dst": "fd00:2::1"}
-
-
-class Gate:
-    """A policy that answers between its two zones, and frames through its judge."""
-
-    def __init__(self, **sections: Any) -> None:
-        site = {"name": "works", "ceiling": "enforce", "default_stage": "enforce", "refuse": "reset"}
-        self.lowered = lowered_of(**({"site": site} | sections))
-        self.state = state.build_state(self.lowered, 1, {"sup0": SUP, "ctl0": CTL})
-        self.judge = Judge(build_image(self.lowered, 1), self.state)
-
-    def __call__(self, packet: Any, *, cut: int | None = None, **more: Any) -> Judgement:
-        """Judge a packet from the HMI to the PLC."""
-        payload = bytes(packet)
-        here: dict[str, Any] = {
-            "ethertype": 0x86DD if payload and payload[0] >> 4 == 6 else 0x0800,
-            "in_ifindex": SUP,
-            "out_ifindex": CTL,
-            "source_mac": bytes.fromhex(HMI.replace(":", "")),
-            "destination_mac": bytes.fromhex(PLC.replace(":", "")),
-            "length": len(payload),
-        }
-        return self.judge.judge(payload[:cut], **(here | more))
 
 
 @pytest.fixture(scope="module")
