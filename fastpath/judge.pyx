@@ -46,6 +46,7 @@ from fastpath.abi cimport (
     state_header_t,
     zone_t,
 )
+from fastpath.answer cimport ANSWER_BYTES, build_answer
 from fastpath.attach cimport attach_table
 from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
@@ -53,7 +54,7 @@ from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t
-from fastpath.refuse cimport ANSWER_BYTES, build_answer, is_answerable, is_broadcast, is_refused
+from fastpath.refuse cimport is_answerable, is_broadcast, is_refused
 from fastpath.table cimport table_t
 
 from fastpath import abi

@@ -23,7 +23,7 @@ cdef extern from *:
     static inline int cnd_exchange(uint64_t *p, uint64_t *was, uint64_t is) {
         return __atomic_compare_exchange_n(p, was, is, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
-    /* Workers read the time once a batch, so their clocks differ by a batch at most; further ahead is a set-back clock. */
+    /* Workers read the time once a batch, so they differ by a batch at most; further ahead: set back. */
     #define CND_SET_BACK_NS 1000000000ULL
     """
     uint64_t peek "CND_PEEK"(uint64_t *p) noexcept nogil

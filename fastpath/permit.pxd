@@ -42,7 +42,7 @@ from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noexcept nogil:
     """Tell whether a frame that a conduit permits begins a conversation: limits count these on their own.
 
-    Every opening segment does, on a known flow too. Mid-stream TCP doesn't: after a restart all of it is taken up again.
+    Every opening segment does, on a known flow too. Mid-stream TCP doesn't: after a restart all of it is taken up anew.
     """
     if frame.protocol == PROTOCOL_TCP:
         return decision.flowing and is_opening(frame)
