@@ -17,6 +17,7 @@ from fastpath.events cimport write_event
 from fastpath.flow cimport flows_t
 from fastpath.lane cimport may_take_lane
 from fastpath.netlink cimport is_answer, is_packet, packet_t, read_packet
+from fastpath.refuse cimport is_refused, prepare_answer, refuser_t
 from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
@@ -32,6 +33,7 @@ cdef struct judging_t:
     uint8_t index  # of the queue in the segments
     packet_t packets[GROUP]  # of the group in hand, with what was decided about each
     decision_t decisions[GROUP]
+    refuser_t refuser  # answers that wait for the verdicts to be sent
 
 
 cdef inline uint32_t read_group(
@@ -85,6 +87,8 @@ cdef inline void judge_group(
         tally(judging.counters, verdicts.count, decision)
         if decision.write_event:
             write_event(judging.ring, judging.index, table.generation, &packet.frame, decision, now_ns)
+        if is_refused(table, &packet.frame, decision):
+            prepare_answer(&judging.refuser, table, &packet.frame, decision, now_ns)
         add_verdict(verdicts, packet.id, mark_of(judging, table, lane_mark, packet, decision))
 
 

@@ -28,6 +28,7 @@ _PLAIN = {
     "dropped": "Frames that the engine dropped",
     "would_drop": "Frames that the policy forbids and their stage let pass",
     "released": "Frames handed to the fallback unjudged while no engine lived",
+    "refused": "Dropped frames whose sender got a TCP reset or ICMP prohibited",
     "quarantined": "Frames dropped because of quarantine",
 }
 
