@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 TABLE: Final = "bridge conduit"
 # Every rule that looks into ARP, ICMP or ICMPv6 begins with one of these. Without it nft 1.0.6 writes the condition
@@ -70,6 +70,12 @@ def rule_with(elements: Iterable[str], template: str) -> str:
     """Return the template with `%s` replaced by the anonymous set, or nothing: no element, no match, no rule."""
     inner = braces(elements)
     return template.replace("%s", inner) if inner else ""
+
+
+def foreign(ports: Sequence[str]) -> str:
+    """Return the rule that leaves frames of other people's bridges alone; `ports` are quoted."""
+    ours = braces(ports)
+    return f"iifname != {ours} oifname != {ours} accept" if ours else "accept"
 
 
 def classid(number: int) -> str:
