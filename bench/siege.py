@@ -36,7 +36,7 @@ UDP_POLL_PORT: Final = 2222
 REPORT_PORT: Final = 5140  # what enterprise may send to the historian: every address of its prefix may open flows
 FIRST_SPOOFED: Final = 70  # unlisted addresses of enterprise's prefix: 10.20.10.70 and on
 SPOOFED_ADDRESSES: Final = 180
-SPOOFED_PORT: Final = 2000
+FIRST_PORT, PORTS = 2000, 65536
 END_WITHIN_S: Final = 10.0
 SERVICES: Final = f"""
 services:
@@ -94,6 +94,7 @@ class Siege:
     def __init__(self, lab: Lab, gateway: LabGateway) -> None:
         self.gateway = gateway
         self.site = Site(lab)
+        self._next_port = FIRST_PORT
         [self.engine_pid] = gateway.child_pids("gateway.engine")
         pin([self.engine_pid])
         favour(Actors(lab).start_controller(CONTROLLER).process.pid)
@@ -105,12 +106,12 @@ class Siege:
         )
 
     def flood(self, rate: float, count: int) -> traffic.Trial:
-        """Open flows that the policy permits, each from an address and port of its own."""
-        last = SPOOFED_PORT + count // SPOOFED_ADDRESSES
-        if last > 65535:
-            raise ValueError(f"{count} flows need more addresses")
+        """Open flows that the policy permits, each from an address and port that no flow before had."""
+        port, self._next_port = self._next_port, self._next_port + count // SPOOFED_ADDRESSES + 1
+        if self._next_port > PORTS:
+            raise ValueError(f"{count} more flows need more addresses")
         near, far = Claimed(f"10.20.10.{FIRST_SPOOFED}", plant.host(ATTACKER).mac), plant.host(SERVER)
-        flow = traffic.Flow(near, Claimed(far.ip4, far.mac), SPOOFED_PORT, REPORT_PORT)
+        flow = traffic.Flow(near, Claimed(far.ip4, far.mac), port, REPORT_PORT)
         return self._stream([flow], SERVER, rate, count, spread=SPOOFED_ADDRESSES)
 
     def storm(self, seconds: float) -> traffic.Trial:

@@ -1,8 +1,9 @@
 """storm: what a plant's polls notice while somebody else sends all he can. Subject: conduitd, all judged, in enforce.
 
 Every 100 ms an operator station polls a controller over Modbus/TCP, and over UDP beside it; the client judges (see
-bench.polls: an answer later than the period is a miss). Three phases of one run, the same two conversations throughout:
-calm; flood, 1,000,000 spoofed flows in 60 s that the policy permits, so that they enter the flow table; forbidden, 60 s
+bench.polls: an answer later than the period is a miss). Four phases of one run, the same two conversations throughout:
+calm; fill, as many spoofed flows as touch every page of the flow table; flood, 1,000,000 more in 60 s, permitted by the
+policy, so that they enter the table; forbidden, 60 s
 of what no conduit permits, from enterprise to the polled controller at the generator's maximum. What the full queue
 cannot take then falls to `static`. Metrics, each with the phase behind it: polls_missed, udp_polls_missed, poll_p50,
 poll_p99, poll_max in ms; of the flood flows_created, flows_evicted, polls_evicted and rss_growth_mib; of the storm
@@ -30,7 +31,8 @@ SUITE: Final = "storm"
 SUBJECT: Final = "conduitd"
 CALM_S, LOADED_S, QUICK_S = 10.0, 60.0, 5.0
 FLOWS_PER_S: Final = 1_000_000 / LOADED_S
-CALM, FLOOD, FORBIDDEN = "calm", "flood", "forbidden"
+FILL_FLOWS, FILL_FLOWS_PER_S = 200_000, 40_000.0
+CALM, FILL, FLOOD, FORBIDDEN = "calm", "fill", "flood", "forbidden"
 UNITS: Final = {"polls": "polls", "poll": "ms", "rss": "MiB", "flows": "flows"}  # by a metric's first word
 
 
@@ -66,6 +68,7 @@ def measure(plan: Plan, loaded_s: float) -> dict[str, float]:
     with siege() as standing:
         phases = {
             CALM: watch(standing, lambda: time.sleep(min(CALM_S, loaded_s))),
+            FILL: watch(standing, lambda: standing.flood(FILL_FLOWS_PER_S, FILL_FLOWS)),
             FLOOD: watch(standing, lambda: standing.flood(FLOWS_PER_S, int(FLOWS_PER_S * loaded_s))),
             FORBIDDEN: watch(standing, lambda: standing.storm(loaded_s)),
         }
@@ -88,6 +91,7 @@ def measure(plan: Plan, loaded_s: float) -> dict[str, float]:
         "arrived_forbidden": storm.trial.received,
     }
     found |= {f"{name}_forbidden": storm.counted[name] for name in ("judged", "static", "queue_lost")}
+    plan.say(f"fill: {phases[FILL].counted['flows_created']} flows created; engine {phases[FILL].grown_mib:+.2f} MiB")
     plan.say(
         f"flood: {flood.trial.sent} frames at {flood.trial.achieved:.0f}/s, {flood.trial.lost} lost, "
         f"{found['flows_created']} flows created, {found['flows_evicted']} evicted, "
