@@ -4,9 +4,9 @@
     python -m bench.polls poll --host IP --identity N --udp-port N --out FILE
 
 In: the lab's controller (deploy.lab.plc) and `serve`. Out: "ready" after the first right answers, and after SIGTERM the
-file: one row [kind, due_ns, took_ns, wrong] per beat, CLOCK_MONOTONIC. An answer that takes longer than the period, and
-a beat at which nothing could be asked because the poll before was still open, are wrong too: that is a poll missed. The
-poller still waits PATIENCE_S for a late answer, to tell how late it was. Nothing is retried.
+file: one Row per beat, CLOCK_MONOTONIC. An answer that takes longer than the period is wrong, and so is a beat at which
+nothing could be asked because the poll before was still open: a poll missed. The poller still waits PATIENCE_S for a
+late answer, to tell how late it was. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import signal
 import time
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusTcpClient
@@ -30,6 +30,16 @@ PATIENCE_S: Final = 1.0
 TCP, UDP = "tcp", "udp"
 READY_WITHIN_S: Final = 10.0
 NOT_ASKED: Final = "not asked: the poll before was still open"
+TOO_LATE: Final = "too late"
+
+
+class Row(NamedTuple):
+    """One beat."""
+
+    kind: str
+    due_ns: int
+    took_ns: int
+    wrong: str | None
 
 
 class Poll(Protocol):
@@ -65,9 +75,7 @@ class ModbusPoll:
         return None
 
     async def _connected(self) -> AsyncModbusTcpClient:
-        client = AsyncModbusTcpClient(
-            self._host, port=MODBUS_PORT, timeout=PATIENCE_S, retries=0, reconnect_delay=0
-        )
+        client = AsyncModbusTcpClient(self._host, port=MODBUS_PORT, timeout=PATIENCE_S, retries=0, reconnect_delay=0)
         if not await client.connect():
             raise ConnectionError("no connection")
         return client
@@ -120,37 +128,35 @@ class Echo(asyncio.DatagramProtocol):
         self._transport.sendto(data, address)
 
 
-async def beats(poll: Poll, due_ns: int, ended: asyncio.Event, rows: list[tuple[str, int, int, str | None]]) -> None:
+async def beats(poll: Poll, due_ns: int, ended: asyncio.Event, rows: list[Row]) -> None:
     """Ask at every beat until told to end."""
     while not ended.is_set():
         await asyncio.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
         sent_ns = time.monotonic_ns()
         wrong = await poll.ask()
         took_ns = time.monotonic_ns() - sent_ns
-        rows.append((poll.kind, due_ns, took_ns, wrong or ("too late" if took_ns > PERIOD_NS else None)))
+        rows.append(Row(poll.kind, due_ns, took_ns, wrong or (TOO_LATE if took_ns > PERIOD_NS else None)))
         due_ns += PERIOD_NS
         while time.monotonic_ns() - due_ns > PERIOD_NS:
-            rows.append((poll.kind, due_ns, 0, NOT_ASKED))
+            rows.append(Row(poll.kind, due_ns, 0, NOT_ASKED))
             due_ns += PERIOD_NS
 
 
-async def poll_until_told(host: str, identity: int, udp_port: int, out: Path) -> None:
-    """Poll in both ways, half a period apart; write the file after SIGTERM."""
+async def poll_until_told(host: str, identity: int, udp_port: int) -> list[Row]:
+    """Poll in both ways, half a period apart, until SIGTERM."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     modbus = ModbusPoll(host, identity)
     _, datagrams = await loop.create_datagram_endpoint(DatagramPoll, remote_addr=(host, udp_port))
     async with asyncio.timeout(READY_WITHIN_S):
-        while await modbus.ask() is not None or await datagrams.ask() is not None:
+        while await modbus.ask() is not None or await datagrams.ask() is not None:  # noqa: ASYNC110 no bell rings
             await asyncio.sleep(PERIOD_NS / 1e9)
     print("ready", flush=True)
-    rows: list[tuple[str, int, int, str | None]] = []
+    rows: list[Row] = []
     start_ns = time.monotonic_ns() + PERIOD_NS
-    await asyncio.gather(
-        beats(modbus, start_ns, ended, rows), beats(datagrams, start_ns + PERIOD_NS // 2, ended, rows)
-    )
-    out.write_text(json.dumps(rows))
+    await asyncio.gather(beats(modbus, start_ns, ended, rows), beats(datagrams, start_ns + PERIOD_NS // 2, ended, rows))
+    return rows
 
 
 async def serve(port: int) -> None:
@@ -178,7 +184,8 @@ def main() -> None:
     if given.role == "serve":
         asyncio.run(serve(given.port))
     else:
-        asyncio.run(poll_until_told(given.host, given.identity, given.udp_port, given.out))
+        rows = asyncio.run(poll_until_told(given.host, given.identity, given.udp_port))
+        given.out.write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     hmi-1 polls plc-1 (Modbus/TCP; requests and replies over UDP) ── conduitd ── office-laptop sends what it likes
 
-In: nothing but the kernel; traffic of the enterprise zone. Out: what became of that traffic, the gateway's account of it,
-and the polls of any stretch of time. CPU plan as in the rig: generator and sink on the traffic CPU, the engine on the
-judge's; polls, controller and both CPUs' bench programs have the bench's niceness, since on two cores they compete with
-a generator that never sleeps. Used by the suite `storm` and its test. Root; namespaces of its own.
+In: nothing but the kernel; traffic of the enterprise zone. Out: what became of that traffic, the gateway's account of
+it, and the polls of any stretch of time. CPU plan as in the rig: generator and sink on the traffic CPU, the engine on
+the judge's. Polls and controller run where the kernel likes, with the same niceness as those: on two cores they compete
+with a generator that never sleeps. Used by the suite `storm` and its test. Root; namespaces of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ services:
 """
 CONDUITS: Final = """
   hmi-reads-cyclic: {from: {asset: hmi-1}, to: {asset: plc-1}, services: [cyclic], owner: bench, reason: polls}
-  office-reports: {from: {zone: enterprise}, to: {asset: historian-dmz}, services: [reports], owner: bench, reason: load}
+  office-reports:
+    {from: {zone: enterprise}, to: {asset: historian-dmz}, services: [reports], owner: bench, reason: load}
 
 denials:"""
 
@@ -121,7 +122,9 @@ class Siege:
         ports = [502, UDP_POLL_PORT, 102, 4840]
         flows = [
             traffic.Flow(*ends, 41000 + number, port, protocol)
-            for number in range(8) for port in ports for protocol in ("udp", "tcp")
+            for number in range(8)
+            for port in ports
+            for protocol in ("udp", "tcp")
         ]
         return self._stream(flows, CONTROLLER, 0, 1 << 40, seconds=seconds)
 
@@ -143,21 +146,19 @@ class Siege:
         lines = Path(f"/proc/{self.engine_pid}/smaps_rollup").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("Rss:")).split()[1]) / 1024
 
-    def finish(self) -> list[tuple[str, int, int, str | None]]:
+    def finish(self) -> list[polls.Row]:
         """End the polls and return every row of them."""
         for process in (self._poller, self._echo):
             process.terminate()
-            process.wait(END_WITHIN_S)
-        return [tuple(row) for row in json.loads(self._rows.read_text())]
+            process.communicate(timeout=END_WITHIN_S)
+        return [polls.Row(*row) for row in json.loads(self._rows.read_text())]
 
     def _stream(
         self, flows: list[traffic.Flow], target: str, rate: float, count: int, *, seconds: float = 0, spread: int = 0
     ) -> traffic.Trial:
         far, near = traffic.Place(target, HOST_INTERFACE), traffic.Place(ATTACKER, HOST_INTERFACE)
         with traffic.Sink(self.site, flows, place=far, settle_ms=300) as sink:
-            said = traffic.send(
-                self.site, flows, rate, count, run=sink.run, place=near, seconds=seconds, spread=spread
-            )
+            said = traffic.send(self.site, flows, rate, count, run=sink.run, place=near, seconds=seconds, spread=spread)
             return sink.trial(rate, said)
 
     def _python(self, node: str, *words: str) -> subprocess.Popen[bytes]:
@@ -185,12 +186,12 @@ def siege() -> Iterator[Siege]:
         gateway.stop()
 
 
-def polled(rows: list[tuple[str, int, int, str | None]], begin_ns: int, end_ns: int) -> Polled:
+def polled(rows: list[polls.Row], begin_ns: int, end_ns: int) -> Polled:
     """Return the polls that were due between two moments of CLOCK_MONOTONIC."""
     found = Polled({}, {}, {})
     for kind in (polls.TCP, polls.UDP):
-        here = [row for row in rows if row[0] == kind and begin_ns <= row[1] < end_ns]
+        here = [row for row in rows if row.kind == kind and begin_ns <= row.due_ns < end_ns]
         found.asked[kind] = len(here)
-        found.missed[kind] = [f"{wrong} ({took_ns / 1e6:.0f} ms)" for _, _, took_ns, wrong in here if wrong]
-        found.took_ms[kind] = [took_ns / 1e6 for _, _, took_ns, wrong in here if not wrong]
+        found.missed[kind] = [f"{row.wrong} ({row.took_ns / 1e6:.0f} ms)" for row in here if row.wrong]
+        found.took_ms[kind] = [row.took_ns / 1e6 for row in here if not row.wrong]
     return found

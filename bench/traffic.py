@@ -1,8 +1,8 @@
 """Traffic through the rig: numbered streams counted exactly, and round trips.
 
-In: a standing rig (or another site with hosts), flows, a rate. Out: `Trial` (sent, received, lost, reordered, duplicated, per flow too) and
-`Trips` (every round trip). Generator, sink and echo are the programs of bench/native, on the rig's traffic CPU.
-Every run has a number of its own in each frame, so that nothing left over from before is counted.
+In: a standing rig or another site with hosts, flows, a rate. Out: `Trial` (sent, received, lost, reordered, duplicated,
+per flow too) and `Trips` (every round trip). Generator, sink and echo are the programs of bench/native, on the traffic
+CPU of the rig. Every run has a number of its own in each frame, so that nothing left over from before is counted.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Site(Protocol):
 
     directory: Path
 
-    def start(
-        self, node: str, argv: Sequence[str], *, cpu: int | None, stdin: int = ...
-    ) -> subprocess.Popen[bytes]:
+    def start(self, node: str, argv: Sequence[str], *, cpu: int | None, stdin: int = ...) -> subprocess.Popen[bytes]:
         """Start a program on a host, on one CPU if given; its output is ours to read."""
 
 

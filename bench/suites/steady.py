@@ -1,10 +1,10 @@
 """steady: 60 s of mixed traffic at 20,000 packets/s, all judged: nothing lost, nothing reordered, every count closes.
 
-Subject: conduitd in enforce. Several thousand flows of UDP, TCP and ICMP echo in frames of 78 to 1,514 bytes, a sixth of
-them forbidden: other ports, spoofed MACs, an unknown source. Metrics in packets: lost, reordered, duplicated of what is
-permitted; forbidden_arrived; unjudged, what fell to `static` or was lost in the queue; and unaccounted, the sum of what
-is missing or too much in: sent = seen in front of the queue = judged + lane + static + lost; judged accepted =
-permitted = received; dropped = forbidden. packets_per_s is what the generator really sent.
+Subject: conduitd in enforce. Several thousand flows of UDP, TCP and ICMP echo in frames of 78 to 1,514 bytes, a sixth
+of them forbidden: other ports, spoofed MACs, an unknown source. Metrics in packets: lost, reordered, duplicated of what
+is permitted; forbidden_arrived; unjudged, what fell to `static` or was lost in the queue; and unaccounted, the sum of
+what is missing or too much in: sent = seen in front of the queue = judged + lane + static + lost; permitted = accepted
+= received; forbidden = dropped. packets_per_s is what the generator really sent.
 """
 
 from __future__ import annotations
@@ -69,17 +69,18 @@ def measure(plan: Plan, rig: Rig, rate: float, seconds: float) -> dict[str, floa
     good, bad = trial.by_flow[: len(permitted)], trial.by_flow[len(permitted) :]
     may_pass, may_not = sum(flow[0] for flow in good), sum(flow[0] for flow in bad)
     received = sum(flow[1] for flow in good)
+    accepted = counted["judged_accepted"] + counted["lane"] + counted["static_accepted"]
     gaps = {
         "sent - seen": trial.sent - counted["frames"],
         "seen - judged - lane - static - lost": counted["frames"]
         - sum(counted[name] for name in ("judged_accepted", "dropped", "lane", "static", "queue_lost")),
-        "permitted - judged accepted": may_pass - counted["judged_accepted"],
-        "judged accepted - received": counted["judged_accepted"] - received,
-        "forbidden - dropped": may_not - counted["dropped"],
+        "permitted - accepted": may_pass - accepted,
+        "accepted - received": accepted - received,
+        "forbidden - dropped": may_not - counted["dropped"] - counted["static_dropped"],
     }
     plan.say(
-        f"{trial.sent} frames of {len(flows)} flows at {trial.achieved:.0f}/s: {may_pass} permitted, {received} received; "
-        f"{may_not} forbidden, {counted['dropped']} dropped; account {counted}; differences {gaps}"
+        f"{trial.sent} frames of {len(flows)} flows at {trial.achieved:.0f}/s: {may_pass} permitted, "
+        f"{received} received; {may_not} forbidden, {counted['dropped']} dropped; account {counted}; differences {gaps}"
     )
     return {
         "lost": may_pass - received,
@@ -144,5 +145,5 @@ def account(subject: Conduitd) -> dict[str, int]:
         return found if status == 200 and found["waiting"] == 0 else None
 
     found = wait_for("the queue to be empty", closed, ACCOUNT_WITHIN_S)
-    names = ("judged_accepted", "dropped", "lane", "static", "judged", "accepted")
+    names = ("judged", "judged_accepted", "dropped", "lane", "static", "static_accepted", "static_dropped")
     return {"frames": found["frames_before_queue"], "queue_lost": found["lost"]} | {name: found[name] for name in names}
