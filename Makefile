@@ -19,7 +19,7 @@ LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
 
-.PHONY: help setup build demo run test test-vm lint bench differential asan ci clean system-build system-run system-count system-vm
+.PHONY: help setup build demo run test test-vm lint bench endurance differential asan ci clean system-build system-run system-count system-vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ lint: build ## style, types, layers, and a clean compile
 
 bench: setup ## every suite of the bench against its peers (under 15 minutes); method in bench/README.md
 	@$(PY) -m bench
+
+endurance: setup ## polls under a minute each of spoofed flows and forbidden traffic, and a minute of mixed traffic
+	@$(PY) -m bench --endurance
 
 differential: setup ## 1,000,000 random packets: engine against twin, 100,000 of them against the kernel's static rules
 	@$(PY) -m bench.differential --frames 1000000 --kernel 100000

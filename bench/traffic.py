@@ -1,8 +1,8 @@
 """Traffic through the rig: numbered streams counted exactly, and round trips.
 
-In: a standing rig, flows, a rate. Out: `Trial` (sent, received, lost, reordered, duplicated, per flow too) and
-`Trips` (every round trip). Generator, sink and echo are the programs of bench/native, on the rig's traffic CPU.
-Every run has a number of its own in each frame, so that nothing left over from before is counted.
+In: a standing rig or another site with hosts, flows, a rate. Out: `Trial` (sent, received, lost, reordered, duplicated,
+per flow too) and `Trips` (every round trip). Generator, sink and echo are the programs of bench/native, on the traffic
+CPU of the rig. Every run has a number of its own in each frame, so that nothing left over from before is counted.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import itertools
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from bench.native import program
 from bench.rig import NORTH, NORTH_INTERFACE, SOUTH, SOUTH_INTERFACE, TRAFFIC_CPU, Host, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FRAME_BYTES: Final = 78  # small, as polls are: 36 bytes of UDP payload
 POLL_PORTS: Final = (5000, 5001, 5002, 5003)
@@ -33,12 +34,41 @@ END_WITHIN_S: Final = 30.0
 _run_numbers = itertools.count(1)
 
 
+class End(Protocol):
+    """One end of a flow, as it claims to be."""
+
+    @property
+    def ip(self) -> str:
+        """Return its IPv4 address."""
+
+    @property
+    def mac(self) -> str:
+        """Return its MAC address."""
+
+
+class Site(Protocol):
+    """Where the programs run: the rig, or a laboratory."""
+
+    directory: Path
+
+    def start(self, node: str, argv: Sequence[str], *, cpu: int | None, stdin: int = ...) -> subprocess.Popen[bytes]:
+        """Start a program on a host, on one CPU if given; its output is ours to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where frames leave or arrive."""
+
+    node: str
+    interface: str
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One 5-tuple; of two flows, one of weight 3 is sent three times as often as one of weight 1."""
 
-    source: Host
-    destination: Host
+    source: End
+    destination: End
     source_port: int
     port: int
     protocol: str = "udp"
@@ -98,6 +128,10 @@ class Trips:
         return self.sent - len(self.microseconds)
 
 
+IN_NORTH: Final = Place(NORTH, NORTH_INTERFACE)
+IN_SOUTH: Final = Place(SOUTH, SOUTH_INTERFACE)
+
+
 def poll_flows() -> list[Flow]:
     """Return the permitted flows of most suites: 4 hosts poll 4 others on 4 ports, 64 flows."""
     ends = itertools.product(HOSTS_A_SIDE, HOSTS_A_SIDE, enumerate(POLL_PORTS))
@@ -119,11 +153,13 @@ def stream(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, burst: i
 class Sink:
     """The counting end of one run; for several senders, or for things that happen between sending and counting."""
 
-    def __init__(self, rig: Rig, flows: Sequence[Flow], *, settle_ms: int = SETTLE_MS) -> None:
+    def __init__(
+        self, site: Site, flows: Sequence[Flow], *, settle_ms: int = SETTLE_MS, place: Place = IN_SOUTH
+    ) -> None:
         self.run = str(next(_run_numbers))
-        which = ["--interface", SOUTH_INTERFACE, "--run", self.run, "--flows", str(len(flows))]
+        which = ["--interface", place.interface, "--run", self.run, "--flows", str(len(flows))]
         argv = [program("sink"), *which, "--settle-ms", str(settle_ms)]
-        self._process = rig.start(SOUTH, argv, cpu=TRAFFIC_CPU, stdin=subprocess.PIPE)
+        self._process = site.start(place.node, argv, cpu=TRAFFIC_CPU, stdin=subprocess.PIPE)
 
     def __enter__(self) -> Self:
         await_ready(self._process)
@@ -148,16 +184,27 @@ class Sink:
         )
 
 
-def send(rig: Rig, flows: Sequence[Flow], rate: float, count: int, *, run: str = "0", burst: int = 1) -> dict[str, Any]:
-    """Send only; from the side where the flows begin. Returns what the generator says."""
-    node, interface = (NORTH, NORTH_INTERFACE) if flows[0].source.side == NORTH else (SOUTH, SOUTH_INTERFACE)
-    path = rig.directory / f"flows-{node}"
+def send(
+    site: Site,
+    flows: Sequence[Flow],
+    rate: float,
+    count: int,
+    *,
+    run: str = "0",
+    burst: int = 1,
+    place: Place = IN_NORTH,
+    seconds: float = 0.0,
+    spread: int = 0,
+) -> dict[str, Any]:
+    """Send only. Returns what the generator says, whose words `seconds` and `spread` are."""
+    path = site.directory / f"flows-{place.node}"
     path.write_text("".join(flow.line() for flow in flows))
-    pace = ["--run", run, "--count", str(count), "--rate", str(rate), "--burst", str(burst)]
-    argv = [program("generate"), "--interface", interface, "--flows", str(path), *pace]
-    generator = rig.start(node, argv, cpu=TRAFFIC_CPU)
+    pace = ["--run", run, "--count", str(count), "--rate", str(rate), "--burst", str(burst), "--spread", str(spread)]
+    pace += ["--seconds", str(seconds)] if seconds else []
+    argv = [program("generate"), "--interface", place.interface, "--flows", str(path), *pace]
+    generator = site.start(place.node, argv, cpu=TRAFFIC_CPU)
     try:
-        expected = END_WITHIN_S + (count / rate if rate else 0)
+        expected = END_WITHIN_S + (seconds or (count / rate if rate else 0))
         said: dict[str, Any] = json.loads(generator.communicate(timeout=expected)[0])
     finally:
         _end(generator)

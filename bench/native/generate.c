@@ -1,9 +1,11 @@
 /* generate: numbered frames of many flows out of one interface, at a precise rate or as fast as it goes.
  *
- *   generate --interface a0 --flows FILE --run N --count N --rate PACKETS_PER_S --burst N
+ *   generate --interface a0 --flows FILE --run N --count N --rate PACKETS_PER_S --burst N [--seconds S] [--spread N]
  *
- * A line of FILE is one flow:  src_mac dst_mac src_ip dst_ip udp|tcp src_port dst_port frame_bytes weight
- * Flows take turns; one of weight 3 is sent three times as often as one of weight 1. --rate 0 sends as fast as it goes;
+ * A line of FILE is one flow:  src_mac dst_mac src_ip dst_ip udp|tcp|icmp src_port dst_port frame_bytes weight
+ * icmp is an echo request whose identifier is src_port. --spread makes every frame a conversation of its own: frame n
+ * of a flow leaves from the n-th of that many addresses, and from the next port when all had their turn. --seconds ends
+ * it before --count is reached. Flows take turns; one of weight 3 is sent three times as often as one of weight 1. --rate 0 sends as fast as it goes;
  * otherwise --burst frames (1 to BURST) leave together, as from a port that coalesces interrupts, and bursts keep the
  * rate. Waiting is spinning: nothing else paces 10 us. A generator that was held up catches up by BURST frames at most; beyond that its schedule slips, because
  * a burst of everything that is late would test queue lengths and not rates. Prints what was sent, as JSON. */
@@ -21,13 +23,15 @@ enum { BURST = 64, FLOWS_MAX = 65536, WEIGHT_MAX = 1000 };
 
 struct flow {
     uint8_t frame[FRAME_BYTES_MAX];
-    unsigned bytes, probe_at, weight;
-    int tcp;
+    unsigned bytes, probe_at, weight, source_port;
+    uint32_t source; /* address, in host byte order */
+    int protocol;
     uint64_t sent;
 };
 
 static struct flow *flows;
 static unsigned flow_count, *schedule, schedule_count;
+static uint64_t spread;
 
 static uint32_t sum16(const uint8_t *p, unsigned bytes, uint32_t sum) {
     for (unsigned i = 0; i + 1 < bytes; i += 2)
@@ -55,10 +59,10 @@ static void put_mac(uint8_t *p, const char *text) {
 
 static void build(struct flow *flow, char *word[9]) {
     uint8_t *ip = flow->frame + ETHERNET_BYTES, *transport = ip + IPV4_BYTES;
-    flow->tcp = strcmp(word[4], "tcp") == 0;
+    flow->protocol = !strcmp(word[4], "tcp") ? IPPROTO_TCP : !strcmp(word[4], "icmp") ? IPPROTO_ICMP : IPPROTO_UDP;
     flow->bytes = (unsigned)atoi(word[7]);
     flow->weight = (unsigned)atoi(word[8]);
-    flow->probe_at = ETHERNET_BYTES + IPV4_BYTES + (flow->tcp ? TCP_BYTES : UDP_BYTES);
+    flow->probe_at = ETHERNET_BYTES + IPV4_BYTES + (flow->protocol == IPPROTO_TCP ? TCP_BYTES : UDP_BYTES);
     if (flow->bytes < flow->probe_at + sizeof(struct probe) || flow->bytes > FRAME_BYTES_MAX ||
         flow->weight < 1 || flow->weight > WEIGHT_MAX) {
         fprintf(stderr, "generate: impossible frame size or weight: %s %s\n", word[7], word[8]);
@@ -71,15 +75,23 @@ static void build(struct flow *flow, char *word[9]) {
     put16(ip + 2, flow->bytes - ETHERNET_BYTES);
     put16(ip + 6, 0x4000); /* don't fragment */
     ip[8] = 64;
-    ip[9] = flow->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+    ip[9] = (uint8_t)flow->protocol;
     if (inet_pton(AF_INET, word[2], ip + 12) != 1 || inet_pton(AF_INET, word[3], ip + 16) != 1) {
         fprintf(stderr, "generate: not addresses: %s %s\n", word[2], word[3]);
         exit(2);
     }
     put_checksum(ip + 10, sum16(ip, IPV4_BYTES, 0));
-    put16(transport, (uint32_t)atoi(word[5]));
+    memcpy(&flow->source, ip + 12, 4);
+    flow->source = ntohl(flow->source);
+    flow->source_port = (unsigned)atoi(word[5]);
+    if (flow->protocol == IPPROTO_ICMP) {
+        transport[0] = 8; /* echo request; sequence 0 */
+        put16(transport + 4, flow->source_port);
+        return;
+    }
+    put16(transport, flow->source_port);
     put16(transport + 2, (uint32_t)atoi(word[6]));
-    if (flow->tcp) {
+    if (flow->protocol == IPPROTO_TCP) {
         transport[12] = TCP_BYTES / 4 << 4;
         transport[13] = 0x18; /* PSH, ACK: a segment in the middle of a connection */
         put16(transport + 14, 0xFFFF);
@@ -117,14 +129,27 @@ static void read_flows(const char *path) {
                 schedule[at++] = i;
 }
 
+/* Make a frame the first one of a conversation that no other frame belongs to. */
+static void write_source(uint8_t *ip, const struct flow *flow, uint64_t sequence) {
+    uint32_t address = htonl(flow->source + (uint32_t)(sequence % spread));
+    memcpy(ip + 12, &address, 4);
+    put16(ip + 10, 0);
+    put_checksum(ip + 10, sum16(ip, IPV4_BYTES, 0));
+    put16(ip + IPV4_BYTES, flow->source_port + (uint32_t)(sequence / spread));
+}
+
 /* The next frame of a flow, written where it is sent from: one flow may stand in a burst twice. */
 static void write_frame(uint8_t *to, struct flow *flow, uint32_t run, uint64_t sequence) {
     struct probe probe = {.run = run, .flow = (uint32_t)(flow - flows), .sequence = sequence};
     memcpy(to, flow->frame, flow->bytes);
+    uint8_t *ip = to + ETHERNET_BYTES, *tcp = ip + IPV4_BYTES;
+    unsigned length = flow->bytes - ETHERNET_BYTES - IPV4_BYTES;
     memcpy(to + flow->probe_at, &probe, sizeof probe);
-    if (flow->tcp) {
-        uint8_t *ip = to + ETHERNET_BYTES, *tcp = ip + IPV4_BYTES;
-        unsigned length = flow->bytes - ETHERNET_BYTES - IPV4_BYTES;
+    if (spread)
+        write_source(ip, flow, sequence);
+    if (flow->protocol == IPPROTO_ICMP)
+        put_checksum(tcp + 2, sum16(tcp, length, 0));
+    if (flow->protocol == IPPROTO_TCP) {
         uint32_t number = htonl((uint32_t)(sequence * (length - TCP_BYTES))), acknowledged = htonl(1);
         memcpy(tcp + 4, &number, 4);
         memcpy(tcp + 8, &acknowledged, 4);
@@ -152,6 +177,8 @@ int main(int argc, char **argv) {
     uint64_t count = strtoull(option(argc, argv, "count", NULL), NULL, 10);
     double rate = atof(option(argc, argv, "rate", NULL)), interval_ns = rate > 0 ? 1e9 / rate : 0;
     uint64_t burst = strtoull(option(argc, argv, "burst", "1"), NULL, 10);
+    uint64_t within_ns = (uint64_t)(atof(option(argc, argv, "seconds", "86400")) * 1e9);
+    spread = strtoull(option(argc, argv, "spread", "0"), NULL, 10);
     uint64_t sent = 0, refused = 0, slipped_ns = 0;
     unsigned turn = 0;
     if (burst < 1 || burst > BURST) {
@@ -167,7 +194,7 @@ int main(int argc, char **argv) {
     }
     uint64_t begun = now_ns();
     double start = (double)begun;
-    while (sent < count) {
+    while (sent < count && now_ns() - begun < within_ns) {
         uint64_t wanted = BURST;
         if (interval_ns > 0) {
             double due = ((double)now_ns() - start) / interval_ns + 1 - (double)sent;

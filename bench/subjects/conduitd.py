@@ -47,11 +47,20 @@ class _Site:
 class Conduitd:
     """One variant of the daemon."""
 
-    def __init__(self, name: str, settings: str = "", *, log: Log = "none", witness: Witness = Witness.QUEUE) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: str = "",
+        *,
+        log: Log = "none",
+        witness: Witness = Witness.QUEUE,
+        policy: str | None = None,
+    ) -> None:
         self.name = name
         self.witness = witness
         self.gateway: LabGateway | None = None
-        self._settings, self._log = settings, log
+        self._settings = settings
+        self._policy = policy if policy is not None else policy_yaml(log)
 
     def available(self) -> str | None:
         """Return what this tree's conduitd says against the variant's settings."""
@@ -65,7 +74,7 @@ class Conduitd:
         """Start it with an empty state, and make sure that it enforces."""
         site = _Site(rig, Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=rig.directory)))
         site.directory.chmod(0o755)  # the engine gives its privileges away
-        self.gateway = LabGateway(site, policy_yaml(self._log))  # type: ignore[arg-type]
+        self.gateway = LabGateway(site, self._policy)  # type: ignore[arg-type]
         with self.gateway.settings.open("a") as file:
             file.write(self._settings)
         self.gateway.start()

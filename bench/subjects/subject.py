@@ -70,7 +70,8 @@ def standing(subject: Subject, rig: Rig) -> Iterator[None]:
         pin(subject.judge_pids())
         flows = traffic.poll_flows()
         traffic.send(rig, flows, PRIME_RATE, len(flows) * PRIME_FRAMES_EACH)
-        traffic.send(rig, [flow.reversed() for flow in flows], PRIME_RATE, len(flows) * PRIME_FRAMES_EACH)
+        replies = [flow.reversed() for flow in flows]
+        traffic.send(rig, replies, PRIME_RATE, len(flows) * PRIME_FRAMES_EACH, place=traffic.IN_SOUTH)
         rig.drained()
         yield
     finally:
