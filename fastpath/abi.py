@@ -194,7 +194,7 @@ class Section(IntEnum):
     NODES = 3  # [NODE]: chains of alternative conduits
     CONDUITS = 4  # [CONDUIT] by slot
     ZONES = 5  # [ZONE] by zone number, 0 = unknown
-    PORT_ZONES = 6  # [u16 zone] by port * 4096 + VLAN; port numbers start at 1, row 0 is all unknown
+    PORT_ZONES = 6  # [u16 zone] by VLAN * port_count + port: all ports' untagged zones lie together; port 0 is unknown
     PREFIX_LENGTHS = 7  # [u8] distinct lengths below 128, longest first
     SERVICES_TCP = 8  # [u16 service class] by destination port
     SERVICES_UDP = 9
@@ -500,6 +500,7 @@ FLOW_FIN_OPENER: Final = 0x02
 FLOW_FIN_RESPONDER: Final = 0x04
 FLOW_KNOWN_OPENER: Final = 0x08  # opener_mac is set: a frame of the opener passed every identity check
 FLOW_KNOWN_RESPONDER: Final = 0x10
+FLOW_PLAIN: Final = 0x20  # its conduit neither limits nor logs the frames of a flow
 FLOWS_HEADER_BYTES: Final = PAGE_BYTES
 
 

@@ -22,6 +22,7 @@ from fastpath.abi cimport (
     queue_counters_t,
     tally_entry_t,
 )
+from fastpath.cursor cimport prefetch
 from fastpath.decision cimport decision_t
 
 cdef enum:
@@ -54,6 +55,8 @@ cdef inline void tally(queue_counters_t *counters, uint32_t index, const decisio
     entry.reason = decision.reason
     entry.verdict = decision.verdict
     entry.flags = TALLY_WOULD_DROP if decision.verdict != decision.policy_verdict else 0
+    if decision.conduit < MAX_CONDUITS:
+        prefetch(&conduit_counters(counters)[decision.conduit])  # for commit
 
 
 cdef inline void commit(queue_counters_t *counters) noexcept nogil:

@@ -10,7 +10,9 @@ from libc.string cimport memcpy
 
 cdef extern from *:
     """
-    #define CND_PREFETCH(p) __builtin_prefetch((p))
+    /* The empty statement is volatile: without it gcc takes a function that only prefetches for one without effect, and
+       leaves its calls out. */
+    #define CND_PREFETCH(p) do { __builtin_prefetch(p); __asm__ volatile (""); } while (0)
     """
     void prefetch "CND_PREFETCH"(const void *p) noexcept nogil  # a hint: any address is safe
 

@@ -11,10 +11,12 @@ from libc.stdint cimport uint64_t, uint8_t
 
 from fastpath.abi cimport (
     FIRST_DROP_REASON,
+    FLOW_PLAIN,
     LOG_ALL,
     LOG_FLOW,
     NO_CLASS,
     NO_CONDUIT,
+    REASON_FLOW_ESTABLISHED,
     REASON_FLOW_PICKUP,
     REASON_IDENTITY_DESTINATION_ZONE,
     REASON_IDENTITY_PORT_UNKNOWN,
@@ -133,6 +135,8 @@ cdef inline void decide(
         decision.write_event = decision.reason != REASON_IDENTITY_DESTINATION_ZONE
         return
     decision.write_event = 0
+    if decision.reason == REASON_FLOW_ESTABLISHED and decision.flow.flags & FLOW_PLAIN:
+        return  # the usual case, and its conduit's record needs not be read
     if decision.conduit != NO_CONDUIT:
         log = table.conduits[decision.conduit].log
         decision.write_event = log == LOG_ALL or (

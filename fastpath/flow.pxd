@@ -190,18 +190,36 @@ cdef inline void fetch_slots(const flows_t *flows, const flow_key_t *key) noexce
     prefetch(flows.slots + key.bucket)
 
 
-cdef inline int fetch_flow(const flows_t *flows, const flow_key_t *key) noexcept nogil:
-    """Ask for the cache lines of the entries that a key can mean; False when it can mean none."""
+cdef inline uint32_t place_of(const flows_t *flows, const flow_key_t *key) noexcept nogil:
+    """Choose where a new flow goes: an unused entry, else the one of the lowest rank in the bucket."""
     cdef const flow_slot_t *slots = flows.slots + key.bucket
-    cdef const uint8_t *entry
+    cdef uint32_t lowest = 0
+    cdef uint32_t way
+    for way in range(FLOW_WAYS):
+        if not slots[way].tag:
+            return key.bucket + way
+        if slots[way].rank < slots[lowest].rank:
+            lowest = way
+    return key.bucket + lowest
+
+
+cdef inline void fetch_entry(const flows_t *flows, uint32_t place) noexcept nogil:
+    cdef const uint8_t *entry = <const uint8_t *>(flows.entries + place)
+    prefetch(entry)
+    prefetch(entry + 64)
+
+
+cdef inline int fetch_flow(const flows_t *flows, const flow_key_t *key) noexcept nogil:
+    """Ask for the entries that a key can mean; where it can mean none, for the one that it would get, and say False."""
+    cdef const flow_slot_t *slots = flows.slots + key.bucket
     cdef uint32_t way
     cdef int found = 0
     for way in range(FLOW_WAYS):
         if slots[way].tag == key.tag:
-            entry = <const uint8_t *>(flows.entries + key.bucket + way)
-            prefetch(entry)
-            prefetch(entry + 64)
+            fetch_entry(flows, key.bucket + way)
             found = 1
+    if not found:
+        fetch_entry(flows, place_of(flows, key))
     return found
 
 
@@ -232,24 +250,11 @@ cdef inline uint32_t rank_of(const flow_t *flow) noexcept nogil:
     return standing << STANDING_SHIFT | (<uint32_t>(flow.last_seen_ns >> RANK_TIME_SHIFT) & RANK_TIME_MASK)
 
 
-cdef inline uint32_t victim_of(flows_t *flows, const flow_key_t *key) noexcept nogil:
-    """Choose the entry that gives way: an unused one, else the lowest rank of the bucket."""
-    cdef const flow_slot_t *slots = flows.slots + key.bucket
-    cdef uint32_t lowest = 0
-    cdef uint32_t way
-    for way in range(FLOW_WAYS):
-        if not slots[way].tag:
-            return key.bucket + way
-        if slots[way].rank < slots[lowest].rank:
-            lowest = way
-    flows.evicted += 1
-    return key.bucket + lowest
-
-
 cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reversed_, uint64_t now_ns) noexcept nogil:
     """Enter a new flow; `reversed_` when the key's source is the responder. The caller fills conduit and generation."""
-    cdef uint32_t place = victim_of(flows, key)
+    cdef uint32_t place = place_of(flows, key)
     cdef flow_t *flow = flows.entries + place
+    flows.evicted += flows.slots[place].tag != 0
     # ORDER: unused first, key last, so that a reader never sees a half-written entry as somebody's flow.
     flow.in_use = 0
     memset(flow, 0, sizeof(flow_t))

@@ -185,7 +185,7 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
             raise ValueError(f"MAC {i}: zone out of range")
     for i in range(<uint32_t>header.port_count * VLAN_COUNT):
         if table.port_zones[i] >= header.zone_count:
-            raise ValueError(f"port {i // VLAN_COUNT}: zone out of range")
+            raise ValueError(f"port {i % header.port_count}: zone out of range")
     for i in range(table.prefix_length_count):
         if table.prefix_lengths[i] >= 128 or (i and table.prefix_lengths[i] >= table.prefix_lengths[i - 1]):
             raise ValueError("prefix lengths are not in descending order below 128")

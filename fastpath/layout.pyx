@@ -350,6 +350,7 @@ def c_constants():
         "FLOW_FIN_RESPONDER": abi.FLOW_FIN_RESPONDER,
         "FLOW_KNOWN_OPENER": abi.FLOW_KNOWN_OPENER,
         "FLOW_KNOWN_RESPONDER": abi.FLOW_KNOWN_RESPONDER,
+        "FLOW_PLAIN": abi.FLOW_PLAIN,
         "MARK_JUDGED": abi.MARK_JUDGED,
         "MARK_LANE": abi.MARK_LANE,
         "MARK_LANE_MASK": abi.MARK_LANE_MASK,

@@ -11,6 +11,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t, uint8_t
 from fastpath.abi cimport (
     FLOW_KNOWN_OPENER,
     FLOW_KNOWN_RESPONDER,
+    FLOW_PLAIN,
+    LOG_ALL,
     NO_CONDUIT,
     NO_NODE,
     REASON_FLOW_ESTABLISHED,
@@ -56,7 +58,7 @@ cdef inline uint8_t accept_flow(
     cdef uint8_t limited = REASON_NONE
     decision.conduit = decision.flow.conduit
     decision.service = decision.flow.service
-    if decision.direction == FLOW_FORWARD:
+    if decision.direction == FLOW_FORWARD and not decision.flow.flags & FLOW_PLAIN:
         limited = limit_reason(
             table, frame, decision.conduit, decision.source_zone, opens_flow(frame, decision), now_ns
         )
@@ -99,6 +101,9 @@ cdef inline void familiarize(
     cdef flow_t *flow = decision.flow
     if flow.generation != table.generation:
         flow.flags &= ~<uint16_t>(FLOW_KNOWN_OPENER | FLOW_KNOWN_RESPONDER)
+    flow.flags &= ~<uint16_t>FLOW_PLAIN
+    if not table.conduits[conduit].limit and table.conduits[conduit].log != LOG_ALL:
+        flow.flags |= FLOW_PLAIN
     flow.generation = table.generation
     flow.conduit = conduit
     flow.service = decision.service

@@ -21,7 +21,6 @@ from fastpath.abi cimport (
     PAIR_STAGE_MASK,
     STATE_PORT_SLOTS,
     UNKNOWN_ZONE,
-    VLAN_COUNT,
     conduit_t,
     endpoint_t,
     limit_t,
@@ -85,7 +84,7 @@ cdef inline uint16_t zone_of(const table_t *table, uint32_t ifindex, uint16_t vl
             port = table.ports[slot].port
             if port >= table.port_count:
                 return UNKNOWN_ZONE
-            return table.port_zones[port * VLAN_COUNT + (vlan & 0x0FFF)]
+            return table.port_zones[<uint32_t>(vlan & 0x0FFF) * table.port_count + port]
         if table.ports[slot].ifindex == 0:
             return UNKNOWN_ZONE
         slot = (slot + 1) & (STATE_PORT_SLOTS - 1)

@@ -166,7 +166,7 @@ def _zones(lowered: LoweredPolicy) -> tuple[bytes, int]:
 def _port_zones(lowered: LoweredPolicy) -> tuple[bytes, int]:
     table = array("H", bytes(2 * abi.VLAN_COUNT * (len(lowered.ports) + 1)))
     for owned in lowered.port_zones:
-        table[owned.port * abi.VLAN_COUNT + owned.vlan] = owned.zone
+        table[owned.vlan * (len(lowered.ports) + 1) + owned.port] = owned.zone
     return _little_endian(table), len(table)
 
 
