@@ -98,7 +98,7 @@ cdef class Classifier:
             raise ValueError("no room for an IP header")
         if <uint64_t>flows_view.shape[0] < FLOWS_HEADER_BYTES + header.flows_per_table * sizeof(flow_t):
             raise ValueError("the flows segment is shorter than it says")
-        attach_table(&self.bench.table, &image_view[0], &state_view[0])
+        attach_table(&self.bench.table, &image_view[0], &state_view[0], NULL)  # its policies have no limits
         judging.counters = queue_counters(&counters_view[0], 0)
         judging.ring = ring_of(&events_view[0], 0)
         judging.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES)

@@ -19,6 +19,11 @@ cdef enum:
     VERDICT_DROP = 2
 
 cdef enum:
+    FAIL_STATIC = 0
+    FAIL_CLOSED = 1
+    FAIL_OPEN = 2
+
+cdef enum:
     LOG_NONE = 0
     LOG_FLOW = 1
     LOG_ALL = 2

@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from fastpath.abi cimport (
     SECTION_CONDUITS,
     SECTION_ENDPOINTS,
+    SECTION_LIMITS,
     SECTION_MACS,
     SECTION_NODES,
     SECTION_PORT_ZONES,
@@ -24,6 +25,7 @@ from fastpath.abi cimport (
     conduit_t,
     endpoint_t,
     image_header_t,
+    limit_t,
     mac_t,
     node_t,
     rule_t,
@@ -32,6 +34,7 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
+from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
 
 
@@ -39,8 +42,10 @@ cdef inline const uint8_t *section_at(const uint8_t *image, const section_t *sec
     return image + sections[index].offset_bytes
 
 
-cdef inline void attach_table(table_t *table, const uint8_t *image, const uint8_t *state) noexcept nogil:
-    """Point a table into a validated image and state; both must outlive it."""
+cdef inline void attach_table(
+    table_t *table, const uint8_t *image, const uint8_t *state, limiter_t *limiter
+) noexcept nogil:
+    """Point a table into a validated image and state, and at the clocks of its limits; all must outlive it."""
     cdef const image_header_t *header = <const image_header_t *>image
     cdef const section_t *sections = <const section_t *>(image + sizeof(image_header_t))
     table.generation = header.generation
@@ -50,6 +55,8 @@ cdef inline void attach_table(table_t *table, const uint8_t *image, const uint8_
     table.rules = <const rule_t *>section_at(image, sections, SECTION_RULES)
     table.nodes = <const node_t *>section_at(image, sections, SECTION_NODES)
     table.conduits = <const conduit_t *>section_at(image, sections, SECTION_CONDUITS)
+    table.limits = <const limit_t *>section_at(image, sections, SECTION_LIMITS)
+    table.limiter = limiter
     table.zones = <const zone_t *>section_at(image, sections, SECTION_ZONES)
     table.port_zones = <const uint16_t *>section_at(image, sections, SECTION_PORT_ZONES)
     table.prefix_lengths = section_at(image, sections, SECTION_PREFIX_LENGTHS)

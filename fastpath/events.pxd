@@ -1,9 +1,9 @@
 # cython: language_level=3
 """What was judged and why, for whoever reads along: a bounded ring per queue.
 
-In: a frame and its decision. Out: one event_t in the ring, or one more on `lost` when the reader is too slow. The
-engine is the only writer of head and entries, control the only writer of tail. Never waits, never overwrites an unread
-event.
+In: a frame and its decision. Out: one event_t in the ring, or one more on `lost` when the reader is too slow or a zone
+has had its share: a storm must neither cost its victims' events nor more than it is worth. The engine is the only
+writer of head and entries, control the only writer of tail. Never waits, never overwrites an unread event.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -22,6 +22,23 @@ from fastpath.counters cimport load64, store64
 from fastpath.cursor cimport put_be48
 from fastpath.decision cimport decision_t
 from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
+from fastpath.pace cimport take_turn
+
+
+cdef enum:
+    EVENT_SHARES = 64  # zones beyond share a share
+
+cdef extern from *:
+    """
+    /* Of each ingress zone: 10,000 events a second, and as many at once. Nobody reads more than that. */
+    #define CND_EVENT_INTERVAL_NS 100000ULL
+    #define CND_EVENT_BURST_NS 1000000000ULL
+    """
+    const uint64_t EVENT_INTERVAL_NS "CND_EVENT_INTERVAL_NS"
+    const uint64_t EVENT_BURST_NS "CND_EVENT_BURST_NS"
+
+cdef struct event_shares_t:
+    uint64_t clocks[EVENT_SHARES]  # one writer: a queue's thread has shares of its own
 
 
 cdef inline ring_header_t *ring_of(uint8_t *segment, uint32_t index) noexcept nogil:
@@ -63,14 +80,20 @@ cdef inline void fill_event(
     event.flags = EVENT_TCP_OPENING if frame.protocol == PROTOCOL_TCP and is_opening(frame) else 0
 
 
+cdef inline int has_room(ring_header_t *ring, event_shares_t *shares, uint16_t zone, uint64_t now_ns) noexcept nogil:
+    if ring.head - load64(&ring.tail) >= EVENTS_PER_RING:
+        return 0
+    return take_turn(&shares.clocks[zone & (EVENT_SHARES - 1)], EVENT_INTERVAL_NS, EVENT_BURST_NS, now_ns)
+
+
 cdef inline void write_event(
-    ring_header_t *ring, uint8_t queue, uint64_t generation, const frame_t *frame, const decision_t *decision,
-    uint64_t now_ns
+    ring_header_t *ring, event_shares_t *shares, uint8_t queue, uint64_t generation, const frame_t *frame,
+    const decision_t *decision, uint64_t now_ns
 ) noexcept nogil:
     """Append one event, or count it as lost."""
     cdef uint64_t head = ring.head
     cdef event_t *event
-    if head - load64(&ring.tail) >= EVENTS_PER_RING:
+    if not has_room(ring, shares, decision.source_zone, now_ns):
         ring.lost += 1
         return
     event = <event_t *>(<uint8_t *>ring + PAGE_BYTES) + (head & (EVENTS_PER_RING - 1))

@@ -15,6 +15,7 @@ class Judgement(NamedTuple):
     source_asset: int | None
     destination_asset: int | None
     service: int
+    answer: bytes | None
 
 def validate_image(image: Buffer) -> None: ...
 def validate_state(image: Buffer, state: Buffer) -> None: ...
@@ -34,5 +35,6 @@ class Judge:
         destination_mac: bytes | None = None,
         vlan: int = 0,
         tagged: bool | None = None,
+        length: int | None = None,
         time_ns: int = 0,
     ) -> Judgement: ...

@@ -20,6 +20,7 @@ from fastpath.abi cimport (
     NO_NODE,
     SECTION_CONDUITS,
     SECTION_ENDPOINTS,
+    SECTION_LIMITS,
     SECTION_MACS,
     SECTION_NODES,
     SECTION_PORT_ZONES,
@@ -37,6 +38,7 @@ from fastpath.abi cimport (
     endpoint_t,
     flow_t,
     image_header_t,
+    limit_t,
     mac_t,
     node_t,
     rule_t,
@@ -44,18 +46,23 @@ from fastpath.abi cimport (
     state_header_t,
     zone_t,
 )
+from fastpath.answer cimport ANSWER_BYTES, build_answer
 from fastpath.attach cimport attach_table
 from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
 from fastpath.flow cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
+from fastpath.pace cimport limiter_t
+from fastpath.refuse cimport is_answerable, is_broadcast, is_refused
 from fastpath.table cimport table_t
 
 from fastpath import abi
 
 cdef enum:
     JUDGE_FLOWS = 65536  # flows an offline judge remembers unless told otherwise
+
+LONGEST_BURST_NS = 1 << 62
 
 
 class Judgement(NamedTuple):
@@ -71,6 +78,7 @@ class Judgement(NamedTuple):
     source_asset: int | None
     destination_asset: int | None
     service: int
+    answer: bytes | None  # the frame that the engine sends back to whom it drops, where the policy says so
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
@@ -82,6 +90,7 @@ cdef dict _SECTION_SIZES = {
     SECTION_RULES: sizeof(rule_t),
     SECTION_NODES: sizeof(node_t),
     SECTION_CONDUITS: sizeof(conduit_t),
+    SECTION_LIMITS: sizeof(limit_t),
     SECTION_ZONES: sizeof(zone_t),
     SECTION_PORT_ZONES: 2,
     SECTION_PREFIX_LENGTHS: 1,
@@ -157,8 +166,9 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
     cdef table_t table
     cdef state_header_t state
     cdef uint32_t i
+    cdef uint32_t limit_count = (<const section_t *>(&view[0] + sizeof(image_header_t)))[SECTION_LIMITS].count
     memset(&state, 0, sizeof(state))
-    attach_table(&table, &view[0], <const uint8_t *>&state)
+    attach_table(&table, &view[0], <const uint8_t *>&state, NULL)
     for i in range(header.node_count):
         if table.nodes[i].conduit >= header.conduit_capacity:
             raise ValueError(f"node {i} names a conduit out of range")
@@ -182,6 +192,18 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
     for i in range(header.conduit_capacity):
         if table.conduits[i].profile >= PROFILE_COUNT:
             raise ValueError(f"conduit {i} asks for an inspection that this engine does not know")
+        if table.conduits[i].limit > limit_count:
+            raise ValueError(f"conduit {i} names a limit out of range")
+    for i in range(limit_count):
+        for interval_ns, burst_ns in (
+            (table.limits[i].packet_interval_ns, table.limits[i].packet_burst_ns),
+            (table.limits[i].flow_interval_ns, table.limits[i].flow_burst_ns),
+            (table.limits[i].source_packet_interval_ns, table.limits[i].source_packet_burst_ns),
+            (table.limits[i].source_flow_interval_ns, table.limits[i].source_flow_burst_ns),
+        ):
+            # Times are added to the clock: far from the end of 64 bits. A burst below one interval lets nothing pass.
+            if not interval_ns <= burst_ns <= LONGEST_BURST_NS:
+                raise ValueError(f"limit {i}: interval and burst contradict each other")
     return 0
 
 
@@ -225,6 +247,7 @@ cdef class Judge:
 
     cdef table_t table
     cdef flows_t flows
+    cdef limiter_t *limiter
     cdef object kept
 
     def __cinit__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
@@ -233,7 +256,8 @@ cdef class Judge:
         self.flows.bucket_mask = flows / FLOW_WAYS - 1
         self.flows.entries = <flow_t *>PyMem_Calloc(flows, sizeof(flow_t))
         self.flows.slots = <flow_slot_t *>PyMem_Calloc(flows, sizeof(flow_slot_t))
-        if self.flows.entries == NULL or self.flows.slots == NULL:
+        self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
             raise MemoryError
 
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
@@ -253,14 +277,15 @@ cdef class Judge:
         cdef const uint8_t[::1] state_view = state
         validate_image(image)
         validate_state(image, state)
-        attach_table(&self.table, &image_view[0], &state_view[0])
+        attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.kept = (image, state)
 
     def forget_flows(self):
-        """Drop every remembered conversation."""
+        """Drop every remembered conversation, and what was used up of every limit."""
         cdef size_t count = <size_t>(self.flows.bucket_mask + 1) * FLOW_WAYS
         memset(self.flows.entries, 0, count * sizeof(flow_t))
         memset(self.flows.slots, 0, count * sizeof(flow_slot_t))
+        memset(self.limiter, 0, sizeof(limiter_t))
 
     def judge(
         self,
@@ -273,12 +298,15 @@ cdef class Judge:
         destination_mac=None,
         int vlan=0,
         tagged=None,
+        length=None,
         uint64_t time_ns=0,
     ):
         """Judge one frame and return its Judgement.
 
         payload: from the network header on. vlan: 0 to 4095, of the tag taken off; `tagged` defaults to vlan != 0.
-        MACs are 6 bytes; destination_mac None where the interception does not see it. time_ns: for idle flows.
+        MACs are 6 bytes; destination_mac None where the interception does not see it: an answer then comes from a MAC
+        of zeros, where the engine takes the port's. length: bytes on the wire, when the payload was cut.
+        time_ns: for idle flows and limits.
         Raises ValueError for numbers out of range.
         """
         cdef frame_t frame
@@ -288,10 +316,12 @@ cdef class Judge:
             raise ValueError("EtherType, VLAN or interface index out of range")
         if len(source_mac) != 6 or (destination_mac is not None and len(destination_mac) != 6):
             raise ValueError("a MAC address has 6 bytes")
+        if length is not None and not len(payload) <= length <= 0xFFFFFFFF:
+            raise ValueError("a frame is no shorter than what is known of it")
         memset(&frame, 0, sizeof(frame_t))
         frame.data = data
         frame.captured = <uint32_t>len(payload)
-        frame.length = frame.captured
+        frame.length = frame.captured if length is None else length
         frame.ethertype = ethertype
         frame.in_ifindex = in_ifindex
         frame.out_ifindex = out_ifindex
@@ -304,10 +334,21 @@ cdef class Judge:
         with nogil:
             look_at(&self.table, &frame, &self.flows, &decision)
             decide(&self.table, &frame, &self.flows, time_ns, &decision)
-        return _judgement(&decision)
+        return _judgement(&decision, _answer(&self.table, &frame, &decision))
 
 
-cdef object _judgement(const decision_t *decision):
+cdef object _answer(const table_t *table, const frame_t *frame, const decision_t *decision):
+    cdef uint8_t answer[ANSWER_BYTES]
+    cdef uint8_t port[6]
+    if not is_refused(table, frame, decision) or not is_answerable(frame):
+        return None
+    if is_broadcast(table, frame, decision.destination_zone):
+        return None
+    memset(port, 0, sizeof(port))
+    return answer[:build_answer(answer, frame, port)] or None
+
+
+cdef object _judgement(const decision_t *decision, answer):
     return Judgement(
         abi.Verdict(decision.verdict),
         abi.Verdict(decision.policy_verdict),
@@ -319,4 +360,5 @@ cdef object _judgement(const decision_t *decision):
         None if decision.source.asset == NO_ASSET else decision.source.asset,
         None if decision.destination.asset == NO_ASSET else decision.destination.asset,
         decision.service,
+        answer,
     )

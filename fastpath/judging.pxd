@@ -13,10 +13,11 @@ from fastpath.batch cimport datagram, datagram_bytes, inbox_t, outbox_t
 from fastpath.counters cimport load32, store32, tally
 from fastpath.decide cimport decide, fetch_ahead, look_at
 from fastpath.decision cimport decision_t
-from fastpath.events cimport write_event
+from fastpath.events cimport event_shares_t, write_event
 from fastpath.flow cimport flows_t
 from fastpath.lane cimport may_take_lane
 from fastpath.netlink cimport is_answer, is_packet, packet_t, read_packet
+from fastpath.refuse cimport is_refused, prepare_answer, refuser_t
 from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
@@ -27,11 +28,13 @@ cdef struct judging_t:
     # SAFETY: counters, ring and the flows' entries are mapped for the worker's life
     queue_counters_t *counters
     ring_header_t *ring
+    event_shares_t event_shares
     flows_t flows
     uint16_t number  # of the queue
     uint8_t index  # of the queue in the segments
     packet_t packets[GROUP]  # of the group in hand, with what was decided about each
     decision_t decisions[GROUP]
+    refuser_t refuser  # answers that wait for the verdicts to be sent
 
 
 cdef inline uint32_t read_group(
@@ -84,7 +87,11 @@ cdef inline void judge_group(
         decide(table, &packet.frame, &judging.flows, now_ns, decision)
         tally(judging.counters, verdicts.count, decision)
         if decision.write_event:
-            write_event(judging.ring, judging.index, table.generation, &packet.frame, decision, now_ns)
+            write_event(
+                judging.ring, &judging.event_shares, judging.index, table.generation, &packet.frame, decision, now_ns
+            )
+        if is_refused(table, &packet.frame, decision):
+            prepare_answer(&judging.refuser, table, &packet.frame, decision, now_ns)
         add_verdict(verdicts, packet.id, mark_of(judging, table, lane_mark, packet, decision))
 
 

@@ -2,10 +2,10 @@
 """Which frames may be followed by others that the engine does not see: the kernel's fast lane.
 
 In: an accepted frame and its flow. Out: yes or no; the verdict then carries the lane's mark, and the chain `static`
-enters the frame's addresses, ports and MAC into the lane (docs/decisions/0008). Called by the worker.
+enters the frame's addresses, ports and MAC into the lane (docs/decisions/0009). Called by the worker.
 """
 
-from fastpath.abi cimport LOG_ALL, REASON_FLOW_ESTABLISHED, flow_t
+from fastpath.abi cimport FAIL_CLOSED, LOG_ALL, REASON_FLOW_ESTABLISHED, flow_t
 from fastpath.decision cimport decision_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
 from fastpath.inspect.interface cimport PROFILE_NONE
@@ -26,6 +26,9 @@ cdef inline int may_take_lane(const table_t *table, const frame_t *frame, const 
         if frame.tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK) != TCP_ACK:
             return 0
     elif frame.protocol != PROTOCOL_UDP:
+        return 0
+    # While nobody judges, the lane goes on; `fail: closed` is the promise that nothing of the conduit does.
+    if table.conduits[flow.conduit].fail == FAIL_CLOSED:
         return 0
     if table.conduits[flow.conduit].profile != PROFILE_NONE or table.conduits[flow.conduit].limit:
         return 0

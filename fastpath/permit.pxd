@@ -35,16 +35,35 @@ from fastpath.flow cimport (
     touch_flow,
 )
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
+from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.related cimport decide_related
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 
+cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Tell whether a frame that a conduit permits begins a conversation: limits count these on their own.
+
+    Every opening segment does, on a known flow too. Mid-stream TCP doesn't: after a restart all of it is taken up anew.
+    """
+    if frame.protocol == PROTOCOL_TCP:
+        return decision.flowing and is_opening(frame)
+    return decision.flowing and decision.flow == NULL and not (is_icmp(frame) and is_echo_reply(frame))
+
+
 cdef inline uint8_t accept_flow(
-    flows_t *flows, const frame_t *frame, uint64_t now_ns, decision_t *decision
+    const table_t *table, flows_t *flows, const frame_t *frame, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    touch_flow(flows, decision.flow, frame, decision.direction, now_ns)
+    """Accept a frame of a known flow, unless its opener sends more than the conduit carries."""
+    cdef uint8_t limited = REASON_NONE
     decision.conduit = decision.flow.conduit
     decision.service = decision.flow.service
-    return REASON_FLOW_ESTABLISHED
+    if decision.direction == FLOW_FORWARD:
+        limited = limit_reason(
+            table, frame, decision.conduit, decision.source_zone, opens_flow(frame, decision), now_ns
+        )
+        if limited != REASON_NONE and is_dropped(table, decision.conduit):
+            return limited
+    touch_flow(flows, decision.flow, frame, decision.direction, now_ns)
+    return REASON_FLOW_ESTABLISHED if limited == REASON_NONE else limited
 
 
 cdef inline int is_familiar(const table_t *table, const frame_t *frame, const decision_t *decision) noexcept nogil:
@@ -70,7 +89,7 @@ cdef inline uint8_t decide_familiar(
     else:
         decision.source.asset = decision.flow.responder_asset
         decision.destination.asset = decision.flow.opener_asset
-    return accept_flow(flows, frame, now_ns, decision)
+    return accept_flow(table, flows, frame, now_ns, decision)
 
 
 cdef inline void familiarize(
@@ -127,7 +146,7 @@ cdef inline uint8_t decide_known_flow(
         decision.flow = NULL
         return REASON_NONE
     familiarize(table, frame, conduit, decision)
-    return accept_flow(flows, frame, now_ns, decision)
+    return accept_flow(table, flows, frame, now_ns, decision)
 
 
 cdef inline void keep_flow(
@@ -160,8 +179,13 @@ cdef inline uint8_t decide_conduit(
     conduit = first_open(table, node)
     if conduit != NO_CONDUIT:
         decision.conduit = conduit
+        reason = limit_reason(table, frame, conduit, decision.source_zone, opens_flow(frame, decision), now_ns)
+        if reason != REASON_NONE and is_dropped(table, conduit):
+            return reason
         if decision.flowing and not (is_icmp(frame) and is_echo_reply(frame)):
             keep_flow(table, frame, flows, FLOW_FORWARD, now_ns, decision)
+        if reason != REASON_NONE:
+            return reason
         if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
             return REASON_FLOW_PICKUP
         return REASON_POLICY_CONDUIT

@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from fastpath.abi cimport REASON_FLOW_RELATED, REASON_NONE, flow_t
 from fastpath.cursor cimport be16, cursor_t, take
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport find_key, flow_key_t, flows_t, hash_key
+from fastpath.flow cimport FLOW_BACKWARD, find_key, flow_key_t, flows_t, hash_key
 from fastpath.frame cimport (
     ICMPV6_ECHO_REPLY,
     ICMPV6_ECHO_REQUEST,
@@ -25,6 +25,7 @@ from fastpath.frame cimport (
     frame_t,
     is_mapped,
 )
+from fastpath.limit cimport limit_reason
 from fastpath.table cimport is_open, table_t
 
 cdef inline uint8_t decide_related(
@@ -36,6 +37,7 @@ cdef inline uint8_t decide_related(
     cdef const uint8_t *p
     cdef flow_t *flow
     cdef int direction
+    cdef uint8_t reason = REASON_NONE
     cdef int forward = 1
     cdef int backward = 1
     cdef uint32_t skip = 0
@@ -87,4 +89,6 @@ cdef inline uint8_t decide_related(
         return REASON_NONE
     decision.conduit = flow.conduit
     decision.service = flow.service
-    return REASON_FLOW_RELATED
+    if direction == FLOW_BACKWARD:  # the responder sent what is quoted: the error comes from the opener's side
+        reason = limit_reason(table, frame, flow.conduit, decision.source_zone, 0, now_ns)
+    return REASON_FLOW_RELATED if reason == REASON_NONE else reason

@@ -17,12 +17,14 @@ from fastpath.abi cimport (
     NO_CLASS,
     NO_CONDUIT,
     NO_NODE,
+    PAIR_REFUSE,
     PAIR_STAGE_MASK,
     STATE_PORT_SLOTS,
     UNKNOWN_ZONE,
     VLAN_COUNT,
     conduit_t,
     endpoint_t,
+    limit_t,
     mac_t,
     mix64,
     node_t,
@@ -33,6 +35,7 @@ from fastpath.abi cimport (
 )
 from fastpath.cursor cimport prefetch
 from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
+from fastpath.pace cimport limiter_t
 
 cdef enum:
     V4_PREFIX_BITS = 96  # IPv4 prefixes are stored below ::ffff:0:0/96
@@ -46,6 +49,7 @@ cdef struct table_t:
     const rule_t *rules
     const node_t *nodes
     const conduit_t *conduits
+    const limit_t *limits
     const zone_t *zones
     const uint16_t *port_zones
     const uint8_t *prefix_lengths
@@ -61,6 +65,7 @@ cdef struct table_t:
     uint32_t prefix_length_count
     uint32_t zone_count
     uint32_t port_count
+    limiter_t *limiter  # the clocks of the limits: the installer's, shared, outlives every table; all else is read only
     # State: single bytes, written by control at any time
     const state_header_t *state
     const state_port_t *ports
@@ -225,6 +230,11 @@ cdef inline uint16_t service_at(const table_t *table, const frame_t *frame, uint
 
 cdef inline uint8_t pair_stage(const table_t *table, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
     return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone] & PAIR_STAGE_MASK
+
+
+cdef inline int pair_refuses(const table_t *table, uint16_t source_zone, uint16_t destination_zone) noexcept nogil:
+    """Tell whether what is dropped between two zones is answered."""
+    return table.pair_stages[<uint32_t>source_zone * table.zone_count + destination_zone] & PAIR_REFUSE
 
 
 cdef inline uint8_t conduit_stage(const table_t *table, uint32_t conduit) noexcept nogil:

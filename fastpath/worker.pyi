@@ -1,7 +1,11 @@
+from mmap import mmap
+
 from typing_extensions import Buffer
 
 POLLING: dict[str, int]
 POLLING_NS_DEFAULT: int
+
+def new_limits() -> mmap: ...
 
 class Worker:
     def __init__(
@@ -13,6 +17,8 @@ class Worker:
         flows: Buffer,
         copy_bytes: int,
         *,
+        limits: Buffer | None = None,
+        answer_fd: int = -1,
         polling: int = ...,
         polling_ns: int = ...,
     ) -> None: ...

@@ -7,6 +7,7 @@ events, flows. `run` holds no Python object and no GIL; it allocates at start on
 sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
 """
 
+import mmap
 import os
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -33,7 +34,9 @@ from fastpath.counters cimport commit, load32, load64, queue_counters, store32, 
 from fastpath.events cimport ring_of
 from fastpath.flow cimport flow_slot_t, flows_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
+from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
+from fastpath.refuse cimport send_answers
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -56,11 +59,20 @@ cdef extern from *:
     table_t *load_table "CND_TABLE_LOAD"(table_t **where) noexcept nogil
 
 
+def new_limits():
+    """Return the memory in which all workers of an engine keep the clocks of the limits."""
+    limits = mmap.mmap(-1, sizeof(limiter_t))
+    limits[:8] = os.urandom(8)
+    return limits
+
+
 cdef class Worker:
     """Judges one queue.
 
     fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
-    copy_bytes: the queue's copy range. polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.
+    copy_bytes: the queue's copy range. limits: one `new_limits()` for all workers of an engine.
+    answer_fd: a packet socket for answers to what is dropped, -1 for none.
+    polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.
     Lifetime: keeps references to every buffer it points into, and to the image and state of two generations: the one
     in force and the one before, which a batch in hand may still read.
     """
@@ -70,6 +82,7 @@ cdef class Worker:
     cdef uint16_t number
     cdef uint32_t stopping
     cdef queue_counters_t *counters
+    cdef limiter_t *limiter
     cdef polling_t polling
     cdef judging_t judging
     cdef table_t *wanted  # written by install, read by run
@@ -87,12 +100,15 @@ cdef class Worker:
         flows,
         int copy_bytes,
         *,
+        limits=None,
+        int answer_fd=-1,
         int polling=POLL_OFF,
         uint64_t polling_ns=POLLING_NS_DEFAULT,
     ):
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
         cdef uint8_t[::1] flows_view = flows
+        cdef uint8_t[::1] limits_view
         cdef flows_header_t *flows_header = <flows_header_t *>&flows_view[0]
         cdef uint64_t table_bytes
         if index < 0 or counters_view.shape[0] < <Py_ssize_t>abi.counters_bytes(index + 1):
@@ -106,6 +122,10 @@ cdef class Worker:
             raise ValueError(f"the flows segment holds no table {index}")
         if not 64 <= copy_bytes <= 65531:
             raise ValueError("copy_bytes must be 64 to 65531")
+        limits = new_limits() if limits is None else limits
+        limits_view = limits
+        if limits_view.shape[0] < <Py_ssize_t>sizeof(limiter_t):
+            raise ValueError("limits must come from new_limits()")
         if polling not in (POLL_OFF, POLL_ADAPTIVE, POLL_ALWAYS):
             raise ValueError("no such way of polling")
         self.fd = fd
@@ -118,11 +138,15 @@ cdef class Worker:
         self.judging.index = index
         self.judging.number = self.number
         self.take_flows(<flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes), flows_header)
+        self.limiter = <limiter_t *>&limits_view[0]
+        self.judging.refuser.fd = answer_fd
+        self.judging.refuser.clock = 0
+        self.judging.refuser.count = 0
         self.polling.mode = polling
         self.polling.limit_ns = polling_ns
         self.polling.window_ns = 0
         self.wanted = NULL
-        self.buffers = (counters, events, flows)
+        self.buffers = (counters, events, flows, limits)
         self.next_slot = 0
         self.kept = [None, None]
 
@@ -156,7 +180,7 @@ cdef class Worker:
         validate_state(image, state)
         if self.wanted != NULL and not self.adopted(self.wanted.generation):
             raise ValueError("the generation before has not been adopted yet")
-        attach_table(table, &image_view[0], &state_view[0])
+        attach_table(table, &image_view[0], &state_view[0], self.limiter)
         self.kept[self.next_slot] = (image, state)
         self.next_slot = 1 - self.next_slot
         store_table(&self.wanted, table)
@@ -208,6 +232,8 @@ cdef class Worker:
             commit(self.counters)
             self.counters.flows_created = self.judging.flows.created
             self.counters.flows_evicted = self.judging.flows.evicted
+            if self.judging.refuser.count:
+                send_answers(&self.judging.refuser, self.counters)
         return 0
 
     cdef const table_t *adopt(self) noexcept nogil:

@@ -20,7 +20,7 @@ import orjson
 from gateway.errors import ControlError
 
 MESSAGE_BYTES_MAX: Final = 65536  # far above any message we send, far below the default socket buffer
-FDS_MAX: Final = 32  # start: three segments and MAX_QUEUES sockets
+FDS_MAX: Final = 32  # start: three segments, a socket for answers and MAX_QUEUES queue sockets
 SEND_SECONDS: Final = 2.0  # a peer that takes nothing for so long is hung
 _FD_BYTES: Final = array.array("i").itemsize
 

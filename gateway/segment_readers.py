@@ -18,7 +18,7 @@ READ_LIMIT: Final = 4096  # events per call: bounds the time control is away fro
 _REASON_NAMES: Final = {reason.value: reason.name for reason in abi.Reason}
 _TOTALS: Final = (
     "received", "accepted", "dropped", "would_drop", "released", "batches",
-    "receive_errors", "verdict_errors", "flows_created", "flows_evicted",
+    "receive_errors", "verdict_errors", "flows_created", "flows_evicted", "refused", "laned",
 )  # fmt: skip
 
 

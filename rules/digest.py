@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rules.services import known_services, service_ranges
@@ -16,9 +17,9 @@ from rules.values import mac_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.model import Conduit, Policy, Selector
+    from rules.model import Conduit, Limit, Policy, Selector
 
-FORM = "conduit-gateway policy 1"  # changes when the same text begins to mean something else
+FORM = "conduit-gateway policy 2"  # changes when the same text begins to mean something else
 
 
 def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]]) -> bytes:
@@ -33,7 +34,7 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]
     used = {name for conduit in policy.conduits.values() for name in conduit.services}
     return {
         "form": FORM,
-        "site": [policy.site.name, policy.site.ceiling, policy.site.default_stage],
+        "site": [policy.site.name, policy.site.ceiling, policy.site.default_stage, policy.site.refuse],
         "zones": {
             name: [
                 zone.kind,
@@ -75,15 +76,29 @@ def _selector(selector: Selector) -> list[list[str]]:
 
 def _conduit(conduit: Conduit) -> list[Any]:
     ends = [_selector(conduit.source), _selector(conduit.destination), _texts(conduit.services)]
-    return [*ends, conduit.stage, conduit.fail, conduit.log, conduit.enabled]
+    return [*ends, conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
+
+
+def _limit(limit: Limit | None) -> list[list[int] | None] | None:
+    if limit is None:
+        return None
+    source = limit.per_source
+    each = (source.packets, source.new_flows) if source is not None else (None, None)
+    rates = (limit.packets, limit.new_flows, *each)
+    return [None if rate is None else [rate.interval_ns, rate.burst_ns] for rate in rates]
 
 
 def _denials(policy: Policy) -> list[list[Any]]:
-    """Return the pairs whose stage differs from the default, whichever entries say so."""
-    stages: dict[tuple[str, str], int] = {}
+    """Return the pairs whose stage or refusing differs from the site's, whichever entries say so."""
+    default = (policy.site.default_stage, policy.site.refuse)
+    found: dict[tuple[str, str], tuple[int, bool]] = {}
     for denial in policy.denials:
         sources = policy.zones if "*" in denial.source else denial.source
         targets = policy.zones if "*" in denial.destination else denial.destination
-        stages |= {(source, target): int(denial.stage) for source in sources for target in targets}
-    default = policy.site.default_stage
-    return sorted([source, target, stage] for (source, target), stage in stages.items() if stage != default)
+        for pair in product(sources, targets):
+            stage, refuse = found.get(pair, default)
+            found[pair] = (
+                stage if denial.stage is None else denial.stage,
+                refuse if denial.refuse is None else denial.refuse,
+            )
+    return sorted([*pair, int(acts[0]), acts[1]] for pair, acts in found.items() if acts != default)

@@ -8,12 +8,12 @@ Called by the control plane and the tests. `build_state`, the writable companion
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from fastpath import abi
 from fastpath.abi import Section
 from rules.hashing import build_table
-from rules.records import LoweredPolicy, ServiceKind
+from rules.records import LimitRecord, LoweredPolicy, ServiceKind
 from rules.state import build_state
 
 NUMBER_SPACES = {
@@ -50,15 +50,17 @@ def build_image(lowered: LoweredPolicy, generation: int) -> bytes:
     """Return the image of a policy."""
     seed = int.from_bytes(lowered.digest[:8], "little")
     chains = Chains()
+    # Equal limits are stored once; the engine counts by conduit, so that sharing the numbers shares nothing else.
+    limits = list(dict.fromkeys(conduit.limit for conduit in lowered.conduits if conduit.limit is not None))
     sections: dict[Section, tuple[bytes | bytearray, int]] = {
         Section.ENDPOINTS: _endpoints(lowered, seed),
         Section.MACS: _macs(lowered, seed),
         Section.RULES: _rules(lowered, seed, chains),
-        Section.CONDUITS: _conduits(lowered),
+        Section.CONDUITS: _conduits(lowered, limits),
         Section.ZONES: _zones(lowered),
         Section.PORT_ZONES: _port_zones(lowered),
         Section.PREFIX_LENGTHS: _prefix_lengths(lowered),
-        Section.LIMITS: (b"", 0),
+        Section.LIMITS: (b"".join(abi.LIMIT.pack(*astuple(limit)) for limit in limits), len(limits)),
     }
     sections[Section.NODES] = (b"".join(abi.NODE.pack(*node) for node in chains.nodes), len(chains.nodes))
     for section, (kind, count) in NUMBER_SPACES.items():
@@ -146,11 +148,13 @@ def _rules(lowered: LoweredPolicy, seed: int, chains: Chains) -> tuple[bytearray
     return build_table(entries, abi.RULE.size)
 
 
-def _conduits(lowered: LoweredPolicy) -> tuple[bytearray, int]:
+def _conduits(lowered: LoweredPolicy, limits: list[LimitRecord]) -> tuple[bytearray, int]:
+    index = {limit: number for number, limit in enumerate(limits, start=1)}
     capacity = conduit_capacity(lowered)
     table = bytearray(capacity * abi.CONDUIT.size)
     for conduit in lowered.conduits:
-        abi.CONDUIT.pack_into(table, conduit.slot * abi.CONDUIT.size, conduit.fail, conduit.log, 0, 0, 0)
+        limit = index[conduit.limit] if conduit.limit is not None else 0
+        abi.CONDUIT.pack_into(table, conduit.slot * abi.CONDUIT.size, conduit.fail, conduit.log, 0, limit, 0)
     return table, capacity
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from fastpath.abi import FailMode, LogMode, Stage
 from rules.numbers import EtherType, IcmpType, Port, ProtocolNumber, Vlan, refuse
+from rules.rates import RateWord
 from rules.tree import Source
 from rules.values import (
     Criticality,
@@ -24,6 +25,7 @@ from rules.values import (
     Name,
     NameOrAll,
     Prefix,
+    RefuseWord,
     SecurityLevel,
     StageWord,
     Text,
@@ -57,6 +59,7 @@ class Site(Strict):
     name: Name
     ceiling: StageWord = Stage.MONITOR
     default_stage: StageWord = Stage.MONITOR
+    refuse: RefuseWord = False  # answer what is dropped between zones, instead of keeping silent
 
 
 class Zone(Strict):
@@ -154,6 +157,25 @@ class Opener(Selector):
         return self
 
 
+class SourceLimit(Strict):
+    """How much each source address may send by a conduit."""
+
+    packets: RateWord | None = None
+    new_flows: RateWord | None = None
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if not any(getattr(self, name) for name in type(self).model_fields):
+            refuse("POL023", "this limits nothing", "like packets: 500/s or new_flows: 20/s")
+        return self
+
+
+class Limit(SourceLimit):
+    """How much a conduit carries from its openers, as a whole and for each source address."""
+
+    per_source: SourceLimit | None = None
+
+
 class Conduit(Strict):
     """A permitted path: who may open what to whom."""
 
@@ -163,6 +185,7 @@ class Conduit(Strict):
     stage: StageWord = Stage.ENFORCE
     fail: FailWord = FailMode.STATIC
     log: LogWord = LogMode.FLOW
+    limit: Limit | None = None
     enabled: StrictBool = True
     owner: Text = ""
     reason: Text = ""
@@ -171,11 +194,18 @@ class Conduit(Strict):
 
 
 class Denial(Strict):
-    """The stage of the default deny from some zones to others; later entries win."""
+    """How the default deny from some zones to others acts; what an entry leaves out stays as it was, later ones win."""
 
     source: Annotated[tuple[NameOrAll, ...], Many] = Field(alias="from", min_length=1)
     destination: Annotated[tuple[NameOrAll, ...], Many] = Field(alias="to", min_length=1)
-    stage: StageWord
+    stage: StageWord | None = None
+    refuse: RefuseWord | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.stage is None and self.refuse is None:
+            refuse("POL024", "this entry says nothing", "give stage, refuse or both")
+        return self
 
 
 class Policy(Strict):
@@ -214,6 +244,10 @@ def fields_at(path: tuple[Any, ...]) -> list[str]:
         model = sections[path[0]]
         if "any_of" in path:
             model = ServiceMember
+        elif path[-1] == "limit":
+            model = Limit
+        elif path[-1] == "per_source":
+            model = SourceLimit
         elif path[-1] in ("from", "to") and len(path) == 3:
             model = Selector
     return [info.alias or name for name, info in model.model_fields.items()]

@@ -106,6 +106,20 @@ class RuleRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitRecord:
+    """What a conduit carries at most: one per interval and so much time's worth at once; interval 0 = unlimited."""
+
+    packet_interval_ns: int = 0
+    packet_burst_ns: int = 0
+    flow_interval_ns: int = 0
+    flow_burst_ns: int = 0
+    source_packet_interval_ns: int = 0
+    source_packet_burst_ns: int = 0
+    source_flow_interval_ns: int = 0
+    source_flow_burst_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ConduitRecord:
     """A conduit's slot and what the engine must know of it."""
 
@@ -115,6 +129,7 @@ class ConduitRecord:
     open: bool
     fail: FailMode
     log: LogMode
+    limit: LimitRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +158,5 @@ class LoweredPolicy:
     rules: tuple[RuleRecord, ...]
     conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
     pair_stages: dict[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included
+    pair_refusals: frozenset[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people

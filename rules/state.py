@@ -60,7 +60,8 @@ def build_state(
     abi.STATE_HEADER.pack_into(state, 0, *head, PORTS_OFFSET, PAIRS_OFFSET, conduits_offset, 0, bytes(60))
     set_ports(state, port_numbers(lowered, ports))
     for (source, target), stage in (lowered.pair_stages | dict(pair_stages or {})).items():
-        state[PAIRS_OFFSET + source * zone_count + target] = stage
+        refuse = abi.PAIR_REFUSE if (source, target) in lowered.pair_refusals else 0
+        state[PAIRS_OFFSET + source * zone_count + target] = stage | refuse
     flags = {conduit.slot: (conduit.stage, conduit.open) for conduit in lowered.conduits}
     for slot, (stage, is_open) in (flags | dict(conduit_flags or {})).items():
         state[conduits_offset + slot] = _conduit_byte(stage, is_open=is_open)
@@ -115,12 +116,18 @@ def _pair_at(buffer: Buffer, source: int, target: int) -> int:
 
 def pair_stage(buffer: Buffer, source: int, target: int) -> Stage:
     """Return the stage of the default deny from one zone number to another."""
-    return Stage(buffer[_pair_at(buffer, source, target)])
+    return Stage(buffer[_pair_at(buffer, source, target)] & abi.PAIR_STAGE_MASK)
+
+
+def pair_refuses(buffer: Buffer, source: int, target: int) -> bool:
+    """Tell whether what is dropped from one zone number to another is answered, as the policy says."""
+    return bool(buffer[_pair_at(buffer, source, target)] & abi.PAIR_REFUSE)
 
 
 def set_pair_stage(buffer: Buffer, source: int, target: int, stage: Stage) -> None:
     """Set the stage of the default deny from one zone number to another."""
-    buffer[_pair_at(buffer, source, target)] = Stage(stage)
+    at = _pair_at(buffer, source, target)
+    buffer[at] = Stage(stage) | (buffer[at] & abi.PAIR_REFUSE)
 
 
 def _conduit_at(buffer: Buffer, slot: int) -> int:

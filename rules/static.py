@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
+from rules.static_guard import declare_guard, guard_chains
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
-from rules.static_lane import LANE_COUNTER, ending, lane_chains, unqueued
-from rules.static_script import ARP, ICMP, TABLE, Script, braces, interface
+from rules.static_lane import LANE_COUNTER, ending, lane_script, unqueued
+from rules.static_script import TABLE, Script, foreign, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
 
@@ -34,23 +35,14 @@ COUNTERS: Final = (
 )
 # chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
 # takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
-# The chain of the fast lane stands between `guard` and `before`: see `static_lane`.
-HOOKS: Final = {"guard": -20, "before": -5, "judge": -4, "static": 10}
-# chain → hook: frames between the wire and the gateway itself, which is no host of the plant: none pass, at any stage.
-LOCAL_HOOKS: Final = {"local_in": "input", "local_out": "output"}
-LOCAL_PRIORITY: Final = -20
+# The fast lane has chains of its own, between `guard` and `judge` and in front of `static`: see `static_lane`.
+HOOKS: Final = {"guard": -20, "judge": -4, "static": 10}
 OFFERED: Final = "offered"  # holds the queue statements alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
 PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
 DYNAMIC_ELEMENTS: Final = 65536  # bound of every set that frames fill; about 10 MB each when full
 COMPARE_SECONDS: Final = 1  # an entry is read by the frame that wrote it; this only bounds how long it lies around
-_QUARANTINE: Final = {
-    "quarantine_mac": "type ether_addr",
-    "quarantine_ip4": "type ipv4_addr",
-    "quarantine_ip6": "type ipv6_addr",
-    "quarantine_nd": "typeof @th,64,128",  # those of quarantine_ip6 again, as neighbour discovery's target field
-}
 _PINHOLES: Final = {
     "udp4_pinholes": "type ifname . ipv4_addr . inet_service . ipv4_addr . inet_service",
     "udp6_pinholes": "type ifname . ipv6_addr . inet_service . ipv6_addr . inet_service",
@@ -127,11 +119,11 @@ def render_parts(
     _state(prepared, policy, stages, closed)
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
-    _guard(switch, ports)
-    lane_chains(switch, {port.number: port.name for port in policy.ports}, on=lane)
+    guard_chains(switch, ports)
     _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
-    return prepared.text(), switch.text()
+    by_number = {port.number: port.name for port in policy.ports}
+    return prepared.text(), switch.text() + (lane_script(by_number) if lane else "")
 
 
 def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:
@@ -157,11 +149,9 @@ def render_base(ports: Sequence[str]) -> str:
     script = Script(0, _BANKED)
     _declare(script)
     names = [interface(port) for port in ports]
-    _guard(script, names)
-    lane_chains(script, {}, on=False)
-    script.hook("before", [])
+    guard_chains(script, names)
     script.hook("judge", [])
-    script.hook("static", [_foreign(names), "counter name static counter name static_dropped drop"])
+    script.hook("static", [foreign(names), "counter name static counter name static_dropped drop"])
     return script.text()
 
 
@@ -197,8 +187,7 @@ def _declare(script: Script) -> None:
     script.line(f"add table {TABLE}")
     for counter in COUNTERS:
         script.line(f"add counter {TABLE} {counter}")
-    for name, kind in _QUARANTINE.items():
-        script.line(f"add set {TABLE} {name} {{ {kind}; flags timeout; }}")
+    declare_guard(script)
     limits = f"size {DYNAMIC_ELEMENTS}; flags dynamic,timeout; timeout"
     for name, kind in _PINHOLES.items():
         script.line(f"add set {TABLE} {name} {{ {kind}; {limits} {PINHOLE_SECONDS}s; }}")
@@ -210,53 +199,23 @@ def _declare(script: Script) -> None:
             script.line(f"add map {TABLE} {name}_{bank} {{ {kind}; }}")
         for chain in BANKED_CHAINS:
             script.line(f"add chain {TABLE} {chain}_{bank}")
-    for chain in ("quarantined", OFFERED):
-        script.line(f"add chain {TABLE} {chain}")
+    script.line(f"add chain {TABLE} {OFFERED}")
     for chain, priority in HOOKS.items():
         # FAIL-CLOSED: the last chain drops what no rule of it accepted.
         policy = "drop" if chain == "static" else "accept"
         script.line(f"add chain {TABLE} {chain} {{ type filter hook forward priority {priority}; policy {policy}; }}")
-    for chain, hook in LOCAL_HOOKS.items():
-        line = f"type filter hook {hook} priority {LOCAL_PRIORITY}; policy accept;"
-        script.line(f"add chain {TABLE} {chain} {{ {line} }}")
-
-
-def _foreign(ports: Sequence[str]) -> str:
-    """Return the rule that leaves frames of other people's bridges alone."""
-    ours = braces(ports)
-    return f"iifname != {ours} oifname != {ours} accept" if ours else "accept"
-
-
-def _guard(script: Script, ports: Sequence[str]) -> None:
-    """Append what comes first: clear the mark, which only the engine may set, drop quarantine and talk to ourselves."""
-    addresses = (
-        *("ether saddr @quarantine_mac", "ether daddr @quarantine_mac"),
-        *("ip saddr @quarantine_ip4", "ip daddr @quarantine_ip4"),
-        *(f"{ARP} arp saddr ip @quarantine_ip4", f"{ARP} arp daddr ip @quarantine_ip4"),
-        *("ip6 saddr @quarantine_ip6", "ip6 daddr @quarantine_ip6"),
-        f"{ICMP['6']} icmpv6 type {{ 135, 136 }} @th,64,128 @quarantine_nd",
-    )
-    script.hook(
-        "guard",
-        [_foreign(ports), "meta mark set 0", *(f"{address} goto quarantined" for address in addresses)],
-    )
-    script.hook("quarantined", ["counter name c_quarantined drop"])
-    ours = braces(ports)
-    for chain, where in (("local_in", "iifname"), ("local_out", "oifname")):
-        script.hook(chain, [f"{where} {ours} counter name local_dropped drop"] if ours else [])
 
 
 def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
     """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
     if form is Form.BRIDGE:
-        script.hook("before", [_foreign(ports), "counter name frames_before_queue"])
-        script.hook("judge", [_foreign(ports), unqueued(), f"goto {OFFERED}"])
+        counted = "counter name frames_before_queue"
+        script.hook("judge", [foreign(ports), counted, unqueued(), f"goto {OFFERED}"])
         script.hook(OFFERED, queueing)
     else:
         # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
         offered = "ether type { ip, ip6 } counter name frames_before_queue accept"
-        script.hook("before", [_foreign(ports), offered, "counter name l2_before"])
-        script.hook("judge", [])
+        script.hook("judge", [foreign(ports), offered, "counter name l2_before"])
         script.hook(OFFERED, [])
 
 
@@ -267,7 +226,7 @@ def _static(script: Script, ports: Sequence[str], form: Form) -> None:
         [
             f"meta mark {MARK_JUDGED:#010x} counter name judged_accepted accept",
             *ending(),
-            _foreign(ports),
+            foreign(ports),
             unjudged if form is Form.BRIDGE else f"ether type {{ ip, ip6 }} {unjudged}",
             "goto entry",
         ],

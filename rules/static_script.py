@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 TABLE: Final = "bridge conduit"
 # Every rule that looks into ARP, ICMP or ICMPv6 begins with one of these. Without it nft 1.0.6 writes the condition
@@ -26,7 +26,8 @@ class Script:
     Chains and maps named in `banked` exist twice, as NAME_0 and NAME_1: rules and elements go to this script's bank.
     """
 
-    def __init__(self, bank: int, banked: Iterable[str]) -> None:
+    def __init__(self, bank: int, banked: Iterable[str], table: str = TABLE) -> None:
+        self._table = table
         self._lines: list[str] = []
         self._bank = bank
         names = "|".join(sorted(banked))
@@ -42,17 +43,17 @@ class Script:
 
     def hook(self, name: str, rules: Iterable[str]) -> None:
         """Replace the rules of a chain that exists once; empty rules are left out."""
-        self._lines.append(f"flush chain {TABLE} {name}")
+        self._lines.append(f"flush chain {self._table} {name}")
         banked = rf"\g<1>\g<2>_{self._bank}"
         for rule in filter(None, rules):
-            self._lines.append(f"add rule {TABLE} {name} {self._reference.sub(banked, rule)}")
+            self._lines.append(f"add rule {self._table} {name} {self._reference.sub(banked, rule)}")
 
     def map(self, name: str, elements: Iterable[str]) -> None:
         """Replace the elements of a banked map that was declared before."""
         joined = ", ".join(elements)
-        self._lines.append(f"flush map {TABLE} {name}_{self._bank}")
+        self._lines.append(f"flush map {self._table} {name}_{self._bank}")
         if joined:
-            self._lines.append(f"add element {TABLE} {name}_{self._bank} {{ {joined} }}")
+            self._lines.append(f"add element {self._table} {name}_{self._bank} {{ {joined} }}")
 
     def text(self) -> str:
         """Return the whole script."""
@@ -69,6 +70,12 @@ def rule_with(elements: Iterable[str], template: str) -> str:
     """Return the template with `%s` replaced by the anonymous set, or nothing: no element, no match, no rule."""
     inner = braces(elements)
     return template.replace("%s", inner) if inner else ""
+
+
+def foreign(ports: Sequence[str]) -> str:
+    """Return the rule that leaves frames of other people's bridges alone; `ports` are quoted."""
+    ours = braces(ports)
+    return f"iifname != {ours} oifname != {ours} accept" if ours else "accept"
 
 
 def classid(number: int) -> str:

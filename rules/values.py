@@ -172,6 +172,19 @@ def _kind(value: Any) -> str:
     return value
 
 
+def _refuse_word(value: Any) -> bool:
+    """`reset` answers what is dropped, `silent` does not."""
+    words = {"silent": False, "reset": True}
+    if not isinstance(value, str) or value not in words:
+        hint = did_you_mean(str(value), words)
+        refuse("POL020", f"'{value}' is not one of silent, reset", hint if "mean" in hint else "")
+    return words[value]
+
+
+def _refusing(value: bool | None) -> str | None:  # noqa: FBT001 the serializer's own form
+    return None if value is None else "reset" if value else "silent"
+
+
 _as_word = PlainSerializer(lambda member: member.name.lower(), return_type=str, when_used="json")
 _as_text = PlainSerializer(str, return_type=str, when_used="json")
 _as_mac = PlainSerializer(mac_text, return_type=str, when_used="json")
@@ -180,6 +193,9 @@ _as_group = PlainSerializer(
 )
 
 Name = Annotated[str, BeforeValidator(_name)]
+RefuseWord = Annotated[
+    bool, BeforeValidator(_refuse_word), PlainSerializer(_refusing, return_type=str, when_used="json")
+]
 NameOrAll = Annotated[str, BeforeValidator(_name_or_all)]
 Interface = Annotated[str, BeforeValidator(_interface)]
 Text = Annotated[str, BeforeValidator(_text)]

@@ -44,6 +44,9 @@ count = {queues}
 [interception]
 form = "{form}"
 
+[lane]
+mode = "{lane}"
+
 [control]
 socket = "{base}/run/control.sock"
 {roles}"""
@@ -67,7 +70,14 @@ class LabGateway:
     """One conduitd. Directories survive `stop`, so that a restart finds what was in force."""
 
     def __init__(
-        self, lab: Lab, policy: str | None = None, *, form: str = "auto", queues: int = 1, roles: str = ""
+        self,
+        lab: Lab,
+        policy: str | None = None,
+        *,
+        form: str = "auto",
+        queues: int = 1,
+        lane: str = "off",
+        roles: str = "",
     ) -> None:
         self.lab = lab
         self.base = lab.directory / "gateway"
@@ -80,7 +90,7 @@ class LabGateway:
             folder.mkdir(exist_ok=True, mode=0o755)
         self.policy.write_text(policy if policy is not None else DEFAULT_POLICY.read_text())
         table = f"\n[roles]\n{roles}\n" if roles else ""
-        self.settings.write_text(SETTINGS.format(base=self.base, form=form, queues=queues, roles=table))
+        self.settings.write_text(SETTINGS.format(base=self.base, form=form, queues=queues, lane=lane, roles=table))
 
     def start(self, *, wait: bool = True) -> None:
         """Start the daemon; by default wait until its engine judges. Raises LabError with its last log lines."""

@@ -41,7 +41,8 @@ def assets(
 def conduits(context: typer.Context, watch: Watch = None) -> None:
     """Conduits: the only permitted paths between zones, their stages and their traffic."""
     here = session(context)
-    columns = ("name", "source", "destination", "services", "stage", "effective", "open", "fail", "accepted", "dropped")
+    traffic = ("accepted", "dropped")
+    columns = ("name", "source", "destination", "services", "stage", "effective", "open", "fail", "limit", *traffic)
     here.watch(watch, lambda: here.client.get("/v1/conduits"), lambda content: _rows(columns, content["conduits"]))
 
 

@@ -145,6 +145,7 @@ def _explain_table(content: dict[str, Any]) -> None:
             ("to", f"{content['destination']} in {content['destination_zone']}"),
             ("service", content["service"]),
             ("policy says", content["policy_verdict"]),
+            ("the sender gets", content["answer"] or "nothing" if content["verdict"] == "drop" else None),
             ("reason", f"{content['reason']}: {content['text']}"),
             ("conduit", content["conduit"]),
             ("stage", content["stage"]),

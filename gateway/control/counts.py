@@ -59,6 +59,7 @@ def account(view: KernelView, source: CountersSource, policy: PolicyInForce | No
         "dropped": engine["dropped"],
         "would_drop": engine["would_drop"],
         "released": engine["released"],
+        "refused": engine["refused"],
         "quarantined": packets.get("c_quarantined", 0),
         "l2": packets.get("l2_before", 0),
         "l2_accepted": packets.get("l2_accepted", 0),

@@ -128,7 +128,7 @@ def _lane_finding(plane: ControlPlane) -> Finding:
         )
     if plane.core.current is None or not plane.core.current.state.lane_mark:
         return Finding(level="warning", topic="fast_lane", text="closed now: every frame is judged")
-    text = "on: established flows of conduits without inspection, limits and `log: all` stay in the kernel"
+    text = "on: established flows of conduits without inspection, limits, `log: all`, `fail: closed` stay in the kernel"
     return Finding(level="ok", topic="fast_lane", text=text)
 
 

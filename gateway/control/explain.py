@@ -109,6 +109,7 @@ class Explainer:
             "destination_zone": self._names.zone(found.destination_zone),
             "source_asset": self._names.asset(found.source_asset),
             "destination_asset": self._names.asset(found.destination_asset),
+            "answer": answer_text(found.answer, service),
         }
 
     def _frame(self, source: End, destination: End, service: ServiceNumber) -> tuple[int, bytes]:
@@ -193,6 +194,13 @@ class Explainer:
                 "zone_without_port", f"zone {self._names.zone(zone)} has no port", "give it one in the policy"
             )
         return found
+
+
+def answer_text(answer: bytes | None, service: ServiceNumber) -> str | None:
+    """Return what the sender of a dropped frame gets (`refuse: reset`), None for silence."""
+    if answer is None:
+        return None
+    return "TCP reset" if service.kind is ServiceKind.TCP else "ICMP administratively prohibited"
 
 
 def _outcome(part: dict[str, Any]) -> tuple[Any, ...]:

@@ -179,7 +179,7 @@ class KernelLink:
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
         standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
-        return standing and sync.stands(self._loaded)
+        return standing and sync.stands(self._loaded) and guard.stands()
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
         """Block addresses."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.control.core import Core
     from gateway.control.in_force import PolicyInForce
     from gateway.control.plane import ControlPlane
-    from rules.model import Selector
+    from rules.model import Limit, Selector
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
@@ -115,6 +115,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 open=policy.state.conduit_open(record.slot),
                 fail=record.fail.name.lower(),
                 log=record.log.name.lower(),
+                limit=limit_text(model.limit),
                 owner=model.owner,
                 reason=model.reason,
                 accepted=sums["accepted"],
@@ -122,6 +123,17 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
             )
         )
     return rows
+
+
+def limit_text(limit: Limit | None) -> str:
+    """Return a limit as one line: `packets 500/s, new_flows 20/min, each source packets 100/s`."""
+    if limit is None:
+        return ""
+    each = limit.per_source
+    rates = {"packets": limit.packets, "new_flows": limit.new_flows}
+    if each is not None:
+        rates |= {"each source packets": each.packets, "each source new_flows": each.new_flows}
+    return ", ".join(f"{what} {rate}" for what, rate in rates.items() if rate is not None)
 
 
 def selector_text(selector: Selector) -> str:

@@ -69,6 +69,11 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> ObjectChanges:
     )
 
 
-def _pairs(policy: LoweredPolicy) -> dict[str, Stage]:
+def _pairs(policy: LoweredPolicy) -> dict[str, tuple[Stage, bool]]:
+    """Return what each pair does with a violation: its stage, and whether the sender gets an answer."""
     zones = {number: name for name, number in zone_numbers(policy).items()}
-    return {f"{zones[a]} -> {zones[b]}": stage for (a, b), stage in policy.pair_stages.items() if a != b}
+    return {
+        f"{zones[a]} -> {zones[b]}": (stage, (a, b) in policy.pair_refusals)
+        for (a, b), stage in policy.pair_stages.items()
+        if a != b
+    }

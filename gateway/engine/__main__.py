@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -24,18 +25,25 @@ from gateway.errors import ExitCode, GatewayError
 from gateway.log import configure_log
 
 
-def _make_worker(seat: WorkerSeat) -> QueueWorker:
-    made: QueueWorker = worker.Worker(
-        seat.fd,
-        seat.index,
-        seat.counters,
-        seat.events,
-        seat.flows,
-        seat.copy_bytes,
-        polling=worker.POLLING[seat.polling],
-        polling_ns=seat.polling_us * 1000,
-    )
-    return made
+def _worker_maker() -> Callable[[WorkerSeat], QueueWorker]:
+    """Return what makes the workers of this process; they share the clocks of the limits."""
+    limits = worker.new_limits()
+
+    def make(seat: WorkerSeat) -> QueueWorker:
+        return worker.Worker(
+            seat.fd,
+            seat.index,
+            seat.counters,
+            seat.events,
+            seat.flows,
+            seat.copy_bytes,
+            limits=limits,
+            answer_fd=seat.answer_fd,
+            polling=worker.POLLING[seat.polling],
+            polling_ns=seat.polling_us * 1000,
+        )
+
+    return make
 
 
 class _TerminatedError(BaseException):
@@ -64,7 +72,7 @@ def main() -> int:
 
     try:
         channel = Channel(from_fd(options.fd))  # stays open to the end: closing it tells the keeper that we are gone
-        Engine(channel, EngineParts(_make_worker, judge.validate_image, become_nobody)).serve()
+        Engine(channel, EngineParts(_worker_maker(), judge.validate_image, become_nobody)).serve()
     except _TerminatedError:
         return ExitCode.OK
     except GatewayError as error:

@@ -1,8 +1,8 @@
 """The engine's main loop: obeys the keeper's messages, one after the other, blocking.
 
-In: start (segments and queue sockets), install (image and state), go, stop. Out: ready, installed or refused.
-A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone: stop
-judging and end. Must never open a file, resolve a name or parse a text. Called by `gateway.engine.__main__`.
+In: start (segments, the socket for answers, queue sockets), install (image and state), go, stop. Out: ready, installed
+or refused. A refused image leaves the generation in force untouched. End of the channel means that the keeper is gone:
+stop judging and end. Must never open a file, resolve a name or parse a text. Called by `gateway.engine.__main__`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from gateway.segments import Segment, SegmentKind, attach
 from gateway.settings import Polling
 from gateway.waking import wake
 
-START_SEGMENTS: Final = 3  # counters, events, flows: in this order before the queue sockets
+START_SEGMENTS: Final = 3  # counters, events, flows: in this order first
+START_FDS: Final = START_SEGMENTS + 1  # then the socket for answers to what is dropped, then the queue sockets
 _log = structlog.get_logger(__name__)
 
 
@@ -37,6 +38,7 @@ class WorkerSeat:
     events: memoryview
     flows: memoryview
     copy_bytes: int  # how much of a frame the queue hands over
+    answer_fd: int  # one packet socket for all workers: each answer is one datagram
     polling: Polling
     polling_us: int  # how long `adaptive` spins after the last packet
 
@@ -87,7 +89,7 @@ class Engine:
 
     def _start(self, message: Message) -> None:
         plans = _plans(message)
-        if self._judging is not None or not plans or len(message.fds) != START_SEGMENTS + len(plans):
+        if self._judging is not None or not plans or len(message.fds) != START_FDS + len(plans):
             message.close_fds()
             raise ControlError("message_malformed", "start: descriptors and threads do not match", "restart conduitd")
         kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS)
@@ -96,11 +98,11 @@ class Engine:
         )
         for fd in message.fds[:START_SEGMENTS]:
             os.close(fd)
-        queues = message.fds[START_SEGMENTS:]
+        answer_fd, queues = message.fds[START_SEGMENTS], message.fds[START_FDS:]
         copy_bytes, polling_us = message.number("copy_bytes"), message.number("polling_us")
         workers = [
             self._parts.make_worker(
-                WorkerSeat(fd, index, counters, events, flows, copy_bytes, plans[index].polling, polling_us)
+                WorkerSeat(fd, index, counters, events, flows, copy_bytes, answer_fd, plans[index].polling, polling_us)
             )
             for index, fd in enumerate(queues)
         ]

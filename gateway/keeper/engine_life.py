@@ -192,7 +192,8 @@ class EngineKeeping:
 
     async def _start(self, life: _Life) -> None:
         held = self._holdings
-        fds = [held.counters_fd, held.events_fd, held.flows_fd, *(socket.fd for socket in held.sockets)]
+        kept = [held.counters_fd, held.events_fd, held.flows_fd, held.answers.fileno()]
+        fds = [*kept, *(queue.fd for queue in held.sockets)]
         body = {
             "op": "start",
             "threads": [asdict(plan) for plan in thread_plans(self._settings)],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gateway.errors import KernelError
 from gateway.kernel import nft
+from rules.static_guard import QUARANTINE, quarantine_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ def add(members: Sequence[Member]) -> None:
         lines += [_element("add", name, key + timeout) for name, key in _places(member.kind, element)]
     asked = time.monotonic()
     if lines:
-        nft.apply("\n".join(lines) + "\n")
+        nft.apply("\n".join(lines) + "\n" + quarantine_script(occupied=True))
+        _require_lookups()
     held = _held()
     passed = time.monotonic() - asked
     for member in members:
@@ -66,6 +68,8 @@ def remove(members: Sequence[Member]) -> None:
     for member in members:
         if (member.kind, canonical(member.kind, member.address)) in held:
             raise KernelError("QUARANTINE_LOST", f"{member.address} is still in quarantine")
+    if not held:
+        nft.apply(quarantine_script(occupied=False))  # control is the only one who adds: nobody is overlooked
 
 
 def members() -> list[Member]:
@@ -75,6 +79,11 @@ def members() -> list[Member]:
         for listed in nft.listing("set", *TABLE.split(), f"quarantine_{kind}"):
             found.extend(_member(kind, element) for element in listed["set"].get("elem", []))
     return found
+
+
+def stands() -> bool:
+    """Say whether whoever is in quarantine is also looked for."""
+    return not _held() or _looks_up()
 
 
 def canonical(kind: MemberKind, address: str) -> str:
@@ -120,6 +129,15 @@ def _absent(kind: MemberKind, element: str) -> list[str]:
 
 def _element(verb: str, name: str, key: str) -> str:
     return f"{verb} element {TABLE} quarantine_{name} {{ {key} }}"
+
+
+def _looks_up() -> bool:
+    return "goto quarantined" in nft.text_listing("chain", *TABLE.split(), QUARANTINE)
+
+
+def _require_lookups() -> None:
+    if not _looks_up():
+        raise KernelError("QUARANTINE_LOST", "the kernel does not look up who is in quarantine")
 
 
 def _held() -> set[tuple[MemberKind, str]]:

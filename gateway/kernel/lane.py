@@ -1,6 +1,6 @@
 """The fast lane's generation in the kernel: which mark lets a flow pass now, and the flows that do.
 
-In: marks. Out: the map `lane_generation` and the lane's sets of `bridge conduit`, changed in one netlink transaction
+In: marks. Out: the map `lane_generation` and the sets of `bridge conduit_lane`, changed in one netlink transaction
 and read back. No process is started: a change of generation takes effect within a fraction of a millisecond.
 Must never put a flow into the lane: only frames that the engine marked do. Called by control and `probe`.
 """
@@ -24,12 +24,12 @@ from gateway.kernel.nfnetlink import (
     text,
     transaction,
 )
-from rules.static_lane import GENERATION_KEYS, GENERATION_MAP, LANE_SETS, PORT_SHIFT
+from rules.static_lane import GENERATION_KEYS, GENERATION_MAP, LANE_SETS, LANE_TABLE, PORT_SHIFT
 
 if TYPE_CHECKING:
     import socket
 
-TABLE: Final = "conduit"
+TABLE: Final = LANE_TABLE.split()[1]
 FAMILY: Final = 7  # NFPROTO_BRIDGE, which is also AF_BRIDGE
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3

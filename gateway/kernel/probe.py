@@ -160,7 +160,7 @@ def _try_x_tables() -> None:
 
 def _try_lane() -> None:
     """Load the lane, open two generations one after the other, and close it."""
-    nft.apply(lane_script())
+    nft.apply(lane_script({1: "probe0"}))
     lane = Lane()
     try:
         for generation in (1, 2):

@@ -18,7 +18,8 @@ from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
-from rules.static_lane import GENERATION_MAP
+from rules.static_guard import QUARANTINE
+from rules.static_lane import LANE_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,8 @@ def apply_policy(
     )
     nft.apply(prepare)
     nft.apply(switch)
+    if not lane:
+        _remove_lane()
     if _bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
     return Loaded(kernel_digest())
@@ -147,15 +150,19 @@ def stands(loaded: Loaded) -> bool:
 
 
 def kernel_digest() -> str:
-    """Return a digest of what judges in our table now: hooks, the bank in use, without what moves by itself."""
+    """Return a digest of what judges in our table now: hooks, the bank in use, without what moves by itself.
+
+    Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
+    """
     bank = _bank_in_use()
     spare = None if bank is None else f"_{1 - bank}"
     held = []
     for found in nft.listing("table", *TABLE):
         for kind in JUDGING & found.keys():
             name = str(found[kind]["chain" if kind == "rule" else "name"])
-            # The lane's generation moves with every change; who took it away has closed the lane, which is safe.
-            if name != GENERATION_MAP and (spare is None or not name.endswith(spare)):
+            if kind == "rule" and name == QUARANTINE:
+                continue
+            if spare is None or not name.endswith(spare):
                 held.append((name, {kind: _still(found[kind])}))
     # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
     held.sort(key=itemgetter(0))
@@ -173,7 +180,14 @@ def remove(bridge_name: str) -> None:
     """
     bridge.release(bridge_name, list(bridge.ports(bridge_name)))
     interception.remove_x_tables()
+    _remove_lane()
     nft.delete_table(*TABLE)
+
+
+def _remove_lane() -> None:
+    family, name = LANE_TABLE.split()
+    if nft.table_exists(family, name):
+        nft.delete_table(family, name)
 
 
 def _still(value: Any) -> Any:

@@ -13,10 +13,11 @@ from typing import Final
 from fastpath import abi, layout
 
 LAYOUTS: Final = {found.name: found for found in vars(abi).values() if isinstance(found, abi.Layout)}
-# Enumerations whose numbers both sides state. Form and FailMode are used by Python only.
+# Enumerations whose numbers both sides state. Form is used by Python only.
 SHARED_ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "STAGE": abi.Stage,
     "VERDICT": abi.Verdict,
+    "FAIL": abi.FailMode,
     "LOG": abi.LogMode,
     "REASON": abi.Reason,
     "SECTION": abi.Section,

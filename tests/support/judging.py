@@ -31,7 +31,10 @@ FRAMES_PER_WINDOW: Final = 240  # the offline judge remembers few flows: more fr
 WINDOWS: Final = 4  # fresh flows and fresh frames on one policy: compiling it costs more than judging
 FRAMES_PER_POLICY: Final = FRAMES_PER_WINDOW * WINDOWS
 TOGGLE_SHARE: Final = 0.03
-BEGINNING_NS: Final = 1_000_000_000
+PAUSE_SHARE: Final = 0.05
+# Some intervals of the drawn limits, to the nanosecond; back by less and by more than clocks of workers differ.
+PAUSES_NS: Final = (1, 999_000, 16_666_666, 142_857_142, 333_333_332, 1_000_000_000, -400_000_000, -1_100_000_000)
+BEGINNING_NS: Final = 1_000_000_000_000
 FRAME_GAP_NS: Final = 1_000
 
 
@@ -43,7 +46,13 @@ class Toggle(NamedTuple):
     value: int
 
 
-Operation = Frame | Toggle
+class Pause(NamedTuple):
+    """Time goes by, or the clock is set: limits must notice, and flows of less than half a minute must not."""
+
+    ns: int
+
+
+Operation = Frame | Toggle | Pause
 
 
 class Engine:
@@ -62,7 +71,7 @@ class Engine:
         self._generation = GENERATION
         self._state = live.build_state(lowered, GENERATION, self.ifindexes)
         self.judge_object = Judge(build_image(lowered, GENERATION), self._state, flows=flows)
-        self._now_ns = BEGINNING_NS
+        self.now_ns = BEGINNING_NS
 
     def swap(self, drawn: DrawnPolicy) -> None:
         """Judge by another policy that has the same zones, ports and conduits; conversations are remembered."""
@@ -73,7 +82,7 @@ class Engine:
 
     def judge(self, frame: Frame) -> Answer:
         """Return what the engine says of a frame, in names."""
-        self._now_ns += FRAME_GAP_NS
+        self.now_ns += FRAME_GAP_NS
         said = self.judge_object.judge(
             frame.payload,
             ethertype=frame.ethertype,
@@ -83,7 +92,7 @@ class Engine:
             tagged=frame.tagged,
             source_mac=frame.source_mac,
             destination_mac=frame.destination_mac,
-            time_ns=self._now_ns,
+            time_ns=self.now_ns,
         )
         return Answer(
             said.policy_verdict,
@@ -138,6 +147,8 @@ class Mismatch:
 
 def show(operation: Operation) -> str:
     """Return an operation on two lines at most."""
+    if isinstance(operation, Pause):
+        return f"pause {operation.ns} ns"
     if isinstance(operation, Toggle):
         return f"toggle {operation.what} {' '.join(operation.subject)} = {operation.value}"
     destination = operation.destination_mac.hex(":") if operation.destination_mac else "unseen"
@@ -163,7 +174,12 @@ def compare(drawn: DrawnPolicy, operations: Iterable[Operation]) -> Mismatch | N
             engine.toggle(operation)
             toggle_twin(twin, operation)
             continue
-        said, expected = engine.judge(operation), twin.judge(operation)
+        if isinstance(operation, Pause):
+            engine.now_ns += operation.ns
+            continue
+        said = engine.judge(operation)
+        twin.now_ns = engine.now_ns
+        expected = twin.judge(operation)
         if said != expected:
             return Mismatch(drawn.text, tuple(done), said, expected)
     return None
@@ -187,6 +203,8 @@ def draw_operations(drawn: DrawnPolicy, rng: random.Random, frames: int) -> Iter
     for frame in Stream(drawn.plain, rng).frames(frames):
         if rng.random() < TOGGLE_SHARE:
             yield draw_toggle(drawn, rng)
+        if rng.random() < PAUSE_SHARE:
+            yield Pause(rng.choice(PAUSES_NS))
         yield frame
 
 

@@ -120,6 +120,24 @@ class Selector:
     group_macs: tuple[bytes, ...] = ()
 
 
+class Rate(NamedTuple):
+    """So many in a unit of time, and so many at once."""
+
+    number: int
+    unit_ns: int
+    burst: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much a conduit carries, as a whole and from each source; None: as much as comes."""
+
+    packets: Rate | None = None
+    flows: Rate | None = None
+    source_packets: Rate | None = None
+    source_flows: Rate | None = None
+
+
 @dataclass(frozen=True)
 class Conduit:
     """A permitted path."""
@@ -131,6 +149,7 @@ class Conduit:
     stage: Stage = Stage.ENFORCE
     enabled: bool = True
     fail: str = "static"
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +162,7 @@ class PlainPolicy:
     ceiling: Stage = Stage.ENFORCE
     default_stage: Stage = Stage.ENFORCE
     pair_stages: dict[tuple[str, str], Stage] = field(default_factory=dict)
+    refuse: bool = False
 
 
 @dataclass(frozen=True)

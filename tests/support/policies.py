@@ -14,7 +14,21 @@ from fastpath.abi import Stage
 from rules.compile import Compiled, compile_text
 from rules.problems import PolicyError
 
-from .plain import Address, Asset, Conduit, PlainPolicy, Prefix, Selector, Service, Zone, address, mac, prefix
+from .plain import (
+    Address,
+    Asset,
+    Conduit,
+    Limit,
+    PlainPolicy,
+    Prefix,
+    Rate,
+    Selector,
+    Service,
+    Zone,
+    address,
+    mac,
+    prefix,
+)
 
 if TYPE_CHECKING:
     import random
@@ -41,6 +55,8 @@ SERVICES: Final = (
     Service("sv-profinet", (("ethertype", 0x8892, 0x8892),)),
     Service("sv-layers", (("ethertype", 0x88A4, 0x88A4), ("udp", 34980, 34980))),
 )
+UNITS: Final = {"s": 1_000_000_000, "min": 60_000_000_000}
+LIMITED_SHARE: Final = 0.3
 GROUP_IPS: Final = ("239.1.1.1", "224.0.0.107", "255.255.255.255", "ff02::1", "ff15::1:3")
 GROUP_MACS: Final = ("01:0c:cd:01:00:01", "01:0e:cf:00:00:00", "ff:ff:ff:ff:ff:ff")
 
@@ -86,7 +102,9 @@ def draw_policy(rng: random.Random, *, static_only: bool = False) -> PlainPolicy
     stages = [Stage.ENFORCE, Stage.ENFORCE, Stage.ALERT, Stage.MONITOR]
     names = [zone.name for zone in zones]
     pairs = {(a, b): rng.choice(stages) for a in names for b in names if a != b and rng.random() < 0.5}
-    return PlainPolicy(zones, assets, conduits, rng.choice(stages), rng.choice(stages), pairs)
+    return PlainPolicy(
+        zones, assets, conduits, rng.choice(stages), rng.choice(stages), pairs, refuse=rng.random() < 0.5
+    )
 
 
 def _draw_zones(rng: random.Random) -> tuple[Zone, ...]:
@@ -163,7 +181,19 @@ def _draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], asse
         rng.choice((Stage.ENFORCE, Stage.ENFORCE, Stage.ALERT, Stage.MONITOR)),
         rng.random() > 0.15,
         rng.choice(("static", "static", "static", "closed", "open")),
+        _draw_limit(rng) if rng.random() < LIMITED_SHARE else None,
     )
+
+
+def _draw_limit(rng: random.Random) -> Limit:
+    """Return a limit that a few frames exceed: streams are short, and their frames a microsecond apart."""
+    rates = [_draw_rate(rng) if rng.random() < 0.4 else None for _ in range(4)]
+    return Limit(*rates) if any(rates) else Limit(packets=_draw_rate(rng))
+
+
+def _draw_rate(rng: random.Random) -> Rate:
+    unit_ns = rng.choice(tuple(UNITS.values()))
+    return Rate(rng.choice((1, 3, 7, 60, 1000)), unit_ns, rng.choice((1, 1, 2, 3, 5)))
 
 
 def _draw_group(rng: random.Random, zones: tuple[Zone, ...]) -> Selector:
@@ -226,6 +256,7 @@ def policy_text(policy: PlainPolicy) -> str:
     """Return the policy in YAML."""
     lines = ["version: 1", "site:", "  name: random-site"]
     lines += [f"  ceiling: {policy.ceiling.name.lower()}", f"  default_stage: {policy.default_stage.name.lower()}"]
+    lines.append(f"  refuse: {'reset' if policy.refuse else 'silent'}")
     lines.append("zones:")
     for zone in policy.zones:
         lines += _entry(zone.name, _zone_fields(zone))
@@ -281,7 +312,8 @@ def _member(kind: str, first: int, last: int) -> str:
 
 
 def _conduit_fields(conduit: Conduit) -> dict[str, str]:
-    return {
+    limit = {"limit": _limit(conduit.limit)} if conduit.limit else {}
+    return limit | {
         "from": _selector(conduit.source),
         "to": _selector(conduit.destination),
         "services": _list([service.name for service in conduit.services]),
@@ -291,6 +323,17 @@ def _conduit_fields(conduit: Conduit) -> dict[str, str]:
         "owner": "tests",
         "reason": "drawn at random",
     }
+
+
+def _limit(limit: Limit) -> str:
+    each = _rates({"packets": limit.source_packets, "new_flows": limit.source_flows})
+    whole = _rates({"packets": limit.packets, "new_flows": limit.flows})
+    return "{" + ", ".join([*whole, *([f"per_source: {{{', '.join(each)}}}"] if each else [])]) + "}"
+
+
+def _rates(rates: dict[str, Rate | None]) -> list[str]:
+    words = {unit_ns: word for word, unit_ns in UNITS.items()}
+    return [f"{key}: {r.number}/{words[r.unit_ns]} burst {r.burst}" for key, r in rates.items() if r is not None]
 
 
 def _selector(selector: Selector) -> str:

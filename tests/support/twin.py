@@ -29,6 +29,7 @@ from .twin_frame import (
     untag,
 )
 from .twin_identity import Endpoint, Identity
+from .twin_limits import Limits
 
 LINK_LAYER_OPTIONS = (1, 2)  # RFC 4861 clause 4.6.1: source and target link-layer address
 UNSPECIFIED = (Address(4, 0), Address(6, 0))
@@ -70,6 +71,8 @@ class Twin:
         self.conduit_stages = {conduit.name: conduit.stage for conduit in policy.conduits}
         self.open = {conduit.name for conduit in policy.conduits if conduit.enabled}
         self.flows: dict[FlowKey, Conduit] = {}
+        self.limits = Limits()
+        self.now_ns = 0
 
     def judge(self, frame: Frame) -> Answer:
         """Return what the page says of a frame, and remember the flow it opens."""
@@ -108,7 +111,8 @@ class Twin:
         if content is None:
             source = self._source_by_mac(frame, ingress)  # 5
             destination = self._destination_by_mac(frame, egress)  # 6
-            return self._judge_service(source, destination, ("ethertype", frame.ethertype), Reason.POLICY_CONDUIT)
+            found = self._judge_service(source, destination, ("ethertype", frame.ethertype), Reason.POLICY_CONDUIT)
+            return self._limited(found, source, frame.source_mac, opens=False)
         source = self._source_by_ip(frame, content.source, ingress)  # 5
         destination = self._destination_by_ip(content.destination, egress)  # 6
         return self._judge_packet(content, source, destination)
@@ -166,9 +170,11 @@ class Twin:
         reason = Reason.FLOW_PICKUP if midstream else Reason.POLICY_CONDUIT
         forward = self._judge_service(source, destination, service_of(packet), reason)  # 8
         if forward.reason == reason and forward.conduit is not None:
-            if key is not None:
+            opens = key is not None and not midstream
+            limited = self._limited(forward, source, packet.source, opens=opens)
+            if key is not None and self._passes(limited):
                 self.flows[key] = forward.conduit
-            return forward
+            return limited
         if midstream:  # 9
             backward = self._first_open(destination, source, ("tcp", transport.source_port))
             if backward is not None:
@@ -178,7 +184,9 @@ class Twin:
         if packet.icmp_type in ERROR_TYPES[packet.version]:  # 10
             related = self._related_flow(packet, source, destination)
             if related is not None:
-                return Finding(Reason.FLOW_RELATED, related)
+                flow, from_opener = related
+                found = Finding(Reason.FLOW_RELATED, self.flows[flow])
+                return self._limited(found, source, packet.source, opens=False) if from_opener else found
         return forward  # 11, 12
 
     def _judge_service(
@@ -206,12 +214,32 @@ class Twin:
                 still = self._first_open(key.opener, key.responder, _flow_service(key))
             if still is not None:
                 self.flows[key] = still
-                return Finding(Reason.FLOW_ESTABLISHED, still)
+                found = Finding(Reason.FLOW_ESTABLISHED, still)
+                if key != _forward_key(packet, source, destination):
+                    return found
+                return self._limited(found, source, packet.source, opens=packet.transport.is_tcp_opening)
             del self.flows[key]
         return None
 
-    def _related_flow(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Conduit | None:
-        """Line 10: the error's destination sent the quoted frame, to the zone the error comes from, in a known flow."""
+    def _limited(self, found: Finding, source: Endpoint, sender: Address | bytes, *, opens: bool) -> Finding:
+        """Return what a conduit permits from its opening side, or why it is too much."""
+        if found.conduit is None or found.reason >= FIRST_DROP_REASON:
+            return found
+        space = None if source.zone is None else self._space(source.zone)
+        reason = self.limits.reason(found.conduit, (space, sender), self.now_ns, opens=opens)
+        return found if reason is Reason.NONE else Finding(reason, found.conduit)
+
+    def _passes(self, found: Finding) -> bool:
+        """Tell whether a frame goes on its way, by permission or by its conduit's stage."""
+        assert found.conduit is not None
+        stage = min(self.conduit_stages[found.conduit.name], self.ceiling)
+        return found.reason < FIRST_DROP_REASON or stage < Stage.ENFORCE
+
+    def _related_flow(self, packet: Packet, source: Endpoint, destination: Endpoint) -> tuple[FlowKey, bool] | None:
+        """Line 10: the error's destination sent the quoted frame, to the zone the error comes from, in a known flow.
+
+        Return the flow and whether the error comes from its opener's side.
+        """
         quoted = read_quoted(packet.version, packet.transport.body)
         if quoted is None or quoted.source != packet.destination:
             return None
@@ -220,9 +248,10 @@ class Twin:
             return None
         if far.is_group:
             far = far._replace(copy_to=source.zone)
-        for key in (_forward_key(quoted, destination, far), _reply_key(quoted, destination, far)):
+        sent, answered = _forward_key(quoted, destination, far), _reply_key(quoted, destination, far)
+        for key in (sent, answered):
             if key is not None and key in self.flows and self.flows[key].name in self.open:
-                return self.flows[key]
+                return key, key is answered
         return None
 
     # ---- line 4 ----

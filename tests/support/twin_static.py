@@ -15,7 +15,7 @@ from .twin import Finding, Twin, service_of
 from .twin_frame import ECHO_REPLY, ECHO_REQUEST, TCP, UDP, Packet
 
 if TYPE_CHECKING:
-    from .plain import Conduit, Frame, PlainPolicy
+    from .plain import Address, Conduit, Frame, PlainPolicy
     from .twin_identity import Endpoint
 
 Pinhole = tuple[object, ...]
@@ -63,6 +63,10 @@ class StaticTwin(Twin):
             if self._joins_over_ip(conduit, source, destination) or self._joins_over_ip(conduit, destination, source):
                 return Finding(Reason.POLICY_CONDUIT, conduit)
         return Finding(Reason.POLICY_NO_CONDUIT)
+
+    def _limited(self, found: Finding, source: Endpoint, sender: Address | bytes, *, opens: bool) -> Finding:
+        """`static` has no limits."""
+        return found
 
     def _joins_over_ip(self, conduit: Conduit, source: Endpoint, destination: Endpoint) -> bool:
         over_ip = any(kind != "ethertype" for service in conduit.services for kind, _, _ in service.ranges)

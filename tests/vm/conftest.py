@@ -69,7 +69,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def gateway(lab: Lab) -> Iterator[LabGateway]:
     """A running conduitd that had to find native interception."""
-    made = LabGateway(lab, POLICY.read_text(), form="bridge")
+    made = LabGateway(lab, POLICY.read_text(), form="bridge", lane="auto")
     made.start()
     yield made
     made.stop()

@@ -9,6 +9,7 @@ Every case has a frame that must arrive and one, sent first, that must not: the 
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -156,8 +157,8 @@ def test_frames_without_ip_have_a_queue_of_their_own(gateway: LabGateway, statio
 
 
 def test_a_bulk_transfer_arrives_whole(gateway: LabGateway, station: Callable[..., Station]) -> None:
-    """2,000,000 bytes through the queue have the same hash on both sides, and the counts close to the packet."""
-    judged = counters(gateway)["judged"]
+    """2,000,000 bytes have the same hash on both sides, some of them by the fast lane, and the counts close."""
+    before = counters(gateway)
     server = station("plc-1", "serve", "5020", str(BULK_BYTES)).ready()
     received = station("hmi-1", "fetch", PLC.ip4, "5020").answer(240)
     assert received == server.answer(30)
@@ -167,8 +168,20 @@ def test_a_bulk_transfer_arrives_whole(gateway: LabGateway, station: Callable[..
 
     def closed() -> bool:
         seen.update(counters(gateway))
-        return bool(seen["frames_before_queue"] == seen["judged"] + seen["static"] + seen["lost"])
+        return bool(seen["frames_before_queue"] == seen["judged"] + seen["lane"] + seen["static"] + seen["lost"])
 
     wait_for("the counters to close", closed, 20)
-    assert seen["judged"] > judged + BULK_BYTES // 65536
+    passed = seen["judged"] + seen["lane"] - before["judged"] - before["lane"]
+    assert passed > BULK_BYTES // 65536
+    assert seen["lane"] > before["lane"], "an established flow of a conduit without inspection stays in the kernel"
     assert seen["lost"] == 0
+
+
+def test_a_change_ends_every_stay_in_the_lane(gateway: LabGateway) -> None:
+    """A stage change is a new generation of the lane on this kernel too, and what was in it is judged again."""
+    generation = gateway.api("GET", "/v1/lane")[1]["generation"]
+    assert gateway.api("PUT", "/v1/stages", {"stage": "enforce"})[0] == HTTPStatus.OK
+    after = gateway.api("GET", "/v1/lane")[1]
+    assert after["open"]
+    assert after["generation"] > generation
+    assert after["flows"] == []

@@ -144,6 +144,7 @@ class ConduitRow(Model):
     open: bool
     fail: str
     log: str
+    limit: str = Field(description="how much it carries at most, empty: as much as comes")
     owner: str
     reason: str
     accepted: int
@@ -264,6 +265,7 @@ class CountersAnswer(Model):
     dropped: int
     would_drop: int
     released: int
+    refused: int = Field(description="of the dropped: how many senders got a TCP reset or ICMP prohibited")
     quarantined: int
     l2: int = Field(description="frames that the brnf form cannot queue: judged by the kernel's static rules only")
     l2_accepted: int

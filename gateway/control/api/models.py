@@ -204,5 +204,6 @@ class Explanation(Model):
     destination_zone: str
     source_asset: str | None
     destination_asset: str | None
+    answer: str | None = Field(default=None, description="what the sender of a dropped frame gets; null: silence")
     quarantined: str | None = None
     parts: list[dict[str, Any]] = Field(default_factory=list, description="when the service's numbers fare differently")

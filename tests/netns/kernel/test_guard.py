@@ -82,3 +82,20 @@ def test_what_is_no_address_is_refused(wire: Wire, member: Member) -> None:
             guard.add([Member("ip4", PLC), member])
         assert guard.members() == []
         assert nft.table_exists("bridge", "conduit")
+
+
+def test_it_is_looked_up_only_while_somebody_is_in_it(wire: Wire) -> None:
+    """The lookups stand from the first member to the last one's release; without them `stands` says no."""
+    with inside(wire.gateway):
+        assert "quarantined" not in nft.text_listing("chain", "bridge", "conduit", "quarantine")
+        guard.add([Member("ip4", HMI), Member("ip4", PLC)])
+        guard.remove([Member("ip4", HMI)])
+        assert guard.stands()
+        nft.apply("flush chain bridge conduit quarantine\n")
+        assert not guard.stands()
+        guard.add([Member("ip4", PLC)])
+        assert guard.stands()
+    assert wire.judge(OPENING, 2, 3) == "quarantined"
+    with inside(wire.gateway):
+        guard.remove([Member("ip4", PLC)])
+        assert "quarantined" not in nft.text_listing("chain", "bridge", "conduit", "quarantine")

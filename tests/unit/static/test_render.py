@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import pytest
 
-from fastpath.abi import Form, Stage
+from fastpath.abi import MARK_JUDGED, MARK_LANE, MARK_LANE_MASK, Form, Stage
 from rules.records import ServiceKind
 from rules.static import (
     BANKS,
@@ -19,6 +20,7 @@ from rules.static import (
     render_parts,
     render_toggle,
 )
+from rules.static_lane import LANE_SETS, MARK_LANED
 from rules.static_relations import permitted, relations
 from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
 
@@ -38,8 +40,8 @@ def test_same_policy_same_text() -> None:
 
 def test_nothing_tracks_connections_or_flushes_tables() -> None:
     """No rule uses `ct`, and no table or set of anybody is flushed or deleted."""
-    for form in Form:
-        text = render(POLICY, form=form)
+    for form, lane in product(Form, (False, True)):
+        text = render(POLICY, form=form, lane=lane)
         assert not re.search(r"\bct\b|delete (table|chain|set)|flush (ruleset|table|set)", text)
 
 
@@ -112,3 +114,14 @@ def test_ceiling_never_promotes() -> None:
 def test_assets_are_pinned_to_the_port_of_their_zone() -> None:
     """Asset MACs have one port each; group MACs none."""
     assert pinned_macs(POLICY) == {HMI_MAC: "p2", PLC_MAC: "p3"}
+
+
+def test_the_lane_is_asked_only_where_it_is_wanted() -> None:
+    """Off, no rule looks for a flow or adds one, and what the engine marked still passes; on, each port has a chain."""
+    off, on = (render(POLICY, form=Form.BRNF, lane=wanted) for wanted in (False, True))
+    assert not any(f"@{name}" in off for name in LANE_SETS)
+    assert "conduit_lane" not in off
+    assert all(f"add @{name}" in on for name in LANE_SETS)
+    assert all(f"{number:#04x}000000" in on for number in (1, 2, 3))
+    assert MARK_LANED & MARK_LANE_MASK != MARK_LANE
+    assert MARK_LANED != MARK_JUDGED
