@@ -27,6 +27,7 @@ from deploy.lab import namespaces, plant, processes
 from deploy.lab.actors import Actors, identity
 from deploy.lab.gateway import DEFAULT_POLICY, LabGateway
 from deploy.lab.topology import HOST_INTERFACE, Lab
+from gateway.settings import QueueSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,14 +173,17 @@ class Siege:
 
 
 @contextmanager
-def siege() -> Iterator[Siege]:
-    """Build the lab, put the policy in force, start the polls; everything goes with the block."""
+def siege(flows: int = QueueSettings().flows) -> Iterator[Siege]:
+    """Build the lab, put the policy in force, start the polls; everything goes with the block.
+
+    flows: places in the flow table.
+    """
     text = DEFAULT_POLICY.read_text()
     policy = text.replace("ceiling: monitor", "ceiling: enforce").replace("\ndenials:", CONDUITS) + SERVICES
     with Lab(f"es{os.getpid() % 10_000_000}") as lab:
         gateway = LabGateway(lab, policy)
-        with gateway.settings.open("a") as file:
-            file.write(ENGINE_CPUS)
+        settings = gateway.settings.read_text().replace("[queue]\n", f"[queue]\nflows = {flows}\n")
+        gateway.settings.write_text(settings + ENGINE_CPUS)
         gateway.start()
         standing = Siege(lab, gateway)
         yield standing

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUITE: Final = "steady"
 SUBJECT: Final = "conduitd"
-RATE: Final = 20_000.0
+RATE: Final = 20_500.0  # asked for; a generator that is held up slips by 1 or 2 %, and 20,000 have to remain
 SECONDS, QUICK_S = 60.0, 5.0
 TCP_PORTS: Final = (5300, 5301, 5302, 5303)
 SIZES: Final = (78, 78, 78, 142, 270, 590, 1514)  # small ones prevail, as polls do
