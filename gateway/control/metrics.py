@@ -84,7 +84,11 @@ def _gauges(reading: Reading) -> Iterable[Metric]:
     )
     yield GaugeMetricFamily("conduit_site_ceiling", "1 monitor, 2 alert, 3 enforce, 0 no policy", value=reading.ceiling)
     yield GaugeMetricFamily("conduit_quarantine_entries", "Devices in quarantine", value=reading.quarantined)
-    yield CounterMetricFamily("conduit_events_lost", "Events that found their ring full or their zone's share used up", value=reading.events_lost)
+    yield CounterMetricFamily(
+        "conduit_events_lost",
+        "Events that found their ring full or their zone's share used up",
+        value=reading.events_lost,
+    )
     yield CounterMetricFamily("conduit_events_published", "Events written out", value=reading.events_published)
     yield CounterMetricFamily("conduit_events_file_lost", "Events the disk refused", value=reading.events_file_lost)
     yield CounterMetricFamily("conduit_journal_failures", "Journal entries not written", value=reading.journal_failures)

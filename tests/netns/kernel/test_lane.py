@@ -236,8 +236,8 @@ def test_traffic_does_not_prolong_the_stay(laned: Wire, lane: Lane, judge: Judge
     for number in range(1, 21):
         laned.send(2, STREAM)
         wait_until(lambda number=number: taken(laned, before) == number, "the frame took the lane")
-    with inside(laned.gateway):
-        assert lane.entries(1)[0].expires_ms < left
+    with inside(laned.gateway):  # the kernel counts in ticks of some milliseconds: twenty frames may fit into one
+        wait_until(lambda: lane.entries(1)[0].expires_ms < left, "the stay has become shorter")
 
 
 def test_the_lane_goes_on_while_nobody_judges(laned: Wire, lane: Lane) -> None:

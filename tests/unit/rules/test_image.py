@@ -101,9 +101,9 @@ def test_arrays(lowered: LoweredPolicy, image: ImageReader) -> None:
         assert {image.word(section, n) for n in range(service.first, service.last + 1)} == {service.klass}
     assert sum(1 for n in range(65536) if image.word(Section.SERVICES_TCP, n)) == 4
     for owned in lowered.port_zones:
-        assert image.word(Section.PORT_ZONES, owned.port * 4096 + owned.vlan) == owned.zone
+        assert image.word(Section.PORT_ZONES, owned.vlan * 7 + owned.port) == owned.zone
     assert image.sections[Section.PORT_ZONES]["count"] == 7 * 4096
-    assert not any(image.word(Section.PORT_ZONES, n) for n in range(4096))
+    assert not any(image.word(Section.PORT_ZONES, vlan * 7) for vlan in range(4096))
     at = image.sections[Section.PREFIX_LENGTHS]["offset_bytes"]
     assert list(image.image[at : at + image.sections[Section.PREFIX_LENGTHS]["count"]]) == [120, 112]
     for conduit in lowered.conduits:
