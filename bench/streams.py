@@ -144,14 +144,13 @@ class Streams:
 
 
 @contextmanager
-def streams(name: str, rate: int, settings: str = "") -> Iterator[Streams]:
+def streams(name: str, rate: int, lane: str = "off") -> Iterator[Streams]:
     """Build the lab, start a gateway that permits both streams, and the streams; everything goes with the block.
 
-    name: two letters that tell the suite's namespaces from others. settings: appended to conduitd's settings file.
+    name: two letters that tell the suite's namespaces from others. lane: conduitd's `lane.mode`.
     """
     with Lab(f"{name}{os.getpid() % 1_000_000}") as lab:
-        gateway = LabGateway(lab, OPEN)
-        gateway.settings.write_text(gateway.settings.read_text() + settings)
+        gateway = LabGateway(lab, OPEN, lane=lane)
         gateway.start()
         running = Streams(lab, gateway, rate)
         yield running

@@ -33,10 +33,12 @@ COUNTERS: Final = (
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
     *("l2_accepted", "l2_dropped", "l2_would_drop", "local_dropped"),
 )
-# chain → priority at the bridge's forward hook. ORDER: `judge` is in front of br_netfilter, which has priority 0 and
-# takes ARP (and IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
-# The fast lane has chains of its own, between `guard` and `judge` and in front of `static`: see `static_lane`.
-HOOKS: Final = {"guard": -20, "judge": -4, "static": 10}
+# chain → priority at the bridge's forward hook. The fast lane has chains of its own, behind `guard` and in front of
+# `static`: see `static_lane`.
+HOOKS: Final = {"guard": -20, "static": 10}
+# ORDER: `judge`, which only the native form has, is in front of br_netfilter, which has priority 0 and takes ARP (and
+# IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
+JUDGE_HOOK: Final = "type filter hook forward priority -4; policy accept;"
 OFFERED: Final = "offered"  # holds the queue statements alone, so that it can be taken out for a planned stop
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
@@ -119,7 +121,7 @@ def render_parts(
     _state(prepared, policy, stages, closed)
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
-    guard_chains(switch, ports)
+    guard_chains(switch, ports, _counting(form))
     _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
     _static(switch, ports, form)
     by_number = {port.number: port.name for port in policy.ports}
@@ -150,7 +152,6 @@ def render_base(ports: Sequence[str]) -> str:
     _declare(script)
     names = [interface(port) for port in ports]
     guard_chains(script, names)
-    script.hook("judge", [])
     script.hook("static", [foreign(names), "counter name static counter name static_dropped drop"])
     return script.text()
 
@@ -206,17 +207,20 @@ def _declare(script: Script) -> None:
         script.line(f"add chain {TABLE} {chain} {{ type filter hook forward priority {priority}; policy {policy}; }}")
 
 
-def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
-    """Append the counter in front of the queue, and the queue itself where the bridge family has one."""
+def _counting(form: Form) -> list[str]:
+    """Return the rules that count what is offered to the engine, and what is not."""
     if form is Form.BRIDGE:
-        counted = "counter name frames_before_queue"
-        script.hook("judge", [foreign(ports), counted, unqueued(), f"goto {OFFERED}"])
-        script.hook(OFFERED, queueing)
-    else:
-        # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
-        offered = "ether type { ip, ip6 } counter name frames_before_queue accept"
-        script.hook("judge", [foreign(ports), offered, "counter name l2_before"])
-        script.hook(OFFERED, [])
+        return ["counter name frames_before_queue"]
+    # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
+    return ["ether type { ip, ip6 } counter name frames_before_queue accept", "counter name l2_before"]
+
+
+def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
+    """Append the queue itself where the bridge family has one."""
+    if form is Form.BRIDGE:
+        script.line(f"add chain {TABLE} judge {{ {JUDGE_HOOK} }}")
+        script.hook("judge", [foreign(ports), unqueued(), f"goto {OFFERED}"])
+    script.hook(OFFERED, queueing if form is Form.BRIDGE else [])
 
 
 def _static(script: Script, ports: Sequence[str], form: Form) -> None:

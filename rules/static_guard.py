@@ -46,9 +46,12 @@ def declare_guard(script: Script) -> None:
         script.line(f"add chain {TABLE} {chain} {{ {line} }}")
 
 
-def guard_chains(script: Script, ports: Sequence[str]) -> None:
-    """Append the rules: clear the mark, which only the engine may set, drop quarantine and talk to ourselves."""
-    script.hook("guard", [foreign(ports), "meta mark set 0", f"jump {QUARANTINE}"])
+def guard_chains(script: Script, ports: Sequence[str], counting: Sequence[str] = ()) -> None:
+    """Append the rules: clear the mark, which only the engine may set, drop quarantine and talk to ourselves.
+
+    `counting`: what counts the frames that go on. It stands here because one more chain at the hook costs every frame.
+    """
+    script.hook("guard", [foreign(ports), "meta mark set 0", f"jump {QUARANTINE}", *counting])
     script.hook("quarantined", ["counter name c_quarantined drop"])
     ours = braces(ports)
     for chain, where in (("local_in", "iifname"), ("local_out", "oifname")):

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from bench.subjects.c_accept import CAccept, CAcceptRuled
-from bench.subjects.conduitd import ENGINE_CPUS, FAST_LANE, POLLING, Conduitd
+from bench.subjects.conduitd import ENGINE_CPUS, POLLING, Conduitd
 from bench.subjects.kernel import NftStateful, Nobody
 from bench.subjects.nfq import Netfilterqueue
 from bench.subjects.subject import Subject, Witness
@@ -31,7 +31,7 @@ def subjects() -> dict[str, Subject]:
         *(Netfilterqueue(callback) for callback in ("trivial", "python", "scapy")),
         Conduitd("conduitd"),
         Conduitd("conduitd-polling", POLLING),
-        Conduitd("conduitd-fastlane", ENGINE_CPUS + FAST_LANE, witness=Witness.LANE),
+        Conduitd("conduitd-fastlane", ENGINE_CPUS, lane="auto", witness=Witness.LANE),
         CAccept("c-accept-spin", "batch", "spin"),
         CAcceptRuled("c-accept-ruled", "batch"),
         Conduitd("conduitd-logging", log="flow"),

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ENGINE_CPUS: Final = f"\n[engine]\ncpus = [{JUDGE_CPU}]\n"
 POLLING: Final = ENGINE_CPUS + 'polling = "adaptive"\n'
-FAST_LANE: Final = '\n[lane]\nmode = "auto"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Conduitd:
         name: str,
         settings: str = "",
         *,
+        lane: str = "off",
         log: Log = "none",
         witness: Witness = Witness.QUEUE,
         policy: str | None = None,
@@ -60,6 +60,7 @@ class Conduitd:
         self.witness = witness
         self.gateway: LabGateway | None = None
         self._settings = settings
+        self._lane = lane
         self._policy = policy if policy is not None else policy_yaml(log)
 
     def available(self) -> str | None:
@@ -74,7 +75,7 @@ class Conduitd:
         """Start it with an empty state, and make sure that it enforces."""
         site = _Site(rig, Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=rig.directory)))
         site.directory.chmod(0o755)  # the engine gives its privileges away
-        self.gateway = LabGateway(site, self._policy)  # type: ignore[arg-type]
+        self.gateway = LabGateway(site, self._policy, lane=self._lane)  # type: ignore[arg-type]
         with self.gateway.settings.open("a") as file:
             file.write(self._settings)
         self.gateway.start()

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SUITE: Final = "revoke"
 SUBJECT: Final = "conduitd-fastlane"
-SETTINGS: Final = '\n[lane]\nmode = "auto"\n'
 RATE: Final = 2000  # packets/s and stream: a resolution of 0.5 ms
 REVOCATIONS: Final = 70  # a run: more than 200 in three runs
 IN_LANE_S: Final = 0.02  # how long the stream is left in the lane before it is revoked
@@ -51,7 +50,7 @@ def run(plan: Plan) -> list[Result]:
         return []
     count = max(5, int(REVOCATIONS * plan.seconds))
     runs: list[list[Revocation]] = []
-    with streams("rv", RATE, SETTINGS) as running, GenerationWatch(running.lab.namespace(GATEWAY)) as watch:
+    with streams("rv", RATE, lane="auto") as running, GenerationWatch(running.lab.namespace(GATEWAY)) as watch:
         for number in range(plan.runs):
             runs.append([revoke(running, watch) for _ in range(count)])
             plan.say(f"run {number + 1}: {count} revocations")
