@@ -22,7 +22,7 @@ from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
 cdef enum:
-    GROUP = 16  # frames whose lookups are under way together: enough for the memory's latency, few enough for the cache
+    GROUP = 8  # frames whose lookups are under way together: enough for the memory's latency, few enough for the cache
 
 cdef struct judging_t:
     # SAFETY: counters, ring and the flows' entries are mapped for the worker's life
