@@ -60,5 +60,13 @@ def require_cpus(engine: EngineSettings, allowed: AbstractSet[int], online: Abst
         raise ConfigError("no_cpu_left", detail, f"{hint}: leave one of them out of engine.cpus, or set priority = 0")
 
 
+def cpus_for_others(engine: EngineSettings, allowed: AbstractSet[int]) -> frozenset[int]:
+    """Return where keeper and control run: beside the engine's CPUs, where there is a beside.
+
+    Preparing a policy takes control's whole CPU for a while; a frame that comes in then should not wait for it.
+    """
+    return frozenset(allowed - set(engine.cpus) or allowed)
+
+
 def _listed(cpus: AbstractSet[int]) -> str:
     return ", ".join(map(str, sorted(cpus)))

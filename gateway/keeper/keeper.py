@@ -27,6 +27,7 @@ from gateway.keeper.holdings import Holdings, OpenQueue, open_holdings
 from gateway.keeper.installs import Installs
 from gateway.keeper.notify import ServiceNotifier
 from gateway.keeper.releasing import MakeReleaser, Releasing
+from gateway.placement import cpus_for_others
 from gateway.settings import Settings
 
 KEEPER_OOM_SCORE: Final = -900  # spared before anything that the plant can do without
@@ -152,6 +153,7 @@ class Keeper:
 def run_keeper(parts: KeeperParts) -> None:
     """Run the daemon until it is told to stop; raises GatewayError when it cannot start."""
     set_oom_score_adj(os.getpid(), KEEPER_OOM_SCORE)
+    os.sched_setaffinity(0, cpus_for_others(parts.settings.engine, os.sched_getaffinity(0)))  # the children inherit it
     holdings = open_holdings(parts.settings.queue, parts.open_queue, parts.settings.run_dir)
     try:
         asyncio.run(_supervise(parts, holdings))

@@ -62,6 +62,15 @@ def test_threads_have_their_cpu_and_priority(daemon: Daemon) -> None:
     assert not daemon.logged("thread_not_as_planned")
 
 
+def test_the_others_leave_the_engine_its_cpu(daemon: Daemon) -> None:
+    """Keeper and control run beside the CPU that is the engine's."""
+    allowed = os.sched_getaffinity(0)
+    chosen = max(allowed)
+    threads = _judging(daemon, f"[engine]\ncpus = [{chosen}]\n")
+    assert os.sched_getaffinity(threads["queue-0"]) == {chosen}
+    assert os.sched_getaffinity(daemon.pid()) == (allowed - {chosen} or allowed)
+
+
 def test_by_default_the_kernel_decides(daemon: Daemon) -> None:
     """No setting, no binding and no priority."""
     threads = _judging(daemon, QUEUES)

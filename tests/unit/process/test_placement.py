@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.placement import ThreadPlan, require_cpus, thread_plans
+from gateway.placement import ThreadPlan, cpus_for_others, require_cpus, thread_plans
 from gateway.settings import Settings, load_settings_text
 
 
@@ -54,3 +54,10 @@ def test_cpus_that_this_machine_lacks_are_refused(text: str, code: str) -> None:
     assert refused.value.code == code
     assert "engine." in refused.value.detail
     assert "0, 1, 2" in refused.value.hint
+
+
+@pytest.mark.parametrize(("cpus", "left"), [((), {0, 1, 2}), ((1,), {0, 2}), ((0, 2), {1}), ((0, 1, 2), {0, 1, 2})])
+def test_keeper_and_control_stay_off_the_engine_s_cpus(cpus: tuple[int, ...], left: set[int]) -> None:
+    """They take what the engine leaves, and everything where it leaves nothing."""
+    engine = _settings(f"[engine]\ncpus = {list(cpus)}\n[queue]\ncount = 3\n").engine
+    assert cpus_for_others(engine, {0, 1, 2}) == left
