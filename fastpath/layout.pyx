@@ -3,6 +3,7 @@
 """What the C compiler made of abi.pxd, for the test that compares it with abi.py.
 
 In: nothing. Out: sizes, offsets and constants as the compiler sees them. Called by tests/contract/test_abi.py only.
+One long file on purpose: a plain list, in which every struct and number of abi.pxd has its line.
 """
 
 from fastpath cimport abi

@@ -4,7 +4,7 @@ In: a lowered policy, the form of interception, the effective stages of the zone
 nft scripts, each one transaction that may be loaded any number of times; counters, pinholes and quarantine survive.
 Meaning: docs/reference/semantics.md, "The kernel's fallback". Must never touch the kernel. Called by gateway/kernel.
 
-Cost of a frame that the engine judged: 4 comparisons and sets of our ports, one mark. Cost of one that it did not, in
+Cost of a frame that the engine judged: a set of our ports, its link protocol, a mark. Cost of one that it did not, in
 lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the relation of their
 classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets and conduits
 there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the policy names).
