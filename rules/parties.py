@@ -1,4 +1,4 @@
-"""Who can be told apart under two policies at once: addresses in zones, and which endpoint class each policy gives them.
+"""Who can be told apart under two policies at once: addresses in zones, and what class each policy gives them.
 
 In: two lowered policies (or one). Out: `Party` groups: members that both policies treat alike, by name. A block of a
 prefix stands for its addresses that are nobody else's, so that every member is a real one. Exact, and not quadratic:
@@ -128,7 +128,7 @@ def _keys(
     """Yield one key per zone that either policy sees the address in: elsewhere it would be a spoof."""
     old_zone, new_zone = old.zone_of(before), new.zone_of(after)
     by_mac = isinstance(before or after, MacRecord)
-    for zone in {old_zone, new_zone} & zones:
+    for zone in zones.intersection({old_zone, new_zone}):
         here, there = (before if zone == old_zone else None), (after if zone == new_zone else None)
         name = new.name_of(there) or old.name_of(here) or text
         yield Key(zone, by_mac, here.klass if here else 0, there.klass if there else 0), name

@@ -16,7 +16,8 @@ from rules.parties import ANYWHERE, Key, Party, parties
 from rules.records import ServiceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Set as AbstractSet
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from rules.records import LoweredPolicy, ServiceRange
 
