@@ -120,6 +120,12 @@ class LaneSettings(_Section):
     mode: Literal["off", "auto"] = "off"
 
 
+class HistorySettings(_Section):
+    """How many policies that were in force are remembered with their text."""
+
+    keep: int = Field(default=200, ge=2, le=100_000)
+
+
 class ControlSettings(_Section):
     """Where operators reach the control plane."""
 
@@ -139,6 +145,7 @@ class Settings(_Section):
     interception: InterceptionSettings = InterceptionSettings()
     lane: LaneSettings = LaneSettings()
     control: ControlSettings = ControlSettings()
+    history: HistorySettings = HistorySettings()
     roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -119,6 +119,13 @@ def pair_stage(buffer: Buffer, source: int, target: int) -> Stage:
     return Stage(buffer[_pair_at(buffer, source, target)] & abi.PAIR_STAGE_MASK)
 
 
+def pair_stages(buffer: Buffer) -> bytes:
+    """Return the stages of all pairs, one byte each, row by row of the source zone's number."""
+    head = header(buffer)
+    start, count = int(head["pairs_offset"]), int(head["zone_count"])
+    return bytes(byte & abi.PAIR_STAGE_MASK for byte in buffer[start : start + count * count])
+
+
 def pair_refuses(buffer: Buffer, source: int, target: int) -> bool:
     """Tell whether what is dropped from one zone number to another is answered, as the policy says."""
     return bool(buffer[_pair_at(buffer, source, target)] & abi.PAIR_REFUSE)

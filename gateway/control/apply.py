@@ -2,36 +2,44 @@
 
 In: policy text. Out: a new generation in engine, kernel and state directory, or PolicyError/GatewayError and no change.
 
-ORDER, each step undone by `_roll_back` when a later one fails:
+ORDER, each step undone by `_put_back` when a later one fails:
 1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
-2. `candidate.json`: from now on a crash finds the text of whatever the engine runs;
-3. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames),
+2. `pending.json`, for a change that must be confirmed: from now on a crash finds what it goes back to;
+3. `candidate.json`: from now on a crash finds the text of whatever the engine runs;
+4. the engine takes the image and says so (the kernel's `static` still holds the old policy for unjudged frames),
    the fast lane is closed, so that no flow of the old policy passes unjudged;
-4. `static` becomes the new policy without a gap, read back; the fast lane is opened;
-5. new ports enter the bridge, protected by both; 6. the candidate becomes the record in force; 7. journal.
+5. `static` becomes the new policy without a gap, read back; the fast lane is opened;
+6. new ports enter the bridge, protected by both; 7. the candidate becomes the record in force; 8. journal and history.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build
+from gateway.control.pending import Terms
 from gateway.control.stages import put_all, surviving
-from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
+from gateway.control.state_dir import InForceRecord, OverridesRecord
 from gateway.control.summary import PolicyChanges, changes
 from gateway.errors import ControlError, GatewayError
 from rules.compile import Compiled, compile_text
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gateway.control.core import Core
+    from gateway.control.history import How
     from gateway.control.journal import Actor
+    from gateway.control.pending import Ending
+    from gateway.control.stages import StageTable
+    from gateway.control.state_dir import PendingRecord, StageOverride
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +51,33 @@ class Applied:
     policy: PolicyInForce
     changes: PolicyChanges
     overrides_dropped: tuple[str, ...]
+    number: int | None = None  # in the history
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A policy text on its way into force."""
+
+    text: str
+    name: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    how: How = "apply"
+
+    def record(self, core: Core, compiled: Compiled, who: str) -> InForceRecord:
+        """Return the record that it becomes, under the next generation."""
+        return InForceRecord(
+            text=self.text,
+            name=self.name,
+            digest=compiled.lowered.digest.hex(),
+            generation=core.generation + 1,
+            slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
+            who=who,
+            applied=datetime.now(UTC),
+            files=dict(self.files),
+        )
+
+
+OUTRIGHT: Final = Terms()
 
 
 def slots_in_force(core: Core) -> dict[str, int]:
@@ -60,6 +95,12 @@ async def compile_policy(core: Core, text: str, name: str) -> Compiled:
         return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
 
 
+async def compile_record(core: Core, record: InForceRecord) -> Compiled:
+    """Compile a policy to the very image that it had. Raises PolicyError when this version refuses its text."""
+    async with core.compiling:
+        return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+
+
 async def check_policy(core: Core, text: str, name: str) -> Compiled:
     """Compile a text only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
     if core.compiling.locked():
@@ -67,32 +108,59 @@ async def check_policy(core: Core, text: str, name: str) -> Compiled:
     return await compile_policy(core, text, name)
 
 
-async def apply_policy(core: Core, text: str, name: str, actor: Actor, reason: str = "") -> Applied:
-    """Put a policy text in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
+async def apply_policy(core: Core, draft: Draft, actor: Actor, reason: str = "", terms: Terms = OUTRIGHT) -> Applied:
+    """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
     # Outside the lock: calming the plant must not wait for a compiler.
     slots = slots_in_force(core)
     try:
-        compiled = await compile_policy(core, text, name)
-    except PolicyError as error:
-        await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
+        core.pending.allow(terms)
+        compiled = await compile_policy(core, draft.text, draft.name)
+    except (PolicyError, GatewayError) as error:
+        await core.record(actor, "policy.apply", _refusal(core, draft.name, reason, error), "refused")
         raise
     async with core.lock:
         try:
+            core.pending.allow(terms)
             if slots_in_force(core) != slots:  # another policy came into force meanwhile
-                compiled = await compile_policy(core, text, name)
-            applied = await _swap(core, compiled, text, name, actor)
+                compiled = await compile_policy(core, draft.text, draft.name)
+            record = draft.record(core, compiled, str(actor))
+            applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason))
         except (PolicyError, GatewayError, OSError) as error:
-            await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
+            await core.record(actor, "policy.apply", _refusal(core, draft.name, reason, error), "refused")
             raise
-        policy = applied.policy
-        detail: dict[str, Any] = {"name": name, "generation": policy.record.generation, "digest": policy.record.digest}
-        detail |= {
-            "reason": reason,
-            "changes": applied.changes.counts(),
-            "overrides_dropped": list(applied.overrides_dropped),
-        }
-        await core.record(actor, "policy.apply", detail)
+        applied = replace(applied, number=await core.remember(reason, draft.how))
+        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": draft.how})
+        if core.pending.record is not None:
+            await core.record(actor, "policy.pending", pending_detail(core.pending.record))
         return applied
+
+
+def pending_detail(pending: PendingRecord) -> dict[str, Any]:
+    """Return what the journal says of a change that waits to be confirmed."""
+    before = pending.before
+    return {
+        "what": pending.what,
+        "name": pending.name,
+        "generation": pending.generation,
+        "digest": pending.digest,
+        "seconds": pending.deadline.seconds,
+        "hold": pending.hold,
+        "goes_back_to": {"digest": before.digest, "name": before.name} if before else None,
+        "reason": pending.reason,
+    }
+
+
+def _detail(applied: Applied, reason: str) -> dict[str, Any]:
+    record = applied.policy.record
+    return {
+        "name": record.name,
+        "generation": record.generation,
+        "digest": record.digest,
+        "number": applied.number,
+        "reason": reason,
+        "changes": applied.changes.counts(),
+        "overrides_dropped": list(applied.overrides_dropped),
+    }
 
 
 def _refusal(core: Core, name: str, reason: str, error: Exception) -> dict[str, Any]:
@@ -106,40 +174,54 @@ def _refusal(core: Core, name: str, reason: str, error: Exception) -> dict[str, 
     }
 
 
-async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Actor) -> Applied:
+async def swap(
+    core: Core,
+    compiled: Compiled,
+    record: InForceRecord,
+    pending: PendingRecord | None = None,
+    stand: Callable[[StageTable], dict[str, StageOverride]] | None = None,
+    ending: Ending = "replaced",
+) -> Applied:
+    """Put a compiled policy in force; the caller holds the lock.
+
+    pending: what it goes back to unless it is confirmed; without one whatever was pending has ended. stand: which stage
+    overrides stand under the new policy, by default those of now that it does not contradict. ending: how the change
+    that was pending ended.
+    """
     old = core.current
-    record = InForceRecord(
-        text=text,
-        name=name,
-        digest=compiled.lowered.digest.hex(),
-        generation=core.generation + 1,
-        slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
-        who=str(actor),
-        applied=datetime.now(UTC),
-    )
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
     new = await asyncio.to_thread(build, record, compiled, ifindexes)
-    overrides = surviving(core.overrides, new.stages)
+    overrides = surviving(core.overrides, new.stages) if stand is None else stand(new.stages)
     put_all(overrides, new.stages)
     core.generation = record.generation  # used up, also when refused: a number never means two texts
     core.book.add(new.names)
     try:
-        await _commit(core, new, overrides)
+        await _commit(core, new, overrides, pending)
     except BaseException:
-        await _roll_back(core, old)
+        await _put_back(core, old)
+        if pending is not None:
+            await core.pending.save_again()
         new.close()
         raise
     dropped = tuple(sorted(set(core.overrides) - set(overrides)))
     core.current, core.overrides = new, overrides
+    if pending is not None:
+        core.pending.begin(pending)
+    else:
+        await core.pending.end(ending)
     await save_boot_ruleset(core)
     if old is not None:
         old.close()
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)
 
 
-async def _commit(core: Core, new: PolicyInForce, overrides: dict[str, StageOverride]) -> None:
+async def _commit(
+    core: Core, new: PolicyInForce, overrides: dict[str, StageOverride], pending: PendingRecord | None
+) -> None:
     kernel = core.kernel
+    if pending is not None:
+        await core.pending.save(pending)
     await asyncio.to_thread(core.state_dir.save_candidate, new.record)
     await core.keeper.install(new.record.generation, new.image_fd, new.state_fd)
     core.lane.shut()
@@ -153,12 +235,12 @@ async def _commit(core: Core, new: PolicyInForce, overrides: dict[str, StageOver
         core.trouble.pop(part, None)
 
 
-async def _roll_back(core: Core, old: PolicyInForce | None) -> None:
+async def _put_back(core: Core, old: PolicyInForce | None) -> None:
     """Put engine, kernel and state directory back to the old policy, as far as each still listens."""
     try:
         await asyncio.to_thread(core.state_dir.drop_candidate)
     except OSError as error:
-        _log.error("roll_back_state_dir", error=str(error))
+        _log.error("put_back_state_dir", error=str(error))
     if old is None:
         core.trouble["policy"] = "no policy: the first one could not be put in force; the boundary is closed"
         return
@@ -166,10 +248,10 @@ async def _roll_back(core: Core, old: PolicyInForce | None) -> None:
         await asyncio.to_thread(core.kernel.apply_static, old.lowered, old.stages_in_force())
     except (GatewayError, OSError) as error:
         core.trouble["static"] = f"could not be set back to generation {old.record.generation}: {error}"
-        _log.error("roll_back_static", error=str(error))
+        _log.error("put_back_static", error=str(error))
     try:
         await core.keeper.install(old.record.generation, old.image_fd, old.state_fd)
         core.lane.govern(old.state)
     except (GatewayError, OSError) as error:
         core.trouble["engine"] = f"could not be set back to generation {old.record.generation}: {error}"
-        _log.error("roll_back_engine", error=str(error))
+        _log.error("put_back_engine", error=str(error))

@@ -16,11 +16,13 @@ from gateway.control.core import Core
 from gateway.control.event_log import EventLog
 from gateway.control.event_stream import EventStream
 from gateway.control.events_pump import EventsPump
+from gateway.control.history import open_history
 from gateway.control.journal import DAEMON, open_journal
 from gateway.control.keeper_link import KeeperLink
 from gateway.control.names import NameBook
 from gateway.control.plane import ControlPlane
 from gateway.control.quarantine import Quarantine
+from gateway.control.rollback import Rollback
 from gateway.control.start import Start, bring_up, read_start
 from gateway.control.state_dir import StateDir
 from gateway.control.watch import Watch
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 JOURNAL_FILE: Final = "journal.sqlite"
+HISTORY_FILE: Final = "history.db"
 ALIVE_S: Final = 2.0  # the keeper allows 10 s
 _log = structlog.get_logger(__name__)
 
@@ -61,10 +64,12 @@ class Run:
         stream = EventStream(EventLog(settings.log_dir))
         link = KeeperLink(channel)
         journal, wrong = open_journal(settings.state_dir / JOURNAL_FILE)
-        core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
-        if wrong:
-            core.trouble["journal_file"] = wrong
-            _log.error("journal_degraded", detail=wrong)
+        history, forgotten = open_history(settings.state_dir / HISTORY_FILE, settings.history.keep)
+        core = Core(settings, kernel, link, state_dir, journal, history, stream, NameBook())
+        for part, detail in (("journal_file", wrong), ("history_file", forgotten)):
+            if detail:
+                core.trouble[part] = detail
+                _log.error("state_degraded", part=part, detail=detail)
         pump = EventsPump(EventReader(events), core.book, stream)
         plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))
         run = cls(plane, link, start)
@@ -80,6 +85,7 @@ class Run:
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
+        self.task(Rollback(self.plane).run(), "rollback")
 
     def task(self, work: Any, name: str) -> None:
         """Run something for as long as this life lasts."""
@@ -130,3 +136,4 @@ class Run:
         self.plane.pump.turn()
         await asyncio.to_thread(self.plane.core.stream.sink.close)
         self.plane.core.journal.close()
+        self.plane.core.history.close()
