@@ -53,7 +53,7 @@ def journalled(rig: ControlRig, action: str) -> dict[str, Any]:
 
 
 def reboot(rig: ControlRig, gone_s: float) -> None:
-    """Change `pending.json` as if this were another boot, and the change begun some seconds earlier by the wall clock."""
+    """Make `pending.json` one of another boot, of a change begun so many seconds earlier by the wall clock."""
     for name in ("pending.json", "pending.json.copy"):
         path = rig.base / "state" / name
         record = json.loads(path.read_text())
