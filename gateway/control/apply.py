@@ -207,6 +207,8 @@ async def swap(
     dropped = tuple(sorted(set(core.overrides) - set(overrides)))
     core.current, core.overrides = new, overrides
     if pending is not None:
+        if old is not None and pending.before is not None and pending.before.generation == old.record.generation:
+            core.pending.ready = (old.record.generation, old.compiled)
         core.pending.begin(pending)
     else:
         await core.pending.end(ending)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.control.core import Core
     from gateway.control.state_dir import InForceRecord, StageOverride
+    from rules.compile import Compiled
 
 Ending = Literal["confirmed", "rolled back", "replaced"]
 HOLDER_S: Final = 5.0  # within which a holder must come: after the change, and after a restart of control
@@ -47,6 +48,7 @@ class Pending:
         self._core = core
         self.record: PendingRecord | None = None
         self.ended: Ending = "confirmed"  # how the last one ended
+        self.ready: tuple[int, Compiled] | None = None  # what it goes back to: generation and compiled policy, if known
         self.changed = asyncio.Event()  # rings at every beginning and end, and when a holder goes
         self._holders = 0
         self._unheld_since = time.monotonic()
@@ -131,7 +133,7 @@ class Pending:
             _log.error("pending_unsaved", error=str(error))
         else:
             self._core.trouble.pop(TROUBLE, None)
-        self.record, self.ended = None, ending
+        self.record, self.ended, self.ready = None, ending, None
         self.changed.set()
 
     async def note(self, key: str, override: StageOverride | None) -> None:
@@ -140,6 +142,11 @@ class Pending:
             return
         self.record = self.record.model_copy(update={"later": {**self.record.later, key: override}})
         await self.save_again()
+
+    def compiled_before(self) -> Compiled | None:
+        """Return what it goes back to, if that is compiled already."""
+        before = self.record.before if self.record is not None else None
+        return self.ready[1] if self.ready and before and self.ready[0] == before.generation else None
 
     def left_s(self) -> float:
         """Return the seconds until it goes back; 0.0 when nothing is pending, too."""

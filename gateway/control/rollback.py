@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.control.plane import ControlPlane
     from gateway.control.stages import StageTable
     from gateway.control.state_dir import PendingRecord, StageOverride
-    from rules.compile import Compiled
 
 LOOK_S: Final = 1.0  # the clocks are read at least this often: sleep doesn't count the time a machine was suspended
 RETRY_S: Final = 1.0
@@ -46,11 +45,11 @@ def overrides_before(pending: PendingRecord, table: StageTable) -> dict[str, Sta
     return found
 
 
-async def roll_back(core: Core, actor: Actor, reason: str, compiled: Compiled | None = None) -> None:
+async def roll_back(core: Core, actor: Actor, reason: str) -> None:
     """Go back to what was before the pending change; the caller holds the lock.
 
-    compiled: what it goes back to, if it is compiled already. Raises ConfigError when nothing is pending; PolicyError,
-    GatewayError or OSError when it failed: then the change is in force and pending as before.
+    Raises ConfigError when nothing is pending; PolicyError, GatewayError or OSError when it failed: then the change is
+    in force and pending as before.
     """
     pending = core.pending.record
     if pending is None:
@@ -62,8 +61,7 @@ async def roll_back(core: Core, actor: Actor, reason: str, compiled: Compiled | 
         await core.record(actor, "stage.rolled_back", detail)
         return
     before = pending.before.model_copy(update={"generation": core.generation + 1})
-    if compiled is None:
-        compiled = await compile_record(core, before)
+    compiled = core.pending.compiled_before() or await compile_record(core, before)
     applied = await swap(
         core, compiled, before, stand=lambda table: overrides_before(pending, table), ending="rolled back"
     )
@@ -106,8 +104,8 @@ class Rollback:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._core = plane.core
-        self._ready: tuple[int, Compiled] | None = None  # what to go back to, by the generation it would replace
         self._recorded = float("-inf")
+        self._unusable = 0  # generation of a predecessor that does not compile; it is tried again at the deadline
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -132,10 +130,8 @@ class Rollback:
             why = core.pending.due()  # it may have been confirmed while we waited
             if not why or core.pending.record is None:
                 return True
-            generation = core.pending.record.generation
-            compiled = self._ready[1] if self._ready and self._ready[0] == generation else None
             try:
-                await roll_back(core, DAEMON, why, compiled)
+                await roll_back(core, DAEMON, why)
             except FAILURES as error:
                 await self._failed(core.pending.record, why, error)
                 return False
@@ -145,15 +141,19 @@ class Rollback:
 
     async def _prepare(self) -> None:
         """Compile beforehand what it would go back to, so that a deadline doesn't wait for a compiler."""
-        pending = self._core.pending.record
-        if pending is None or pending.before is None:
-            self._ready = None
-        elif self._ready is None or self._ready[0] != pending.generation:
-            try:
-                self._ready = (pending.generation, await compile_record(self._core, pending.before))
-            except (PolicyError, GatewayError) as error:
-                self._ready = None
-                _log.error("predecessor_does_not_compile", error=str(error)[:500])
+        pending = self._core.pending
+        before = pending.record.before if pending.record is not None else None
+        if before is None or pending.compiled_before() is not None or pending.due():
+            return
+        if before.generation == self._unusable:
+            return
+        try:
+            pending.ready = (before.generation, await compile_record(self._core, before))
+        except (PolicyError, GatewayError) as error:
+            self._unusable = before.generation
+            text = f"the policy that it goes back to is refused by this version: {error}"
+            self._core.trouble[TROUBLE] = text[:2000]
+            _log.error("predecessor_refused", error=str(error)[:500])
 
     async def _failed(self, pending: PendingRecord | None, why: str, error: Exception) -> None:
         core = self._core
