@@ -41,7 +41,7 @@ def differences(old: Compiled | None, new: Compiled, stages: tuple[Candidate, Ca
     before = old.lowered if old is not None else None
     if stages is None and before is not None:
         stages = (candidate(before, {}), candidate(new.lowered, {}))
-    paths = compare_paths(before, new.lowered)
+    paths = compare_paths(before, new.lowered, openable(old) if old is not None else None, openable(new))
     return Differences(
         same=before is not None and before.digest == new.lowered.digest,
         old_digest=before.digest.hex() if before is not None else None,
@@ -75,6 +75,17 @@ def differences(old: Compiled | None, new: Compiled, stages: tuple[Candidate, Ca
         ],
         stages=list(_stages(*stages)) if stages is not None else [],
     )
+
+
+def openable(compiled: Compiled) -> set[int]:
+    """Return the slots of the conduits that permit something, if not always: a window counts as open, a demand that
+    nobody can meet yet does not."""
+    conduits = compiled.policy.conduits
+    return {
+        record.slot
+        for record in compiled.lowered.conduits
+        if conduits[record.name].enabled and not conduits[record.name].requires
+    }
 
 
 def plan(

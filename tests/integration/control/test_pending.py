@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -332,3 +333,29 @@ def test_a_held_change_is_told_its_end_and_needs_a_holder(rig: ControlRig, water
     goes_back(rig, other, 6)
     assert journalled(rig, "policy.rolled_back")["detail"]["why"] == "nobody held it"
     assert rig.call("POST", "/v1/policy", {"text": other, "hold": True})[0] == 400
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_killed_at_any_moment_it_goes_back(rig: ControlRig, water_works: str, other: str, seed: int, part: int) -> None:
+    """Kill -9 at random moments of the apply and around the deadline: what is in force is whole, and it goes back."""
+    rng = random.Random(seed * 10 + part)
+    connection = UnixConnection(rig.socket)
+    connection.request("POST", "/v1/policy", json.dumps({"text": other, "confirm_within": 4}).encode())
+    time.sleep(rng.uniform(0, 0.5))
+    rig.kill()
+    connection.close()
+    rig.start()
+    state = rig.get("/v1/status")
+    assert text_in_force(rig) == (other if state["pending"] else water_works), f"seed {seed} part {part}"
+    left = state["pending"]["seconds_left"] if state["pending"] else 0
+    time.sleep(max(0, left + rng.uniform(-0.1, 0.3)))
+    rig.kill()
+    rig.start()
+    goes_back(rig, water_works, 4)
+    wait_for("an end", lambda: rig.get("/v1/status")["pending"] is None)
+    assert rig.get("/v1/status")["trouble"] == {}
+    assert rig.asked("apply_static")[-1]["digest"] == rig.get("/v1/policy")["digest"]
+    assert rig.installs[-1] == rig.get("/v1/policy")["generation"]
+    outcomes = [row["outcome"] for row in rig.get("/v1/policy/history")["policies"]]
+    assert outcomes[0] == "confirmed"
+    assert "provisional" not in outcomes
