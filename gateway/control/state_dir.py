@@ -152,9 +152,10 @@ class StateDir:
         if record is not None:
             self._keep(PENDING, record)
             return
-        for name in (PENDING, f"{PENDING}{COPY}"):
+        # ORDER: the copy first, or it would be found alone after a power cut and take back what was confirmed.
+        for name in (f"{PENDING}{COPY}", PENDING):
             (self.root / name).unlink(missing_ok=True)
-        sync_directory(self.root)
+            sync_directory(self.root)
 
     def overrides(self) -> OverridesRecord:
         """Return the stage overrides."""
