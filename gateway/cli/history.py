@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from gateway.cli.differences import show_differences
-from gateway.cli.policy import compiled, request_of
+from gateway.cli.policy import compiled, sent
 from gateway.cli.session import console, print_rows, session
 from gateway.cli.terms import Hold, Replace, Within, keep_hold, say_pending, terms
 
@@ -70,7 +70,7 @@ def _is_which(text: str) -> bool:
 
 
 def _ref(text: str) -> dict[str, Any]:
-    return {"which": text} if _is_which(text) else {"policy": request_of(Path(text))}
+    return {"which": text} if _is_which(text) else {"policy": sent(Path(text))}
 
 
 def confirm(

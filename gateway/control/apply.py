@@ -1,6 +1,7 @@
 """Putting a policy in force, so that the boundary never has a gap and a failure leaves the old one in force.
 
-In: policy text. Out: a new generation in engine, kernel and state directory, or PolicyError/GatewayError and no change.
+In: a policy with all of its files. Out: a new generation in engine, kernel and state directory, or PolicyError or
+GatewayError and no change.
 
 ORDER, each step undone by `_put_back` when a later one fails:
 1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
@@ -15,7 +16,7 @@ ORDER, each step undone by `_put_back` when a later one fails:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +29,11 @@ from gateway.control.stages import put_all, surviving
 from gateway.control.state_dir import InForceRecord, OverridesRecord
 from gateway.control.summary import PolicyChanges, changes
 from gateway.errors import ControlError, GatewayError
-from rules.compile import Compiled, compile_text
+from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gateway.control.core import Core
     from gateway.control.history import How
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.control.pending import Ending
     from gateway.control.stages import StageTable
     from gateway.control.state_dir import PendingRecord, StageOverride
+    from rules.bundle import Bundle
 
 _log = structlog.get_logger(__name__)
 
@@ -54,29 +56,6 @@ class Applied:
     number: int | None = None  # in the history
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A policy text on its way into force."""
-
-    text: str
-    name: str
-    files: Mapping[str, str] = field(default_factory=dict)
-    how: How = "apply"
-
-    def record(self, core: Core, compiled: Compiled, who: str) -> InForceRecord:
-        """Return the record that it becomes, under the next generation."""
-        return InForceRecord(
-            text=self.text,
-            name=self.name,
-            digest=compiled.lowered.digest.hex(),
-            generation=core.generation + 1,
-            slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
-            who=who,
-            applied=datetime.now(UTC),
-            files=dict(self.files),
-        )
-
-
 OUTRIGHT: Final = Terms()
 
 
@@ -85,54 +64,69 @@ def slots_in_force(core: Core) -> dict[str, int]:
     return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
 
 
-async def compile_policy(core: Core, text: str, name: str) -> Compiled:
-    """Compile a text against the slots in force, one text at a time. Raises PolicyError with every problem.
+async def compile_policy(core: Core, bundle: Bundle) -> Compiled:
+    """Compile a policy against the slots in force, one at a time. Raises PolicyError with every problem.
 
-    A large text takes seconds of one thread. Were several compiled at once, they would take the threads that stage
+    A large one takes seconds of one thread. Were several compiled at once, they would take the threads that stage
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+        return await asyncio.to_thread(compile_bundle, bundle, slots_in_force(core))
 
 
 async def compile_record(core: Core, record: InForceRecord) -> Compiled:
     """Compile a policy to the very image that it had. Raises PolicyError when this version refuses its text."""
     async with core.compiling:
-        return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+        return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots)
 
 
-async def check_policy(core: Core, text: str, name: str) -> Compiled:
-    """Compile a text only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
+async def check_policy(core: Core, bundle: Bundle) -> Compiled:
+    """Compile a policy only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
     if core.compiling.locked():
         raise ControlError("busy", "another policy is being checked or applied", "try again in a moment")
-    return await compile_policy(core, text, name)
+    return await compile_policy(core, bundle)
 
 
-async def apply_policy(core: Core, draft: Draft, actor: Actor, reason: str = "", terms: Terms = OUTRIGHT) -> Applied:
+async def apply_policy(
+    core: Core, bundle: Bundle, actor: Actor, reason: str = "", *, terms: Terms = OUTRIGHT, how: How = "apply"
+) -> Applied:
     """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
     # Outside the lock: calming the plant must not wait for a compiler.
-    slots = slots_in_force(core)
+    slots, name = slots_in_force(core), bundle.name
     try:
         core.pending.allow(terms)
-        compiled = await compile_policy(core, draft.text, draft.name)
+        compiled = await compile_policy(core, bundle)
     except (PolicyError, GatewayError) as error:
-        await core.record(actor, "policy.apply", _refusal(core, draft.name, reason, error), "refused")
+        await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
         raise
     async with core.lock:
         try:
             core.pending.allow(terms)
             if slots_in_force(core) != slots:  # another policy came into force meanwhile
-                compiled = await compile_policy(core, draft.text, draft.name)
-            record = draft.record(core, compiled, str(actor))
+                compiled = await compile_policy(core, bundle)
+            record = await _record(core, compiled, bundle, str(actor))
             applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason))
         except (PolicyError, GatewayError, OSError) as error:
-            await core.record(actor, "policy.apply", _refusal(core, draft.name, reason, error), "refused")
+            await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
             raise
-        applied = replace(applied, number=await core.remember(reason, draft.how))
-        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": draft.how})
+        applied = replace(applied, number=await core.remember(reason, how))
+        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how})
         if core.pending.record is not None:
             await core.record(actor, "policy.pending", pending_detail(core.pending.record))
         return applied
+
+
+async def _record(core: Core, compiled: Compiled, bundle: Bundle, who: str) -> InForceRecord:
+    return InForceRecord(
+        text=bundle.text,
+        files=await asyncio.to_thread(bundle.texts),
+        name=bundle.name,
+        digest=compiled.lowered.digest.hex(),
+        generation=core.generation + 1,
+        slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
+        who=who,
+        applied=datetime.now(UTC),
+    )
 
 
 def pending_detail(pending: PendingRecord) -> dict[str, Any]:

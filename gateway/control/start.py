@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from gateway.control.apply import Draft, apply_policy
+from gateway.control.apply import apply_policy
 from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build, resume
 from gateway.control.journal import DAEMON
@@ -27,7 +27,8 @@ from gateway.control.settle import adopt_pending, renumber_pending, settle_pendi
 from gateway.control.stage_change import recovered_overrides
 from gateway.control.stages import put_all, surviving
 from gateway.errors import ControlError, GatewayError
-from rules.compile import Compiled, compile_text
+from rules.bundle import read_bundle
+from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyIn
 
 
 async def _compile(record: InForceRecord) -> Compiled:
-    return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+    return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots)
 
 
 async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
@@ -197,10 +198,8 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
 async def _first_policy(core: Core) -> None:
     path = core.settings.policy
     try:
-        text = await asyncio.to_thread(path.read_text, encoding="utf-8")
-        await apply_policy(core, Draft(text, str(path), how="boot"), DAEMON, "first start")
-    except (OSError, UnicodeDecodeError) as error:
-        _trouble(core, "policy", f"no policy: {path} cannot be read ({error}); the boundary is closed")
+        bundle = await asyncio.to_thread(read_bundle, path)
+        await apply_policy(core, bundle, DAEMON, "first start", how="boot")
     except (PolicyError, GatewayError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gateway.control.api import answers, change_models, models
-from gateway.control.api.asking import Params, problem_models
+from gateway.control.api.asking import Params, bundle_of, problem_models
 from gateway.control.api.asking import change_models as summary_models
 from gateway.control.api.waiting import pending_answer, pending_state
-from gateway.control.apply import Draft, apply_policy, check_policy
+from gateway.control.apply import apply_policy, check_policy
 from gateway.control.history import IN_FORCE
 from gateway.control.pending import Terms
 from gateway.control.plan import differences
@@ -18,6 +18,7 @@ from gateway.control.plan import plan as make_plan
 from gateway.control.rollback import confirm as confirm_pending
 from gateway.control.rollback import restore_quarantine, roll_back
 from gateway.errors import ConfigError
+from rules.bundle import bundle_of_texts
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ async def apply(
     plane: ControlPlane, operator: Operator, body: change_models.ApplyRequest, _query: Any, _path: Params
 ) -> answers.AppliedAnswer:
     """Put a policy in force, on terms if it is to go back by itself."""
-    draft = Draft(body.text, body.name)
-    applied = await apply_policy(plane.core, draft, operator.actor, body.reason, terms_of(body))
+    applied = await apply_policy(plane.core, bundle_of(body), operator.actor, body.reason, terms=terms_of(body))
     async with plane.core.lock:
         await plane.quarantine.restore()  # a quarantined asset may have got new addresses
     return answers.AppliedAnswer(
@@ -57,7 +57,7 @@ async def plan(
     """Say what a text would change, and change nothing."""
     core = plane.core
     try:
-        compiled = await check_policy(core, body.text, body.name)
+        compiled = await check_policy(core, bundle_of(body))
     except PolicyError as error:
         problems = problem_models(error.problems)
         nothing: dict[str, Any] = {"changes": None, "flows": None, "overrides_dropped": []}
@@ -97,9 +97,9 @@ async def rollback(
     if body.which is not None:
         entry = await asyncio.to_thread(core.history.find, body.which)
         content = await asyncio.to_thread(core.history.content, entry.number)
-        draft = Draft(content.text, entry.name, content.files, how="rollback")
+        bundle = bundle_of_texts(entry.name, content.text, content.files)
         reason = body.reason or f"back to {entry.number}"
-        await apply_policy(core, draft, operator.actor, reason, terms_of(body))
+        await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback")
     async with core.lock:
         if body.which is None:
             await roll_back(core, operator.actor, body.reason or "an operator takes it back")
@@ -146,11 +146,11 @@ async def diff(
 async def _compiled(plane: ControlPlane, ref: change_models.PolicyRef) -> Compiled:
     core = plane.core
     if ref.policy is not None:
-        return await check_policy(core, ref.policy.text, ref.policy.name)
+        return await check_policy(core, bundle_of(ref.policy))
     if ref.which is None:
         raise ConfigError("policy_unknown", "no policy is named", "give which or policy")
     if ref.which == IN_FORCE:
         return core.policy().compiled
     entry = await asyncio.to_thread(core.history.find, ref.which)
     content = await asyncio.to_thread(core.history.content, entry.number)
-    return await check_policy(core, content.text, entry.name)
+    return await check_policy(core, bundle_of_texts(entry.name, content.text, content.files))

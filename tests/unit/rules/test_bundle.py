@@ -22,7 +22,7 @@ denials: {from: dmz, to: plant, stage: enforce}
 ZONES = "zones:\n  plant: {kind: control}\n  dmz: {kind: dmz}\ndenials: {from: '*', to: '*', stage: alert}\n"
 FILES = {
     "zones.yaml": ZONES,
-    "conduits/b.yaml": "include: ../assets.yaml\nconduits:\n  two: {from: {zone: dmz}, to: {asset: plc}, services: ssh}\n",
+    "conduits/b.yaml": "include: ../assets.yaml\nconduits: {two: {from: {zone: dmz}, to: {asset: plc}, services: ssh}}",
     "conduits/a.yaml": "conduits:\n  one: {from: {zone: dmz}, to: {zone: plant}, services: ssh}\n",
     "assets.yaml": "assets:\n  plc: {zone: plant, ips: [10.0.0.1]}\n",
 }
