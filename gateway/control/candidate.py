@@ -13,7 +13,7 @@ from fastpath.judge import Judge
 from gateway.control.stages import StageTable, put_all, surviving
 from gateway.control.state_map import StateMap
 from rules.image import build_image
-from rules.state import build_state, set_ports
+from rules.state import build_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,8 @@ class Candidate:
         """
         unlimited = replace(self.lowered, conduits=tuple(replace(one, limit=None) for one in self.lowered.conduits))
         state = bytearray(self.state)
-        set_ports(state, {ports[port.name]: port.number for port in self.lowered.ports})
+        copy = StateMap(memoryview(state))  # of nothing in force: it has no lane behind it
+        copy.set_ports({ports[port.name]: port.number for port in self.lowered.ports})
         return Judge(build_image(unlimited, self.generation), state)
 
 
