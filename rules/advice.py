@@ -15,7 +15,8 @@ from rules.services import known_services, member_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rules.model import Conduit, Policy
+    from rules.conduit_model import Conduit
+    from rules.model import Policy
     from rules.zoning import Zoning
 
 OUTSIDE = {"enterprise", "vendor", "remote"}

@@ -18,7 +18,8 @@ from rules.problems import Problem, in_file_order
 from rules.zoning import Zoning
 
 if TYPE_CHECKING:
-    from rules.model import Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Policy
 
 # Stages are kept per ordered pair: a million of them. The image itself has room for fastpath.abi.MAX_ZONES.
 MAX_ZONES = 1000
