@@ -1,8 +1,9 @@
 """Local time and instants: the one place that knows what the clocks do in spring and autumn.
 
 In: a time zone, local moments without zone, instants as whole seconds since 1970 UTC. Out: the stretches in which the
-offset to UTC is constant, and the instant of a local moment (semantics.md, "Windows", 5). It asks a zone only for the offset of
-an instant, so zones of the IANA database and those of calendar files are treated alike. Must never read a clock.
+offset to UTC is constant, and the instant of a local moment (semantics.md, "Windows", 5). It asks a zone only for the
+offset of an instant, so zones of the IANA database and those of calendar files are treated alike. Must never read a
+clock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ DAY: Final = 86_400
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 local moments are counted from local midnight
 FIRST: Final = 0  # 1970-01-01
 LAST: Final = 7_258_118_400  # 2200-01-01; no window is open from here on
+YEAR: Final = 366 * DAY
 CHUNK: Final = 128 * DAY  # what is worked out at once and remembered
 Segment = tuple[int, int, int]  # begin, end, offset in seconds
 

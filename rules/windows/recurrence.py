@@ -1,8 +1,8 @@
 """Recurrences: which local moments a rule names, and the openings that begin there.
 
-In: a local start, a `Rule`, a length. Out: local moments in order, and spans. The work for a question about some weeks is bounded by
-those weeks and not by how long ago the rule began. Must never let a rule run on to the end of the calendar: each
-walk has a last moment.
+In: a local start, a `Rule`, a length. Out: local moments in order, and spans. The work for a question about some
+weeks is bounded by those weeks and not by how long ago the rule began. Must never let a rule run on to the end of the
+calendar: each walk has a last moment.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 """RFC 5545 recurrence rules: read strictly, so that what is not understood is refused and never guessed.
 
-In: the text of an RRULE (`FREQ=MONTHLY;BYDAY=1SA`). Out: `Rule`, or `RuleError` with the problem's code. SPEC: RFC 5545 section
-3.3.10. dateutil takes numbers that no calendar has and ignores parts that a frequency forbids; here both are errors.
+In: the text of an RRULE (`FREQ=MONTHLY;BYDAY=1SA`). Out: `Rule`, or `RuleError` with the problem's code. SPEC: RFC
+5545 section 3.3.10. dateutil takes numbers that no calendar has and ignores parts that a frequency forbids; here both
+are errors.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from dateutil.rrule import DAILY, HOURLY, MONTHLY, WEEKLY, YEARLY, rrule, rrulestr
+from icalendar.prop import vDDDTypes
 
 MAX_OCCURRENCES: Final = 10_000  # of a COUNT, and in one year: about one an hour
 MAX_INTERVAL: Final = 1_000
@@ -36,7 +38,6 @@ FORBIDDEN: Final = {
 WEEKDAY: Final = re.compile(r"([+-]?[1-9][0-9]?)?(MO|TU|WE|TH|FR|SA|SU)\Z")
 NUMBER: Final = re.compile(r"[+-]?[0-9]{1,3}\Z")
 COUNT: Final = re.compile(r"[1-9][0-9]{0,8}\Z")
-UNTIL: Final = re.compile(r"([0-9]{8})(?:T([0-9]{6})(Z?))?\Z")
 KNOWN: Final = frozenset({"FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", *NUMBERS})
 
 
@@ -136,14 +137,18 @@ def _count(part: str, text: str, highest: int) -> int:
 
 
 def _until(text: str) -> tuple[datetime | None, datetime | None]:
-    found = UNTIL.match(text)
+    value = read_time(text)
+    if value is None:
+        raise RuleError(f"'UNTIL={text[:20]}' is no date", "like 20271231 or 20271231T235959Z")
+    if not isinstance(value, datetime):
+        return None, datetime.combine(value, time(23, 59, 59))
+    return (None, value) if value.tzinfo is None else (value.astimezone(UTC), None)
+
+
+def read_time(text: str) -> date | datetime | None:
+    """Return a date, a local time, or an instant as iCalendar writes it (20270131T060000Z); None for anything else."""
     try:
-        if found is None:
-            raise ValueError
-        day = datetime.strptime(found[1], "%Y%m%d")  # noqa: DTZ007 local, unless it ends in Z
-        if found[2] is None:
-            return None, day + timedelta(days=1, seconds=-1)
-        moment = datetime.strptime(found[1] + found[2], "%Y%m%d%H%M%S")  # noqa: DTZ007
-    except (ValueError, OverflowError):
-        raise RuleError(f"'UNTIL={text[:20]}' is no date", "like 20271231 or 20271231T235959Z") from None
-    return (moment.replace(tzinfo=UTC), None) if found[3] else (None, moment)
+        value = vDDDTypes.from_ical(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return value if isinstance(value, date) else None
