@@ -46,7 +46,6 @@ class Component:
 
     line: int
     name: str
-    lines: list[str] = field(default_factory=list)  # as unfolded, BEGIN and END included, without those below
     properties: list[Property] = field(default_factory=list)
     below: list[Component] = field(default_factory=list)
 
@@ -69,8 +68,8 @@ def read_components(content: bytes) -> list[Component]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CalendarError(line, f"byte {content[error.start]:#04x} is not UTF-8", "save it as UTF-8") from None
+        bad = content.count(b"\n", 0, error.start) + 1
+        raise CalendarError(bad, f"byte {content[error.start]:#04x} is not UTF-8", "save it as UTF-8") from None
     outermost: list[Component] = []
     open_ones: list[Component] = []
     for at, line in _unfolded(text):
@@ -88,7 +87,6 @@ def read_components(content: bytes) -> list[Component]:
                 raise CalendarError(at, detail)
         else:
             open_ones[-1].properties.append(found)
-            open_ones[-1].lines.append(line)
     if open_ones:
         raise CalendarError(open_ones[-1].line, f"{open_ones[-1].name} has no END", "is the file complete?")
     return outermost
@@ -127,7 +125,7 @@ def _property(number: int, line: str) -> Property:
     if len(line) > MAX_LINE:
         raise CalendarError(number, "a line without end", "", "POL076")
     try:
-        name, parameters, value = Contentline(line, strict=True).raw_parts()
+        name, parameters, value = Contentline(line, strict=False).raw_parts()
     except ValueError:
         raise CalendarError(
             number, f"'{line[:60]}' is no line of a calendar", "NAME:value, like DTSTART:20270101T060000"

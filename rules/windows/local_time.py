@@ -8,7 +8,6 @@ clock.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Final
@@ -59,12 +58,9 @@ class LocalTime:
     def segments(self, begin: int, end: int) -> list[Segment]:
         """Return the stretches of constant offset that cover the time from begin to end."""
         found: list[Segment] = []
-        here, offset = begin, 0
+        here, offset = begin, self.offset(begin)
         for chunk in range(begin // CHUNK, (end - 1) // CHUNK + 1):
-            changes = self._changes_in(chunk)
-            if here == begin:
-                offset = changes[bisect_right(changes, begin, key=lambda change: change[0]) - 1][1]
-            for at, after in changes:
+            for at, after in self._changes_in(chunk):
                 if here < at < end and after != offset:
                     found.append((here, at, offset))
                     here, offset = at, after
