@@ -25,9 +25,11 @@ from rules.windows.timetable import Fixed
 if TYPE_CHECKING:
     from rules.windows.local_time import LocalTime
     from rules.windows.rrule_text import Rule
+    from rules.windows.spans import Span
     from rules.windows.timetable import Source
 
 MAX_EVENTS: Final = 10_000
+MAX_RECURRING: Final = 500
 MAX_LENGTH: Final = timedelta(days=366)
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # as `rules.times`
 NOT_UNDERSTOOD: Final = ("VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")  # they too are about times
@@ -76,6 +78,7 @@ def read_calendar(content: bytes, window: LocalTime) -> list[Source]:
 class _Reader:
     def __init__(self, zones: Zones) -> None:
         self._zones = zones
+        self._recurring = 0
         self._moved: dict[str, set[int]] = defaultdict(set)  # UID → the occurrences that events of their own replace
 
     def sources(self, events: list[Component]) -> list[Source]:
@@ -85,9 +88,16 @@ class _Reader:
                 if "RANGE" in moved.parameters:
                     raise CalendarError(moved.line, "RANGE is not understood", "write the occurrences out")
                 self._moved[_uid(event)].add(self._moment(moved).instant)
-        return [source for event in events if not _cancelled(event) for source in self._event(event)]
+        found: list[Source] = []
+        single: list[Span] = []
+        for event in events:
+            if not _cancelled(event):
+                recurring = self._event(event, single)
+                found += [recurring] if recurring is not None else []
+        return [*found, Fixed(single)]
 
-    def _event(self, event: Component) -> list[Source]:
+    def _event(self, event: Component, single: list[Span]) -> Recurring | None:
+        """Append an event's openings that no rule names, and return those that one does."""
         for exceptional in event.all("EXRULE"):
             raise CalendarError(exceptional.line, "EXRULE is not understood", "RFC 5545 has EXDATE")
         written = event.one("DTSTART")
@@ -95,24 +105,22 @@ class _Reader:
             raise CalendarError(event.line, "an event without DTSTART", "when does it begin?")
         start = self._moment(written)
         length = self._length(event, start)
-        if not length:
-            return []  # a moment opens nothing
-        rule = _rule(event)
-        alone = event.one("RECURRENCE-ID") is not None
-        removed = (
-            frozenset() if alone else frozenset(self._moved[_uid(event)] | set(self._instants(event, "EXDATE", start)))
-        )
         seconds, days = (0, length.days) if start.whole_day else (length // timedelta(seconds=1), 0)
+        replaced = self._moved[_uid(event)] if event.one("RECURRENCE-ID") is None else set()
+        removed = frozenset(replaced | set(self._instants(event, "EXDATE", start)))
+        begins = self._instants(event, "RDATE", start)
+        rule = _rule(event)
+        if rule is None:
+            begins.append(start.instant)
+        single += [(begin, _end(start.local, begin, seconds, days)) for begin in begins if begin not in removed]
+        if rule is None:
+            return None
+        self._recurring += 1
+        if self._recurring > MAX_RECURRING:
+            raise CalendarError(event.line, f"more than {MAX_RECURRING} events with RRULE", "", "POL076")
         moments = Moments(start.at, rule)
         _check(event, moments, start)
-        until = None if rule is None else rule.until_utc
-        found: list[Source] = [
-            Recurring(start.local, moments, seconds=seconds, days=days, until=until, removed=removed)
-        ]
-        more = [instant for instant in self._instants(event, "RDATE", start) if instant not in removed]
-        if more:
-            found.append(Fixed((begin, _end(start.local, begin, seconds, days)) for begin in more))
-        return found
+        return Recurring(start.local, moments, seconds=seconds, days=days, until=rule.until_utc, removed=removed)
 
     def _length(self, event: Component, start: Moment) -> timedelta:
         """Return how long the event lasts: elapsed time, or days of the calendar for an event of dates."""
@@ -203,7 +211,9 @@ def _duration(written: Property) -> timedelta:
 
 def _uid(event: Component) -> str:
     found = event.one("UID")
-    return "" if found is None else found.value
+    if found is None:
+        raise CalendarError(event.line, "an event without UID", "RFC 5545 section 3.6.1 asks for one")
+    return found.value
 
 
 def _cancelled(event: Component) -> bool:

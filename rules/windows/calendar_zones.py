@@ -8,6 +8,7 @@ name.
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import TYPE_CHECKING, Final, cast
 from zoneinfo import ZoneInfoNotFoundError
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 OBSERVANCES: Final = ("STANDARD", "DAYLIGHT")
 MEANT: Final = ("DTSTART", "RRULE", "RDATE", "TZOFFSETFROM", "TZOFFSETTO", "TZNAME")
-MAX_OBSERVANCES: Final = 200
+OFFSET: Final = re.compile(r"[+-](0[0-9]|1[0-4])[0-5][0-9]([0-5][0-9])?\Z")  # no clock is further from UTC
+MAX_OBSERVANCES: Final = 20  # each is walked through for every question
 
 
 class Zones:
@@ -81,7 +83,12 @@ def _zone(zone: Component) -> tzinfo:
 
 
 def _check(part: Component) -> None:
-    """Refuse what would make dateutil walk for minutes: summer time comes once a year."""
+    """Refuse what would make dateutil walk for minutes or give an offset that is none."""
+    for name in ("TZOFFSETFROM", "TZOFFSETTO"):
+        offset = part.one(name)
+        if offset is None or not OFFSET.match(offset.value):
+            line = part.line if offset is None else offset.line
+            raise CalendarError(line, f"a {part.name} without a proper {name}", "like +0100")
     written = part.one("RRULE")
     if written is None:
         return

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rules.windows_model import Cycle, Recurrence, Span, Window
 
 Place = tuple[str | int, ...]
+MAX_RULES = 1_000  # in a policy, its calendar files included: each may take a tenth of a second to find out about
 
 
 def timetables(policy: Policy) -> dict[str, Timetable]:
@@ -57,6 +58,7 @@ class Reader:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.problems: list[Problem] = []
+        self._rules = 0
 
     def window(self, name: str, window: Window) -> Timetable | None:
         """Return a window's timetable, or None after noting problems."""
@@ -92,6 +94,13 @@ class Reader:
         return found
 
     def _recurrence(self, place: Place, local: LocalTime, recurrence: Recurrence) -> list[Source]:
+        self._rules += 1
+        if self._rules > MAX_RULES:
+            if self._rules == MAX_RULES + 1:
+                self._note(
+                    place, f"more than {MAX_RULES} recurrences in one policy", "let conduits share windows", "POL072"
+                )
+            return []
         try:
             rule = read_rule(recurrence.rrule) if recurrence.rrule is not None else None
             moments = Moments(recurrence.start, rule)

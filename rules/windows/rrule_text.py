@@ -57,6 +57,7 @@ class Rule:
     text: str
     frequency: str
     interval: int
+    most_in_a_year: int  # never less than it can be
     count: int | None
     until_utc: datetime | None
     until_local: datetime | None
@@ -94,7 +95,7 @@ def read_rule(text: str) -> Rule:
     count = _count("COUNT", parts["COUNT"], MAX_OCCURRENCES) if "COUNT" in parts else None
     until_utc, until_local = _until(parts["UNTIL"]) if "UNTIL" in parts else (None, None)
     rest = ";".join(f"{name}={value}" for name, value in parts.items() if name not in ("COUNT", "UNTIL"))
-    return Rule(rest, frequency, interval, count, until_utc, until_local)
+    return Rule(rest, frequency, interval, _most_in_a_year(parts), count, until_utc, until_local)
 
 
 def _parts(text: str) -> dict[str, str]:
@@ -126,6 +127,13 @@ def _check_weekdays(parts: dict[str, str], frequency: str) -> None:
             raise RuleError(f"'BYDAY={word[:20]}' is no weekday", "like MO, 1SA or -1SU")
         if found[1] and (frequency not in ("MONTHLY", "YEARLY") or "BYWEEKNO" in parts):
             raise RuleError(f"'BYDAY={word}' is numbered within a month or a year", f"leave out the {found[1]}")
+
+
+def _most_in_a_year(parts: dict[str, str]) -> int:
+    most = 366
+    for part in ("BYHOUR", "BYMINUTE", "BYSECOND"):
+        most *= parts[part].count(",") + 1 if part in parts else 1
+    return most * 24 if parts["FREQ"] == "HOURLY" and "BYHOUR" not in parts else most
 
 
 def _count(part: str, text: str, highest: int) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rules.windows.spans import Span
 
-KEPT_CHUNKS: Final = 12  # about four years
+KEPT_CHUNKS: Final = 32  # more than LOOK_AHEAD
 LOOK_AHEAD: Final = 10 * YEAR  # a change further away than this is not looked for
 
 
@@ -71,20 +71,15 @@ class Timetable:
         begin = max(second, FIRST)
         was_open = self.open_at(second)
         for chunk in range(begin // CHUNK, min(begin + LOOK_AHEAD, LAST - 1) // CHUNK + 1):
-            edge = chunk * CHUNK
-            for opens, closes in self._chunk(chunk):
-                if closes <= begin:
-                    continue
+            edge, spans = chunk * CHUNK, self._chunk(chunk)
+            at = bisect_right(spans, begin, key=lambda span: span[1])  # the first that ends later
+            if was_open and (at == len(spans) or spans[at][0] > max(edge, begin)):
+                return edge  # it was open up to the edge of the chunk before
+            if at < len(spans):
                 if not was_open:
-                    return opens
-                if opens > max(edge, begin):  # it was open up to the edge of the chunk before
-                    return edge
-                if closes < edge + CHUNK:
-                    return closes
-                break
-            else:
-                if was_open and edge > begin:
-                    return edge
+                    return spans[at][0]
+                if spans[at][1] < edge + CHUNK:
+                    return spans[at][1]
         return None
 
     def _chunk(self, number: int) -> list[Span]:

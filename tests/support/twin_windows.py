@@ -1,21 +1,21 @@
 """The slow twin of "Windows" in docs/reference/semantics.md: is a window open at this very second?
 
-In: a window as plain values of the YAML, a zone's name, the last instant of interest. Out: yes or no, found by looking at the clock
-on the wall of that second, and by walking over every day since a recurrence began. Written only from the page; must
-never take anything from `rules`, and never be made fast.
+In: a window as plain values of the YAML, a zone's name, the last instant of interest. Out: yes or no, found by
+looking at the clock on the wall of that second, and by walking over every day since a recurrence began. Written only
+from the page; must never take anything from `rules`, and never be made fast.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CODES = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 DAY = 86_400
-EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 what the clock shows has no zone
 
 
 def seconds(text: str) -> int:
@@ -105,7 +105,7 @@ class WindowTwin:
         for count, moment in enumerate(self._moments(start, parts), start=1):
             begin = self._instant(moment)
             until = parts.get("UNTIL", "")
-            if until.endswith("Z") and begin > datetime.strptime(until, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp():
+            if until.endswith("Z") and begin > datetime.fromisoformat(until).timestamp():
                 break
             if begin > self._last or count > int(parts.get("COUNT", "1000000")):
                 break
@@ -124,11 +124,11 @@ class WindowTwin:
                 found += _chosen(period, parts)
                 period, name = [], _period(day, parts["FREQ"])
             if _matches(day, start.date(), parts):
-                period += [datetime.combine(day, time.time()) for time in _times(day, start, parts)]
+                period += _times(day, start, parts)
         found += _chosen(period, parts)
         until = parts.get("UNTIL", "Z")
         if not until.endswith("Z"):
-            last = datetime.strptime(until + "T235959" * ("T" not in until), "%Y%m%dT%H%M%S")
+            last = datetime.fromisoformat(until + "T235959" * ("T" not in until))
             found = [moment for moment in found if moment <= last]
         return [moment for moment in found if moment >= start]
 
@@ -148,12 +148,14 @@ def _chosen(period: list[datetime], parts: dict[str, str]) -> list[datetime]:
 
 
 def _times(day: date, start: datetime, parts: dict[str, str]) -> list[datetime]:
-    midnight = datetime(day.year, day.month, day.day)
+    midnight = datetime.combine(day, time())
     if parts["FREQ"] == "HOURLY":
         first = start.replace(minute=0, second=0)
         interval = int(parts.get("INTERVAL", "1"))
         hours = [
-            hour for hour in range(24) if ((midnight + timedelta(hours=hour) - first) // timedelta(hours=1)) % interval == 0
+            hour
+            for hour in range(24)
+            if ((midnight + timedelta(hours=hour) - first) // timedelta(hours=1)) % interval == 0
         ]
     else:
         hours = sorted(numbers(parts["BYHOUR"])) if "BYHOUR" in parts else [start.hour]
@@ -161,7 +163,7 @@ def _times(day: date, start: datetime, parts: dict[str, str]) -> list[datetime]:
 
 
 def _matches(day: date, start: date, parts: dict[str, str]) -> bool:
-    """Say whether a rule names a day, by RFC 5545 section 3.3.10 and the calendar."""
+    """Say whether a rule names a day, by RFC 5545 section 3.3.10 and the calendar; one BY part of days at most."""
     interval = int(parts.get("INTERVAL", "1"))
     frequency = parts["FREQ"]
     apart = {
@@ -173,17 +175,23 @@ def _matches(day: date, start: date, parts: dict[str, str]) -> bool:
     }[frequency]
     if apart % interval or ("BYMONTH" in parts and day.month not in numbers(parts["BYMONTH"])):
         return False
+    return _matches_day(day, start, parts)
+
+
+def _matches_day(day: date, start: date, parts: dict[str, str]) -> bool:
+    frequency = parts["FREQ"]
     if "BYMONTHDAY" in parts:
         length = ((day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
-        if not {day.day, day.day - length - 1} & set(numbers(parts["BYMONTHDAY"])):
-            return False
+        return bool({day.day, day.day - length - 1} & set(numbers(parts["BYMONTHDAY"])))
     if "BYYEARDAY" in parts:
         at, length = day.timetuple().tm_yday, date(day.year, 12, 31).timetuple().tm_yday
-        if not {at, at - length - 1} & set(numbers(parts["BYYEARDAY"])):
-            return False
+        return bool({at, at - length - 1} & set(numbers(parts["BYYEARDAY"])))
     if "BYDAY" in parts:
-        return any(_is_weekday(day, word, by_year=frequency == "YEARLY" and "BYMONTH" not in parts) for word in parts["BYDAY"].split(","))
-    if {"BYMONTHDAY", "BYYEARDAY"} & parts.keys() or frequency in ("HOURLY", "DAILY"):
+        return any(
+            _is_weekday(day, word, by_year=frequency == "YEARLY" and "BYMONTH" not in parts)
+            for word in parts["BYDAY"].split(",")
+        )
+    if frequency in ("HOURLY", "DAILY"):
         return True
     if frequency == "WEEKLY":
         return day.weekday() == start.weekday()
