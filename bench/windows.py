@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rules.model import Policy
 from rules.windows import schedule
-from tests.support.windows import ZONES, compare, random_window
+from tests.support.windows import ZONES, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def scale(seed: int) -> None:
     text: dict[str, Any] = {
         "version": 1,
         "site": {"name": "s", "timezone": "Europe/Berlin"},
-        "windows": {name: random_window(rng, BEGIN, BEGIN + timedelta(days=365)) for name in names},
+        "windows": {name: _plant_window(rng) for name in names},
         "conduits": {
             f"c{at}": ends | {"windows": rng.sample(names, rng.randint(1, 2))} for at in range(SCALE_CONDUITS)
         },
@@ -78,6 +78,14 @@ def scale(seed: int) -> None:
     _timed("next change of each conduit", lambda: [planned.next_change_of(name, later) for name in policy.conduits])
     _timed("which conduits are open", lambda: planned.open_conduits(BEGIN))
     _timed("which windows are open", lambda: planned.open_windows(BEGIN))
+
+
+def _plant_window(rng: random.Random) -> dict[str, Any]:
+    """Return a window like those of a plant: some nights, a day a month, closed on holidays."""
+    night = f"{rng.randint(18, 23)}:00"
+    nights = {"days": rng.sample(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), 3), "from": night, "to": "06:00"}
+    monthly = {"start": "2027-01-01T06:00", "duration": "8h", "rrule": f"FREQ=MONTHLY;BYDAY={rng.randint(1, 4)}SA"}
+    return {"weekly": [nights], "rules": [monthly], "except": ["2027-12-24", "2027-12-25", "2028-01-01"]}
 
 
 def _timed(what: str, do: Callable[[], Any]) -> Any:
