@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from gateway.control.lane import FastLane
+from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class Core:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
     lane: FastLane = field(init=False)
+    windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
+        self.windows = Windows(self)
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force. Raises ConfigError when there is none."""

@@ -80,6 +80,7 @@ class Run:
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
+        self.task(self.plane.core.windows.run(), "windows")
 
     def task(self, work: Any, name: str) -> None:
         """Run something for as long as this life lasts."""
