@@ -150,7 +150,7 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
     core.book.add(policy.names)
     changed = await asyncio.to_thread(core.windows.place, policy)
     if running and changed:
-        await core.windows.record(policy, changed)
+        await core.windows.record(policy, changed, core.windows.now())
     try:
         await asyncio.to_thread(core.kernel.apply_static, policy.lowered, policy.stages_in_force())
         core.lane.govern(policy.state)

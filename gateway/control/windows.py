@@ -96,8 +96,10 @@ class Windows:
         before, self._seen = self._seen, self._standing(policy, now)
         self._say_trouble(policy, now)
         changed = self._changed(policy, now)
+        at = now
         try:
             self._store(policy, changed)
+            at = self._clock.wall()
             if self._behind:
                 self._core.lane.judge_again()
             if changed or self._behind:
@@ -110,7 +112,7 @@ class Windows:
             self._core.trouble[STATIC] = f"does not follow the windows yet: {error}"
             _log.error("window_not_followed", error=str(error))
         if changed:
-            await self.record(policy, changed, closed=before[2] if before is not None else frozenset())
+            await self.record(policy, changed, at, closed=before[2] if before is not None else frozenset())
 
     def _changed(self, policy: PolicyInForce, now: datetime) -> dict[str, bool]:
         """Return the conduits whose bit is not what it should be, with what it should be."""
@@ -145,21 +147,20 @@ class Windows:
         self._core.trouble[CLOCK] = f"{text}: every window is closed until it is right or a policy is applied"
 
     async def record(
-        self, policy: PolicyInForce, changed: dict[str, bool], closed: frozenset[str] = frozenset()
+        self, policy: PolicyInForce, changed: dict[str, bool], at: datetime, closed: frozenset[str] = frozenset()
     ) -> None:
         """Write down what opened and closed, one line for the conduits that the same windows opened or closed.
 
-        `closed` are the windows that may have closed, where that is known.
+        `at` is when the bits were stored, `closed` are the windows that may have closed, where that is known.
         """
-        now = self._clock.wall()
-        standing = policy.schedule.open_windows(now)
+        standing = policy.schedule.open_windows(at)
         lines: dict[tuple[bool, tuple[str, ...]], list[str]] = defaultdict(list)
         for conduit, is_open in changed.items():
             named = policy.compiled.policy.conduits[conduit].windows
             causes = tuple(window for window in named if window in (standing if is_open else closed))
             lines[is_open, causes or named].append(conduit)
         for (is_open, windows), conduits in sorted(lines.items()):
-            detail = {"windows": list(windows), "conduits": sorted(conduits), "at": now.isoformat()}
+            detail = {"windows": list(windows), "conduits": sorted(conduits), "at": at.isoformat()}
             await self._core.record(DAEMON, "window.open" if is_open else "window.close", detail)
 
     async def _look_at_clock(self) -> None:
