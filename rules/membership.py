@@ -7,6 +7,7 @@ Must read exactly as "Selectors" in docs/reference/semantics.md. Called by `endp
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rules.addresses import Block, PrefixIndex, prefix_block
@@ -50,7 +51,7 @@ class MembershipTable:
 
     def __init__(self, policy: Policy, zoning: Zoning) -> None:
         self._by_asset: dict[str, list[Side]] = {}
-        self._by_role: dict[str, list[Side]] = {}
+        self._by_role: dict[tuple[str | None, str], list[Side]] = {}  # (zone or None for any, role)
         self._by_prefix: dict[tuple[str, Block], list[Side]] = {}
         self._by_zone: dict[str, list[Side]] = {}
         self._by_group: dict[IPAddress | bytes, set[Membership]] = {}
@@ -80,7 +81,7 @@ class MembershipTable:
         if selector.asset:
             _file(self._by_asset, selector.asset, entry)
         elif selector.role:
-            _file(self._by_role, selector.role, entry)
+            _file(self._by_role, product(selector.zone or (None,), selector.role), entry)
         elif selector.prefix:
             _file(self._by_prefix, prefixes, entry)
         else:
@@ -122,7 +123,8 @@ class MembershipTable:
 
     def _candidates(self, zone: str, roles: frozenset[str], around: tuple[Block, ...]) -> Iterator[Side]:
         for role in roles:
-            yield from self._by_role.get(role, ())
+            yield from self._by_role.get((None, role), ())
+            yield from self._by_role.get((zone, role), ())
         for block in around:
             yield from self._by_prefix.get((self._spaces[zone], block), ())
         yield from self._by_zone.get(zone, ())

@@ -29,12 +29,14 @@ class Zoning:
                 self.prefixes.add(prefix_block(prefix), name)
         self.role_assets: dict[str, list[str]] = {}
         self.zone_roles: set[tuple[str, str]] = set()
+        self.role_zones: dict[str, set[str]] = {}
         self.inhabited: set[str] = {name for name, zone in policy.zones.items() if zone.prefixes}
         for name, asset in policy.assets.items():
             self.inhabited.add(asset.zone)
             for role in asset.roles:
                 self.role_assets.setdefault(role, []).append(name)
                 self.zone_roles.add((asset.zone, role))
+                self.role_zones.setdefault(role, set()).add(asset.zone)
 
     def prefix_zone(self, block: Block, zones: Iterable[str]) -> str | None:
         """Return the zone that a selector's prefix belongs to, or None when that is not exactly one."""
@@ -77,7 +79,7 @@ class Zoning:
         if selector.asset:
             reached &= {self.policy.assets[name].zone for name in selector.asset if name in self.policy.assets}
         if selector.role:
-            reached &= {zone for zone, role in self.zone_roles if role in selector.role}
+            reached &= set().union(*(self.role_zones.get(role, ()) for role in selector.role))
         if selector.prefix:
             reached &= {self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix}
         return reached
