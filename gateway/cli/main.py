@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import events, history, lab, listings, policy, quarantine, stage, state
+from gateway.cli import events, history, lab, listings, policy, quarantine, stage, state, windows
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
 from gateway.errors import ExitCode, GatewayError
@@ -96,6 +96,7 @@ app.add_typer(stage.app, name="stage")
 history.register(policy.app)
 app.add_typer(policy.app, name="policy")
 listings.register(app)
+windows.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(lab.app, name="lab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -109,6 +110,16 @@ def apply(
     here.show(here.client.request("POST", "/v1/policy", body=body), _applied)
     if hold:
         keep_hold(here)
+
+
+@app.command()
+def schema(
+    fragment: Annotated[bool, typer.Option("--fragment", help="of a file that another one includes")] = False,
+) -> None:
+    """Print the policy language as JSON Schema, for editors. Works without the daemon."""
+    from rules.schema import policy_schema  # noqa: PLC0415 (loads models; --help must not)
+
+    sys.stdout.write(json.dumps(policy_schema(fragment=fragment), indent=1, ensure_ascii=False) + "\n")
 
 
 def sent(file: Path) -> dict[str, Any]:

@@ -188,6 +188,7 @@ async def swap(
     new = await asyncio.to_thread(build, record, compiled, ifindexes)
     overrides = surviving(core.overrides, new.stages) if stand is None else stand(new.stages)
     put_all(overrides, new.stages)
+    await asyncio.to_thread(core.windows.place, new)
     core.generation = record.generation  # used up, also when refused: a number never means two texts
     core.book.add(new.names)
     try:
@@ -206,6 +207,7 @@ async def swap(
         core.pending.begin(pending)
     else:
         await core.pending.end(ending)
+    core.windows.came_into_force()
     await save_boot_ruleset(core)
     if old is not None:
         old.close()

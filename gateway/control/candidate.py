@@ -14,12 +14,15 @@ from gateway.control.stages import StageTable, put_all, surviving
 from gateway.control.state_map import StateMap
 from rules.image import build_image
 from rules.state import build_state
+from rules.windows import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from gateway.control.in_force import PolicyInForce
     from gateway.control.state_dir import StageOverride
+    from rules.compile import Compiled
     from rules.records import LoweredPolicy
 
 GENERATION = 1  # nobody judges by it: it only has to be the same in image and state
@@ -47,10 +50,15 @@ class Candidate:
         return Judge(build_image(unlimited, self.generation), state)
 
 
-def candidate(lowered: LoweredPolicy, overrides: Mapping[str, StageOverride]) -> Candidate:
-    """Return a policy as it would come into force now."""
+def candidate(compiled: Compiled, overrides: Mapping[str, StageOverride], moment: datetime) -> Candidate:
+    """Return a policy as it would come into force at a moment, with the windows that are open then."""
+    lowered = compiled.lowered
     state = build_state(lowered, GENERATION, {})
-    table = StageTable(lowered, StateMap(memoryview(state)))
+    store = StateMap(memoryview(state))
+    slots = {conduit.name: conduit.slot for conduit in lowered.conduits}
+    opened = schedule(compiled.policy).open_conduits(moment)
+    store.open_conduits({slots[name]: is_open for name, is_open in opened.items()})
+    table = StageTable(lowered, store)
     kept = surviving(overrides, table)
     put_all(kept, table)
     return Candidate(lowered, state, table, tuple(sorted(set(overrides) - set(kept))))

@@ -15,6 +15,7 @@ import structlog
 
 from gateway.control.lane import FastLane
 from gateway.control.pending import Pending
+from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ class Core:
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
     lane: FastLane = field(init=False)
     pending: Pending = field(init=False)
+    windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
         self.pending = Pending(self)
+        self.windows = Windows(self)
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force. Raises ConfigError when there is none."""

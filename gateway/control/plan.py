@@ -7,6 +7,7 @@ file and no counter is touched. CPU-bound: run it in a thread.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Stage
@@ -39,8 +40,9 @@ MEMBERS_SHOWN: Final = 100  # of each side of a path; the counts are of all
 def differences(old: Compiled | None, new: Compiled, stages: tuple[Candidate, Candidate] | None = None) -> Differences:
     """Compare two policies; `stages` as they are and would be, by default as the texts say."""
     before = old.lowered if old is not None else None
-    if stages is None and before is not None:
-        stages = (candidate(before, {}), candidate(new.lowered, {}))
+    if stages is None and old is not None:
+        moment = datetime.now(UTC)
+        stages = (candidate(old, {}, moment), candidate(new, {}, moment))
     paths = compare_paths(before, new.lowered, openable(old) if old is not None else None, openable(new))
     return Differences(
         same=before is not None and before.digest == new.lowered.digest,
@@ -93,9 +95,10 @@ def plan(
     new: Compiled,
     overrides: Mapping[str, StageOverride],
     flows: Iterable[Mapping[str, Any]],
+    moment: datetime,
 ) -> tuple[Differences, FlowsDifference | None, tuple[str, ...]]:
     """Return what would change, what live conversations would notice, and which stage overrides would give way."""
-    then = candidate(new.lowered, overrides)
+    then = candidate(new, overrides, moment)
     if current is None:
         return differences(None, new), None, then.overrides_dropped
     now = in_force(current)

@@ -86,6 +86,7 @@ class Run:
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
         self.task(Rollback(self.plane).run(), "rollback")
+        self.task(self.plane.core.windows.run(), "windows")
 
     def task(self, work: Any, name: str) -> None:
         """Run something for as long as this life lasts."""

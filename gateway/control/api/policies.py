@@ -63,7 +63,9 @@ async def plan(
         nothing: dict[str, Any] = {"changes": None, "flows": None, "overrides_dropped": []}
         return change_models.PlanAnswer(ok=False, problems=problems, warnings=[], **nothing)
     overrides = dict(core.overrides)
-    found, flows, dropped = await asyncio.to_thread(make_plan, core.current, compiled, overrides, plane.flows.flows())
+    found, flows, dropped = await asyncio.to_thread(
+        make_plan, core.current, compiled, overrides, plane.flows.flows(), core.windows.now()
+    )
     return change_models.PlanAnswer(
         ok=True,
         problems=[],
