@@ -62,7 +62,7 @@ async def settle_pending(plane: ControlPlane) -> None:
 
 async def _went_back(core: Core) -> None:
     """Note that the start put in force what the pending change goes back to."""
-    pending, why = core.pending.record, core.pending.due()
+    pending, why = core.pending.record, core.pending.due() or "this version cannot use it any more"
     if pending is None:
         return
     await core.pending.end("rolled back")

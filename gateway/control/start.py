@@ -22,6 +22,7 @@ from gateway.control.apply import apply_policy
 from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build, resume
 from gateway.control.journal import DAEMON
+from gateway.control.pending import Terms
 from gateway.control.rollback import overrides_before
 from gateway.control.settle import adopt_pending, renumber_pending, settle_pending
 from gateway.control.stage_change import recovered_overrides
@@ -136,8 +137,8 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
     if record is None:
         return None
     adopt_pending(core, record)
-    if (overdue := await _instead_of_overdue(core)) is not None:
-        return overdue
+    if core.pending.due() and (before := await _predecessor(core)) is not None:
+        return before  # its time is over: it never comes into force again
     if generation:  # the engine runs something we do not know: a number never means two texts
         core.generation += 1
         record = record.model_copy(update={"generation": core.generation})
@@ -148,16 +149,16 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
     except (PolicyError, GatewayError, OSError) as error:
         _trouble(core, "policy", f"the last known good policy cannot be used: {error}")
-        return None
+        return await _predecessor(core)
     core.overrides = surviving(core.overrides, policy.stages)
     put_all(core.overrides, policy.stages)
     return policy
 
 
-async def _instead_of_overdue(core: Core) -> PolicyInForce | None:
-    """Return what the last known good policy goes back to, when its time is over: it never comes into force again."""
+async def _predecessor(core: Core) -> PolicyInForce | None:
+    """Return what the last known good policy goes back to, if it was never confirmed."""
     pending = core.pending.record
-    if pending is None or pending.before is None or not core.pending.due():
+    if pending is None or pending.before is None:
         return None
     record = pending.before.model_copy(update={"generation": core.generation + 1, "applied": datetime.now(UTC)})
     try:
@@ -166,7 +167,7 @@ async def _instead_of_overdue(core: Core) -> PolicyInForce | None:
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
         await asyncio.to_thread(core.state_dir.save_candidate, record)  # promoted when it is in force
     except (PolicyError, GatewayError, OSError) as error:
-        _log.error("overdue_predecessor_unusable", error=str(error)[:500])  # `Rollback` goes on trying
+        _log.error("predecessor_unusable", error=str(error)[:500])  # `Rollback` goes on trying
         return None
     core.generation = record.generation
     core.overrides = overrides_before(pending, policy.stages)
@@ -202,7 +203,7 @@ async def _first_policy(core: Core) -> None:
     path = core.settings.policy
     try:
         bundle = await asyncio.to_thread(read_bundle, path)
-        await apply_policy(core, bundle, DAEMON, "first start", how="boot")
+        await apply_policy(core, bundle, DAEMON, "first start", terms=Terms(replace=True), how="boot")
     except (PolicyError, GatewayError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 

@@ -287,6 +287,22 @@ def test_taking_it_back_by_hand(rig: ControlRig, water_works: str, other: str) -
     assert journalled(rig, "policy.rolled_back")["detail"]["why"] == "pumps stopped"
 
 
+def test_a_provisional_policy_that_is_refused_at_a_start_goes_back(
+    rig: ControlRig, water_works: str, other: str
+) -> None:
+    """After an upgrade the daemon cannot read it any more: what was confirmed last comes into force, and says why."""
+    apply(rig, other, confirm_within=600)
+    rig.stop()
+    rig.forget_engine()
+    path = rig.base / "state" / "in-force.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"text": "version: 99"}))
+    rig.start()
+    assert text_in_force(rig) == water_works
+    assert rig.get("/v1/status")["pending"] is None
+    assert "cannot use it" in journalled(rig, "policy.rolled_back")["detail"]["why"]
+
+
 class Holder:
     """One connection that holds the pending change."""
 
