@@ -24,8 +24,10 @@ def _space(policy: Policy, zone: str) -> str | None:
     return found.address_space if found is not None else None
 
 
-def _line(policy: Policy, path: tuple[str | int, ...]) -> str:
-    return f"line {policy.place(*path)[1]}"
+def _where(policy: Policy, path: tuple[str | int, ...], other: tuple[str | int, ...]) -> str:
+    """Return where a thing is, as seen from another: the line, and the file when it is another one."""
+    file, line, _ = policy.place(*path)
+    return f"line {line}" if file == policy.place(*other)[0] else f"{file}:{line}"
 
 
 def ports_in_two_zones(policy: Policy) -> Iterator[Finding]:
@@ -65,10 +67,11 @@ def addresses_of_two_assets(policy: Policy) -> Iterator[Finding]:
         for index, ip in enumerate(asset.ips):
             owner, at = owners.setdefault((space, ip), (name, index))
             if (owner, at) != (name, index):
-                where = _line(policy, ("assets", owner, "ips", at))
+                path = ("assets", name, "ips", index)
+                where = _where(policy, ("assets", owner, "ips", at), path)
                 text = f"address {ip} is asset '{owner}''s already ({where})"
                 hint = "one address, one asset; equal addresses need zones with different address_space"
-                yield Finding(("assets", name, "ips", index), text, hint)
+                yield Finding(path, text, hint)
 
 
 def macs_of_two_assets(policy: Policy) -> Iterator[Finding]:
@@ -81,10 +84,11 @@ def macs_of_two_assets(policy: Policy) -> Iterator[Finding]:
         for index, mac in enumerate(asset.macs):
             owner, at = owners.setdefault((space, mac), (name, index))
             if (owner, at) != (name, index):
-                where = _line(policy, ("assets", owner, "macs", at))
+                path = ("assets", name, "macs", index)
+                where = _where(policy, ("assets", owner, "macs", at), path)
                 text = f"MAC {mac_text(mac)} is asset '{owner}''s already ({where})"
                 hint = "assets behind a router name it with 'behind' instead of repeating its MAC"
-                yield Finding(("assets", name, "macs", index), text, hint)
+                yield Finding(path, text, hint)
 
 
 def addresses_in_a_foreign_zone(policy: Policy) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ from rules.values import mac_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.model import Conduit, Limit, Policy, Selector
+    from rules.conduit_model import Conduit, Limit, Selector
+    from rules.model import Policy
 
 FORM = "conduit-gateway policy 2"  # changes when the same text begins to mean something else
 

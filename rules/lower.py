@@ -30,7 +30,8 @@ from rules.service_classes import ServiceClasses, lower_services
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rules.model import Denial, Limit, Policy
+    from rules.conduit_model import Limit
+    from rules.model import Denial, Policy
     from rules.rates import Rate
 
 # (classes, service, conduit) combinations. Measured: 2 million take 1.2 GB and 50 s to compile, and 80 MB of image.

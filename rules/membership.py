@@ -14,7 +14,8 @@ from rules.addresses import Block, PrefixIndex, prefix_block
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rules.model import Asset, Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Asset, Policy
     from rules.values import IPAddress
     from rules.zoning import Zoning
 

@@ -81,10 +81,14 @@ class Problem:
 
 
 class PolicyError(Exception):
-    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order."""
+    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `beside` holds what checks had found that would not have refused it.
+    """
+
+    def __init__(self, problems: Iterable[Problem], beside: Iterable[Problem] = ()) -> None:
         self.problems = in_file_order(problems)
+        self.beside = tuple(beside)
         count = len(self.problems)
         super().__init__(f"{count} problem{'' if count == 1 else 's'}\n" + "\n".join(map(str, self.problems)))
 

@@ -13,7 +13,8 @@ from rules.addresses import Block, PrefixIndex, address_block, prefix_block
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.model import Asset, Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Asset, Policy
 
 
 class Zoning:
@@ -86,4 +87,4 @@ class Zoning:
             kinds.append({self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix})
         if selector.zone:
             kinds.append(set(selector.zone))
-        return frozenset(set.intersection(*kinds)) & self.policy.zones.keys() if kinds else frozenset()
+        return frozenset(set.intersection(*kinds) & self.policy.zones.keys()) if kinds else frozenset()

@@ -131,7 +131,7 @@ def around_the_dmz(context: Context) -> Iterator[Finding]:
     passable = frozenset(context.policy.zones) - context.of_kinds("dmz", "enterprise") - cells
     leading = _leading_to(context, cells, passable)
     for name, reach in context.reaches.items():
-        between = reach.targets & leading
+        between = reach.targets & leading.keys()
         if reach.sources & offices and between:
             zone = min(between)
             text = f"conduit '{name}' leads from enterprise zone '{min(reach.sources & offices)}' to '{zone}'"
@@ -140,7 +140,7 @@ def around_the_dmz(context: Context) -> Iterator[Finding]:
 
 
 def _leading_to(context: Context, cells: frozenset[str], passable: frozenset[str]) -> dict[str, str]:
-    """Return the passable zones from which conduits lead to a cell in one or more steps, each with its first conduit."""
+    """Return the passable zones from which conduits lead to a cell, in any number of steps, with the first conduit."""
     steps: dict[tuple[frozenset[str], frozenset[str]], str] = {}
     for name, reach in context.reaches.items():
         steps.setdefault((reach.sources & passable, reach.targets), name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from rules.checks.waiving import Waivers
 from rules.zoning import Zoning
 
 if TYPE_CHECKING:
@@ -24,20 +25,26 @@ EXTERNAL = frozenset({"vendor", "remote"})
 
 
 class Reach(NamedTuple):
-    """The zones that a conduit joins; `sources` are those that frames come from: of the jump host, where there is one."""
+    """The zones that a conduit joins; `sources` are those that frames come from: the jump host's where there is one."""
 
     asked: frozenset[str]
     sources: frozenset[str]
     targets: frozenset[str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """One policy under examination."""
 
     policy: Policy
     today: date | None = None
     lowered: LoweredPolicy | None = None
+    waivable: frozenset[str] = frozenset()  # codes that a waiver may name
+
+    @cached_property
+    def waivers(self) -> Waivers:
+        """The waivers that hold today."""
+        return Waivers(self.policy.waivers, self.today)
 
     @cached_property
     def zoning(self) -> Zoning:

@@ -1,6 +1,6 @@
 """Contradictions that no waiver can heal: lowering would not know which of two things to do.
 
-In: a `Context`. Out: findings POL101 to POL113. What needs no zoning is found by `rules.conflicts`, which `load` asks too.
+In: a `Context`. Out: findings POL101 to POL113. What needs no zoning is in `rules.conflicts`, which `load` asks too.
 Must never be slower than linear in the number of assets and conduits.
 """
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rules.checks.context import Context
     from rules.conduit_model import Selector
     from rules.model import Policy
+    from rules.values import IPNetwork
 
 # Stages are kept per ordered pair: a million of them. The image itself has room for fastpath.abi.MAX_ZONES.
 MAX_ZONES = 1000
@@ -125,7 +126,7 @@ def prefix_without_zone(context: Context) -> Iterator[Finding]:
             yield Finding(path, f"prefix {prefix} {text}", "correct the zone beside it" if "not in" in text else hint)
 
 
-def _selector_prefixes(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], object, Selector]]:
+def _selector_prefixes(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], IPNetwork, Selector]]:
     for name, conduit in policy.conduits.items():
         for side, selector in (("from", conduit.source), ("to", conduit.destination)):
             for index, prefix in enumerate(selector.prefix):
@@ -176,7 +177,9 @@ def _group_addresses(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], IP
                 yield ("conduits", name, "to", "group", index), group
 
 
-@contradiction("POL113", "more than the gateway has room for", "Tables have fixed sizes, so that cost per frame is flat.")
+@contradiction(
+    "POL113", "more than the gateway has room for", "Tables have fixed sizes, so that cost per frame is flat."
+)
 def too_many(context: Context) -> Iterator[Finding]:
     """Find sections that exceed the image's limits."""
     policy = context.policy

@@ -59,7 +59,9 @@ def disabled(context: Context) -> Iterator[Finding]:
     """Find conduits that the text itself closes."""
     for name, conduit in context.policy.conduits.items():
         if not conduit.enabled:
-            yield Finding(("conduits", name, "enabled"), f"conduit '{name}' is closed", "remove it when nobody needs it")
+            yield Finding(
+                ("conduits", name, "enabled"), f"conduit '{name}' is closed", "remove it when nobody needs it"
+            )
 
 
 @check(
@@ -112,12 +114,12 @@ def no_way_to_the_jump_host(context: Context) -> Iterator[Finding]:
             if assets[jump].zone in zones and context.zoning.selects(conduit.destination, assets[jump]):
                 arriving[jump].append(name)
     for name, conduit in conduits.items():
-        jump = conduit.via
-        if jump is None or assets[jump].zone in context.reaches[name].asked:
+        via = conduit.via
+        if via is None or assets[via].zone in context.reaches[name].asked:
             continue  # within one zone nothing is judged
-        if not any(_may_be_the_same(context, conduit, name, conduits[other], other) for other in arriving[jump]):
-            text = f"no conduit lets 'from' of '{name}' reach its jump host '{jump}'"
-            yield Finding(("conduits", name, "via"), text, f"add a conduit from there to asset '{jump}'")
+        if not any(_may_be_the_same(context, conduit, name, conduits[other], other) for other in arriving[via]):
+            text = f"no conduit lets 'from' of '{name}' reach its jump host '{via}'"
+            yield Finding(("conduits", name, "via"), text, f"add a conduit from there to asset '{via}'")
 
 
 def _may_be_the_same(context: Context, one: Conduit, one_name: str, two: Conduit, two_name: str) -> bool:
@@ -125,8 +127,7 @@ def _may_be_the_same(context: Context, one: Conduit, one_name: str, two: Conduit
     for here, there in ((one.source, two.opener()), (two.opener(), one.source)):
         if here.asset:
             return any(
-                context.zoning.selects(there, context.policy.assets[name])
-                and (not there.asset or name in there.asset)
+                context.zoning.selects(there, context.policy.assets[name]) and (not there.asset or name in there.asset)
                 for name in here.asset
             )
     return not context.reaches[one_name].asked.isdisjoint(context.reaches[two_name].sources)
@@ -143,7 +144,9 @@ def waiting_for_sessions(context: Context) -> Iterator[Finding]:
     """Find conduits that require a session, a step-up or an attestation."""
     for name, conduit in context.policy.conduits.items():
         if conduit.requires:
-            text = f"conduit '{name}' requires {', '.join(conduit.requires)}, which nothing can prove yet: it stays closed"
+            text = (
+                f"conduit '{name}' requires {', '.join(conduit.requires)}, which nothing can prove yet: it stays closed"
+            )
             yield Finding(("conduits", name, "requires"), text, "remove requires if it must work before sessions exist")
 
 

@@ -92,7 +92,9 @@ def same_device(context: Context) -> Iterator[Finding]:
             first = serials.setdefault((asset.vendor, asset.model, asset.serial), name)
             if first != name:
                 text = f"asset '{name}' has the serial number of '{first}', '{asset.serial}'"
-                yield Finding(("assets", name, "serial"), text, "the same device? then one asset with several addresses")
+                yield Finding(
+                    ("assets", name, "serial"), text, "the same device? then one asset with several addresses"
+                )
         space = policy.zones[asset.zone].address_space
         for at, mac in enumerate(asset.macs):
             other, its_space = macs.setdefault(mac, (name, space))
@@ -160,7 +162,7 @@ def _listed(names: list[str]) -> str:
     "POL232",
     Severity.WARNING,
     "zone nested in a zone that it must be apart from",
-    "What is inside a zone shares its boundary: business and control, safety and the rest, wireless and wired stand apart.",
+    "A part shares the boundary of the whole: business, safety, wireless and outside access stand apart.",
     supports="3-2 ZCR 3.2, ZCR 3.3, ZCR 3.5",
 )
 def odd_parent(context: Context) -> Iterator[Finding]:

@@ -74,7 +74,7 @@ def wide_gap(context: Context) -> Iterator[Finding]:
             continue
         high = most({zones[zone].sl_t for zone in reach.targets})
         low = most({zones[zone].sl_t for zone in reach.sources})
-        if max(max(low.gap(high)), max(high.gap(low))) >= WIDE:
+        if max(*low.gap(high), *high.gap(low)) >= WIDE:
             text = f"conduit '{name}' joins SL-T {low} with SL-T {high} and has none of its own"
             yield Finding(("conduits", name), text, "give sl_t")
 

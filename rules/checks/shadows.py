@@ -25,7 +25,7 @@ SHOWN = 3
     "POL214",
     Severity.WARNING,
     "shadowed conduit",
-    "Every frame that it would permit is permitted by a more specific conduit first: its stage, limit and log never act.",
+    "A more specific conduit permits all of it first: this one's stage, limit and log never act.",
     supports="3-3 SR 7.7",
     lowered=True,
 )

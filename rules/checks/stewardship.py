@@ -80,4 +80,24 @@ def waiver_expired(context: Context) -> Iterator[Finding]:
             yield Finding(("waivers", index), text, "settle what it waived, or agree on a new day")
 
 
-CHECKS = (no_owner, no_reason, review_overdue, expired, waiver_expired)
+@check(
+    "POL224",
+    Severity.WARNING,
+    "waiver that waives nothing",
+    "What it was written for is settled, or its code or object is mistyped and the finding still stands.",
+    waivable=False,
+    lowered=True,
+)
+def idle_waiver(context: Context) -> Iterator[Finding]:
+    """Find waivers that hold but have no finding. Runs last."""
+    for index, waiver in context.waivers.idle():
+        path = ("waivers", index)
+        if waiver.code not in context.waivable:
+            hint = "contradictions and mistakes of the text are corrected, not waived"
+            yield Finding(path, f"no check that can be waived has code {waiver.code}", hint)
+        elif waiver.code in context.waivers.asked:
+            hint = "remove the waiver, or correct its code or object"
+            yield Finding(path, f"{waiver.code} does not arise at {waiver.at}", hint)
+
+
+CHECKS = (no_owner, no_reason, review_overdue, expired, waiver_expired, idle_waiver)
