@@ -3,7 +3,7 @@
 In: a `Policy` whose schema and references are right, today's date where it is known. Out: problems in file order.
 Errors refuse the policy like those of `load`; the rest travels with the change for whoever approves it. A waiver turns
 an error into a warning and is named with it. The checks themselves are in `rules.checks`; some need the lowered policy
-and come second. Must never be slower than linear in assets and conduits, and never look at a clock. Called by `compile`.
+and come second. Must never be slower than linear in assets and conduits, nor look at a clock. Called by `compile`.
 """
 
 from __future__ import annotations

@@ -147,14 +147,8 @@ def _zone_of(context: Context, block: Block, selector: Selector) -> tuple[str | 
 @contradiction("POL111", "not a group address", "A conduit to a group names who listens; no single host does there.")
 def no_group(context: Context) -> Iterator[Finding]:
     """Find group selectors that name ordinary addresses."""
-    directed = {
-        p.broadcast_address
-        for z in context.policy.zones.values()
-        for p in z.prefixes
-        if p.version == 4 and p.prefixlen < 31
-    }
-    for path, group in _group_addresses(context.policy):
-        if not (group.is_multicast or group == LIMITED_BROADCAST or group in directed):
+    for path, group, is_group in _group_addresses(context.policy):
+        if not is_group:
             hint = "multicast, 255.255.255.255, or the last address of a zone's prefix"
             yield Finding(path, f"{group} is no group address", hint)
 
@@ -162,7 +156,7 @@ def no_group(context: Context) -> Iterator[Finding]:
 @contradiction("POL112", "a group address that is an asset's", "Frames to it would be meant for one and for all.")
 def owned_group(context: Context) -> Iterator[Finding]:
     """Find group selectors that name an asset's address."""
-    groups = list(_group_addresses(context.policy))
+    groups = [(path, group) for path, group, is_group in _group_addresses(context.policy) if is_group]
     wanted = {group for _, group in groups}
     owners = {ip: name for name, asset in context.policy.assets.items() for ip in asset.ips if ip in wanted}
     for path, group in groups:
@@ -170,11 +164,18 @@ def owned_group(context: Context) -> Iterator[Finding]:
             yield Finding(path, f"{group} is the address of asset '{owners[group]}'")
 
 
-def _group_addresses(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], IPv4Address]]:
+def _group_addresses(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], IPv4Address, bool]]:
+    """Yield the addresses that conduits name as groups, and whether each may be one."""
+    directed: set[IPv4Address] | None = None
     for name, conduit in policy.conduits.items():
         for index, group in enumerate(conduit.destination.group):
-            if not isinstance(group, bytes):
-                yield ("conduits", name, "to", "group", index), group
+            if isinstance(group, bytes):
+                continue
+            if directed is None:
+                prefixes = [prefix for zone in policy.zones.values() for prefix in zone.prefixes]
+                directed = {p.broadcast_address for p in prefixes if p.version == 4 and p.prefixlen < 31}
+            is_group = group.is_multicast or group == LIMITED_BROADCAST or group in directed
+            yield ("conduits", name, "to", "group", index), group, is_group
 
 
 @contradiction(
