@@ -59,7 +59,7 @@ class MembershipTable:
         self.prefix_zones: dict[tuple[str, Block], str] = {}  # selector prefixes: (space, block) → zone
         self._spaces = zoning.spaces
         for order, conduit in enumerate(policy.conduits.values()):
-            self._add(order, SOURCE, conduit.source, zoning)
+            self._add(order, SOURCE, conduit.opener(), zoning)
             self._add(order, DESTINATION, conduit.destination, zoning)
 
     def _add(self, order: int, side: int, selector: Selector, zoning: Zoning) -> None:

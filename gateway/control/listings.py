@@ -107,6 +107,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
             ConduitRow(
                 name=record.name,
                 source=selector_text(model.source),
+                via=model.via,
                 destination=selector_text(model.destination),
                 services=list(model.services),
                 stage=state.stage,
@@ -116,6 +117,8 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 fail=record.fail.name.lower(),
                 log=record.log.name.lower(),
                 limit=limit_text(model.limit),
+                windows=list(model.windows),
+                requires=list(model.requires),
                 owner=model.owner,
                 reason=model.reason,
                 accepted=sums["accepted"],

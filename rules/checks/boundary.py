@@ -38,7 +38,7 @@ def any_to_any(context: Context) -> Iterator[Finding]:
         return not selector.prefix and len(selector.zone) >= len(zones) and set(selector.zone) == zones
 
     for name, conduit in context.policy.conduits.items():
-        if everyone(conduit.source) and everyone(conduit.destination):
+        if everyone(conduit.opener()) and everyone(conduit.destination):
             hint = "one conduit per purpose: name the zones that need each other"
             yield Finding(("conduits", name), f"conduit '{name}' joins everyone with everyone", hint)
 

@@ -195,7 +195,23 @@ def too_many(context: Context) -> Iterator[Finding]:
             yield Finding((section,), f"{count} {what}; the gateway has room for {limit}")
 
 
+@contradiction(
+    "POL040",
+    "something that the engine does not inspect yet",
+    "A conduit that grants only reading, in words, and lets everything pass would be worse than one that says so.",
+)
+def uninspected(context: Context) -> Iterator[Finding]:
+    """Find conduits that restrict what protocols do: the engine permits a service whole or not at all."""
+    for name, conduit in context.policy.conduits.items():
+        for key in ("operations", "constraints"):
+            if getattr(conduit, key):
+                what = ", ".join(conduit.constraints if key == "constraints" else conduit.services)
+                text = f"this gateway does not inspect {what} yet, so it can't hold conduit '{name}' to '{key}'"
+                yield Finding(("conduits", name, key), text, "leave it out: the services pass whole")
+
+
 CHECKS = (
+    uninspected,
     address_twice,
     mac_twice,
     foreign_address,

@@ -94,7 +94,7 @@ def _quoted(names: tuple[str, ...]) -> str:
 
 
 @check(
-    "POL229",
+    "POL249",
     Severity.WARNING,
     "jump host that nobody can reach",
     "What must go by the jump host can't, if no conduit leads there: people will ask for the short way.",
@@ -134,7 +134,7 @@ def _may_be_the_same(context: Context, one: Conduit, one_name: str, two: Conduit
 
 
 @check(
-    "POL230",
+    "POL248",
     Severity.WARNING,
     "requirement that can't be met yet",
     "There are no sessions yet to prove it by: the conduit stays closed rather than open without proof.",
