@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rules.checks.context import Context
-    from rules.conduit_model import Conduit
+    from rules.conduit_model import Selector
     from rules.windows_model import Window
 
 
@@ -101,36 +101,50 @@ def _quoted(names: tuple[str, ...]) -> str:
     supports="3-2 ZCR 3.6",
 )
 def no_way_to_the_jump_host(context: Context) -> Iterator[Finding]:
-    """Find conduits by way of a jump host that no conduit opens to whoever is named in `from`."""
+    """Find conduits by way of a jump host that some of those named in `from` can't reach.
+
+    Seen zone by zone, and asset by asset where `from` names assets.
+    """
     conduits, assets = context.policy.conduits, context.policy.assets
-    wanted = {conduit.via for conduit in conduits.values() if conduit.via is not None}
-    if not wanted:
-        return
-    arriving: dict[str, list[str]] = {jump: [] for jump in wanted}
-    for name, conduit in conduits.items():
-        zones = context.reaches[name].targets
-        named = wanted.intersection(conduit.destination.asset) if conduit.destination.asset else wanted
-        for jump in named:
-            if assets[jump].zone in zones and context.zoning.selects(conduit.destination, assets[jump]):
-                arriving[jump].append(name)
+    arriving = _arriving(context, {conduit.via for conduit in conduits.values() if conduit.via is not None})
     for name, conduit in conduits.items():
         via = conduit.via
-        if via is None or assets[via].zone in context.reaches[name].asked:
-            continue  # within one zone nothing is judged
-        if not any(_may_be_the_same(context, conduit, name, conduits[other], other) for other in arriving[via]):
-            text = f"no conduit lets 'from' of '{name}' reach its jump host '{via}'"
-            yield Finding(("conduits", name, "via"), text, f"add a conduit from there to asset '{via}'")
+        if via is None:
+            continue
+        own = assets[via].zone  # within one zone nothing is judged
+        ways = [conduits[other].opener() for other in arriving[via]]
+        zones = {own}.union(*(context.zoning.reached_zones(way) for way in ways))
+        cut_off = [f"zone '{zone}'" for zone in sorted(context.reaches[name].asked - zones)]
+        cut_off += [
+            f"asset '{asset}'"
+            for asset in conduit.source.asset
+            if assets[asset].zone != own and not any(_names(context, way, asset) for way in ways)
+        ]
+        if cut_off:
+            text = f"no conduit leads from {cut_off[0]} to jump host '{via}'"
+            hint = "nobody there can use this conduit: add one that ends at the jump host"
+            yield Finding(("conduits", name, "via"), text, hint)
 
 
-def _may_be_the_same(context: Context, one: Conduit, one_name: str, two: Conduit, two_name: str) -> bool:
-    """Tell whether some endpoint can be in both `from`s: exact for named assets, by zone for the rest."""
-    for here, there in ((one.source, two.opener()), (two.opener(), one.source)):
-        if here.asset:
-            return any(
-                context.zoning.selects(there, context.policy.assets[name]) and (not there.asset or name in there.asset)
-                for name in here.asset
-            )
-    return not context.reaches[one_name].asked.isdisjoint(context.reaches[two_name].sources)
+def _arriving(context: Context, jumps: set[str]) -> dict[str, list[str]]:
+    """Return for each jump host the conduits that end at it."""
+    arriving: dict[str, list[str]] = {jump: [] for jump in jumps}
+    by_zone: dict[str, list[str]] = {}
+    for jump in jumps:
+        by_zone.setdefault(context.policy.assets[jump].zone, []).append(jump)
+    for name, conduit in context.policy.conduits.items():
+        for zone in context.reaches[name].targets & by_zone.keys():
+            for jump in by_zone[zone]:
+                if _names(context, conduit.destination, jump):
+                    arriving[jump].append(name)
+    return arriving
+
+
+def _names(context: Context, selector: Selector, asset: str) -> bool:
+    """Tell whether a selector names an asset, by whatever key."""
+    if selector.group or (selector.asset and asset not in selector.asset):
+        return False
+    return context.zoning.selects(selector, context.policy.assets[asset])
 
 
 @check(
