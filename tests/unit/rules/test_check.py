@@ -146,7 +146,7 @@ def test_doubtful_paths_into_cells() -> None:
     assets = {"+": True, "sis": {"zone": "safety", "ips": ["10.9.0.1"]}}
     conduits = {"a": straight, "b": write, "c": named, "d": ping}
     found = check(policy_of(zones={"+": True, **zones}, assets=assets, conduits=conduits))
-    assert [(problem.at, problem.code, problem.severity) for problem in found] == [
+    assert sorted((problem.at, problem.code, problem.severity) for problem in found) == [
         ("conduits/a", "POL202", Severity.ERROR),
         ("conduits/b", "POL115", Severity.ERROR),
         ("conduits/c", "POL203", Severity.WARNING),

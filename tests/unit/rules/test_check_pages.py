@@ -1,4 +1,4 @@
-"""Every page of a check keeps its word: the example has exactly that finding, the fix heals it, the waiver takes it on."""
+"""Every page of a check keeps its word: its example has that finding, the fix heals it, the waiver takes it on."""
 
 from __future__ import annotations
 
