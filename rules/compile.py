@@ -6,10 +6,10 @@ Pure apart from reading the named file. Called by the control plane, `conduitctl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rules.check import Examination
+from rules.check import WAIVABLE, Examination
 from rules.load import load_policy, load_policy_text
 from rules.lower import lower
 from rules.problems import PolicyError, Problem, Severity, in_file_order
@@ -33,10 +33,15 @@ class Compiled:
 
 
 def compile_text(
-    text: str, name: str = "policy.yaml", slots: Mapping[str, int] | None = None, today: date | None = None
+    text: str,
+    name: str = "policy.yaml",
+    slots: Mapping[str, int] | None = None,
+    today: date | None = None,
+    *,
+    accepted: bool = False,
 ) -> Compiled:
     """Compile a policy text."""
-    return compile_policy(load_policy_text(text, name), slots, today)
+    return compile_policy(load_policy_text(text, name), slots, today, accepted=accepted)
 
 
 def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
@@ -44,12 +49,24 @@ def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today
     return compile_policy(load_policy(path), slots, today)
 
 
-def compile_policy(policy: Policy, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
-    """Check and lower a loaded policy; without `today` nothing in it is overdue, and every waiver counts."""
+def compile_policy(
+    policy: Policy, slots: Mapping[str, int] | None = None, today: date | None = None, *, accepted: bool = False
+) -> Compiled:
+    """Check and lower a loaded policy.
+
+    Without `today` nothing in it is overdue, and every waiver counts. `accepted`: it was in force before and comes back;
+    what a waiver could have taken on refuses it no more, so that no new check and no expired waiver stops a plant.
+    """
     examination = Examination(policy, today)
     found = examination.before_lowering()
+    if accepted:
+        found = [_demoted(problem) if problem.code in WAIVABLE else problem for problem in found]
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
         raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
     lowered = lower(policy, slots)
     return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))
+
+
+def _demoted(problem: Problem) -> Problem:
+    return replace(problem, severity=Severity.WARNING) if problem.severity is Severity.ERROR else problem

@@ -57,7 +57,8 @@ async def compile_policy(core: Core, text: str, name: str) -> Compiled:
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+        today = datetime.now(UTC).astimezone().date()  # what is overdue or expired: the host's day
+        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core), today)
 
 
 async def check_policy(core: Core, text: str, name: str) -> Compiled:

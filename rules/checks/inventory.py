@@ -6,6 +6,7 @@ Must never be slower than linear in the number of assets.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rules.addresses import PrefixIndex, address_block, prefix_block
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rules.checks.context import Context
+    from rules.conduit_model import Selector
 
 SHOWN = 5  # names that a message about many assets gives
 
@@ -125,7 +127,7 @@ def unreachable(context: Context) -> Iterator[Finding]:
 
 def _joined_assets(context: Context) -> set[str]:
     """Return every asset that some conduit names, by whatever key; equal selectors are looked at once."""
-    policy, zoning = context.policy, context.zoning
+    policy = context.policy
     joined: set[str] = set()
     by_zone: dict[str, list[str]] = {}
     for name, asset in policy.assets.items():
@@ -137,16 +139,22 @@ def _joined_assets(context: Context) -> set[str]:
             if question in seen or selector.group:
                 continue
             seen.add(question)
+            candidates = _candidates(context, selector, by_zone)
             if not (selector.role or selector.asset or selector.prefix):
-                joined.update(*(by_zone.get(zone, ()) for zone in selector.zone))
-                continue
-            candidates: Iterable[str] = (name for zone in zoning.reached_zones(selector) for name in by_zone[zone])
-            if selector.asset:
-                candidates = selector.asset
-            elif selector.role:
-                candidates = (name for role in selector.role for name in zoning.role_assets.get(role, ()))
-            joined.update(name for name in candidates if zoning.selects(selector, policy.assets[name]))
+                joined.update(candidates)
+            else:
+                joined.update(name for name in candidates if context.zoning.selects(selector, policy.assets[name]))
     return joined
+
+
+def _candidates(context: Context, selector: Selector, by_zone: dict[str, list[str]]) -> Iterable[str]:
+    """Return assets among which are all that a selector names: the fewest that its keys lead to."""
+    if selector.asset:
+        return selector.asset
+    in_zones = [by_zone.get(zone, []) for zone in context.zoning.reached_zones(selector)]
+    in_roles = [context.zoning.role_assets.get(role, []) for role in selector.role]
+    few = in_roles if selector.role and sum(map(len, in_roles)) < sum(map(len, in_zones)) else in_zones
+    return chain.from_iterable(few)
 
 
 def _counted(names: list[str]) -> str:
