@@ -54,8 +54,8 @@ def compile_policy(
 ) -> Compiled:
     """Check and lower a loaded policy.
 
-    Without `today` nothing in it is overdue, and every waiver counts. `accepted`: it was in force before and comes back;
-    what a waiver could have taken on refuses it no more, so that no new check and no expired waiver stops a plant.
+    Without `today` nothing in it is overdue, and every waiver counts. `accepted`: it was in force and comes back; what
+    a waiver could have taken on refuses it no more, so that no new check and no expired waiver stops a plant.
     """
     examination = Examination(policy, today)
     found = examination.before_lowering()
