@@ -53,7 +53,7 @@ TEXT_CODES: Final[dict[str, str]] = {
     "POL060": "an included file that can't be read",
     "POL061": "files that include each other, or one included from the wrong place",
     "POL062": "an include that leads out of the policy's folder",
-    "POL063": "files that came with the policy and that nothing names",
+    "POL063": "more files, or larger ones, than a policy may have",
     "POL064": "an entry that several files declare",
     "POL065": "an include that matches no file",
     "POL066": "spreadsheet columns, keys or a delimiter that don't fit",
