@@ -34,7 +34,7 @@ class Examination:
         self._context = Context(policy, today, waivable=WAIVABLE)
 
     def before_lowering(self) -> list[Problem]:
-        """Return everything wrong or doubtful that shows in the text; doubts about windows only when all are understood."""
+        """Return everything wrong or doubtful that shows in the text."""
         misread = window_problems(self._context.policy)
         self._context.windows_read = not misread
         return list(in_file_order([*misread, *self._run([check for check in CHECKS if not check.lowered])]))

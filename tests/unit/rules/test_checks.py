@@ -120,6 +120,8 @@ def test_safety(source: Any, target: Any, services: tuple[str, ...], expected: l
         ({"windows": "past"}, ["POL218"]),
         ({"windows": ["past", "weekly"]}, []),
         ({"windows": "lasting"}, []),
+        ({"windows": "ended"}, ["POL218"]),
+        ({"windows": "coming"}, []),
         ({"sl_t": 2}, ["POL219"]),
         ({"sl_t": {"iac": 3, "uc": 2, "si": 2, "dc": 2, "rdf": 2, "tre": 2, "ra": 2}}, []),
         ({}, ["POL234"]),
@@ -136,9 +138,19 @@ def test_days_openings_and_levels(more: dict[str, Any], expected: list[str]) -> 
         "past": {"once": [{"from": "2026-12-01", "to": "2026-12-02"}], "rules": [], "timezone": "UTC"},
         "weekly": {"weekly": [{"days": ["mon"], "from": "06:00", "to": "07:00"}]},
         "lasting": {"once": [{"from": "2027-01-01", "to": "2027-01-15"}]},
+        "ended": {
+            "rules": [{"start": "2026-01-01T06:00", "duration": "8h", "rrule": "FREQ=DAILY;UNTIL=20261231T060000"}]
+        },
+        "coming": {"rules": [{"start": "2026-06-01T06:00", "duration": "8h", "rrule": "FREQ=YEARLY"}]},
     }
-    used = {"u": conduit({"zone": "dmz"}, {"zone": "office"}, "https", windows=["past", "weekly", "lasting"])}
+    used = {"u": conduit({"zone": "dmz"}, {"zone": "office"}, "https", windows=list(windows))}
     assert codes({"c": conduit(HMI, PLC, **more), **used}, zones=zones, windows=windows) == expected
+
+
+def test_a_window_that_is_not_understood_is_told_once() -> None:
+    """Its own mistake is reported, and nothing is said about when it opens."""
+    windows = {"w": {"timezone": "Europe/Nowhere", "once": [{"from": "2026-12-01", "to": "2026-12-02"}]}}
+    assert codes({"c": conduit(HMI, PLC, windows="w")}, windows=windows) == ["POL070"]
 
 
 def test_dates_need_a_day() -> None:
