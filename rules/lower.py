@@ -131,32 +131,32 @@ def _times(rate: Rate | None) -> tuple[int, int]:
     return (rate.interval_ns, rate.burst_ns) if rate is not None else (0, 0)
 
 
-def _pair_stages(policy: Policy, zone_numbers: dict[str, int]) -> dict[tuple[int, int], Stage]:
+def _pairs(policy: Policy, zone_numbers: dict[str, int]) -> tuple[PairStages, PairSet]:
+    """Return each pair's stage, and the pairs of known zones whose drops are answered: nothing from nowhere ever is."""
     count = len(zone_numbers) + 1
-    default = policy.site.default_stage
-    stages = {(source, target): default for source in range(count) for target in range(count)}
+    stages = bytearray(bytes((policy.site.default_stage,)) * (count * count))
+    refusals = bytearray(count * count)
+    if policy.site.refuse:
+        _fill(refusals, zone_numbers, Denial(source=("*",), destination=("*",), refuse=True), PAIR_REFUSE)
     for denial in policy.denials:
         if denial.stage is not None:
-            stages |= dict.fromkeys(_denied_pairs(denial, zone_numbers), denial.stage)
-    return stages
-
-
-def _pair_refusals(policy: Policy, zone_numbers: dict[str, int]) -> frozenset[tuple[int, int]]:
-    """Return the pairs of known zones whose drops are answered: nothing from or to nowhere ever is."""
-    answering: set[tuple[int, int]] = set()
-    if policy.site.refuse:
-        answering = set(product(zone_numbers.values(), zone_numbers.values()))
-    for denial in policy.denials:
+            _fill(stages, zone_numbers, denial, denial.stage)
         if denial.refuse is not None:
-            pairs = _denied_pairs(denial, zone_numbers)
-            answering = answering | pairs if denial.refuse else answering - pairs
-    return frozenset(answering)
+            _fill(refusals, zone_numbers, denial, PAIR_REFUSE if denial.refuse else 0)
+    return PairStages(count, bytes(stages)), PairSet(count, bytes(refusals))
 
 
-def _denied_pairs(denial: Denial, zone_numbers: dict[str, int]) -> set[tuple[int, int]]:
-    sources = zone_numbers.values() if "*" in denial.source else [zone_numbers[n] for n in denial.source]
-    targets = zone_numbers.values() if "*" in denial.destination else [zone_numbers[n] for n in denial.destination]
-    return set(product(sources, targets))
+def _fill(cells: bytearray, zone_numbers: dict[str, int], denial: Denial, value: int) -> None:
+    """Set the cells of every pair that a denial names."""
+    count = len(zone_numbers) + 1
+    sources = zone_numbers.values() if "*" in denial.source else [zone_numbers[name] for name in denial.source]
+    for source in sources:
+        row = source * count
+        if "*" in denial.destination:
+            cells[row + 1 : row + count] = bytes((value,)) * (count - 1)
+            continue
+        for name in denial.destination:
+            cells[row + zone_numbers[name]] = value
 
 
 def _ranked_rules(policy: Policy, endpoints: Endpoints, services: ServiceClasses) -> dict[Key, list[Rank]]:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from fastpath.abi import FailMode, LogMode, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Set
 
 
 class ServiceKind(Enum):
@@ -157,6 +161,6 @@ class LoweredPolicy:
     services: tuple[ServiceRange, ...]
     rules: tuple[RuleRecord, ...]
     conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
-    pair_stages: dict[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included
-    pair_refusals: frozenset[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
+    pair_stages: Mapping[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included (`pairs.PairStages`)
+    pair_refusals: Set[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people

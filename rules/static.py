@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
+from rules.pairs import PairStages
 from rules.static_guard import declare_guard, guard_chains
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
 from rules.static_lane import LANE_COUNTER, ending, lane_script, unqueued
@@ -67,10 +68,9 @@ def bank_in_use(static_chain: str) -> int | None:
     return next((bank for bank in BANKS if f"goto entry_{bank}" in static_chain), None)
 
 
-def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> dict[tuple[int, int], Stage]:
+def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> PairStages:
     """Return every zone pair's stage under a ceiling; the policy's own when none is given."""
-    limit = policy.ceiling if ceiling is None else ceiling
-    return {pair: min(stage, limit) for pair, stage in policy.pair_stages.items()}
+    return PairStages.of(policy.pair_stages).under(policy.ceiling if ceiling is None else ceiling)
 
 
 def closed_conduits(policy: LoweredPolicy) -> frozenset[int]:

@@ -54,13 +54,12 @@ class PolicyInForce:
 
     def stages_in_force(self) -> StagesInForce:
         """Return the stages as the state segment holds them now."""
-        zones = range(len(self.lowered.zones) + 1)
-        slots = [conduit.slot for conduit in self.lowered.conduits]
+        conduits = self.state.conduits(conduit.slot for conduit in self.lowered.conduits)
         return StagesInForce(
             ceiling=self.state.ceiling,
-            conduits={slot: self.state.conduit(slot) for slot in slots},
-            opened={slot: self.state.conduit_open(slot) for slot in slots},
-            pairs={(a, b): self.state.pair(a, b) for a in zones for b in zones},
+            conduits={slot: now.stage for slot, now in conduits.items()},
+            opened={slot: now.open for slot, now in conduits.items()},
+            pairs=self.state.pairs(),
         )
 
     def place_ports(self, ifindexes: Mapping[str, int]) -> None:

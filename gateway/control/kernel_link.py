@@ -14,6 +14,7 @@ from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, Queu
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync
 from gateway.kernel.lane import Lane
+from rules.pairs import PairStages
 from rules.static import pinned_macs
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from rules.records import LoweredPolicy
 
-Effective = tuple[dict[tuple[int, int], Stage], frozenset[int]]
+Effective = tuple[PairStages, frozenset[int]]
 
 
 def effective(stages: StagesInForce) -> Effective:
     """Return what `static` must know: pair stages under the ceiling, and the closed conduits."""
-    pairs = {pair: min(stage, stages.ceiling) for pair, stage in stages.pairs.items()}
+    pairs = PairStages.of(stages.pairs).under(stages.ceiling)
     return pairs, frozenset(slot for slot, opened in stages.opened.items() if not opened)
 
 
