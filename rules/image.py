@@ -1,7 +1,7 @@
 """LoweredPolicy → the table image: position-independent bytes that the engine maps and walks.
 
 In: lowered records and a generation number. Out: bytes in the layouts of `fastpath.abi` (header, sections, entries).
-Pure and repeatable: the hash seed comes from the policy's digest. Must never write a field the ABI does not name.
+Pure and repeatable: the hash seed comes from the inventory's digest. Must never write a field the ABI does not name.
 Called by the control plane and the tests. `build_state`, the writable companion, is in `state`.
 """
 
@@ -48,7 +48,7 @@ class Chains:
 
 def build_image(lowered: LoweredPolicy, generation: int) -> bytes:
     """Return the image of a policy."""
-    seed = int.from_bytes(lowered.digest[:8], "little")
+    seed = lowered.seed
     chains = Chains()
     # Equal limits are stored once; the engine counts by conduit, so that sharing the numbers shares nothing else.
     limits = list(dict.fromkeys(conduit.limit for conduit in lowered.conduits if conduit.limit is not None))

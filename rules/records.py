@@ -163,4 +163,5 @@ class LoweredPolicy:
     conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
     pair_stages: Mapping[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included (`pairs.PairStages`)
     pair_refusals: Set[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
+    seed: int = 0  # of the image's hash tables
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people
