@@ -60,20 +60,31 @@ class _Lowering:
     inventory: Inventory
     table: MembershipTable
     found: Endpoints
-    taken: set[tuple[int, Block]] = field(default_factory=set)
+    groups_taken: set[tuple[int, Block]] = field(default_factory=set)
 
     def assets(self) -> None:
-        found, table = self.found, self.table
-        for (name, asset), at in zip(self.policy.assets.items(), self.inventory.places, strict=True):
-            for block, packed in zip(at.blocks, at.packed, strict=True):
-                klass = found.klass(table.of_address(asset.zone, block, name, asset), found.ip_classes)
-                self.taken.add((at.space, block))
-                found.addresses.append(
-                    EndpointRecord(packed, 128, at.space, at.zone, at.number, at.mac_asset, klass)
-                )
+        """Assets of one kind that no selector tells apart are in one class, which is looked up once for all of them."""
+        found, table, inventory = self.found, self.table, self.inventory
+        near = inventory.near(table.blocks, table.prefix_zones.keys())
+        ip_classes: dict[object, int] = {}
+        mac_classes: dict[object, int] = {}
+        rows = zip(self.policy.assets.items(), inventory.places, inventory.kinds, strict=True)
+        for (name, asset), (number, space, zone, mac_asset, blocks, packed), kind in rows:
+            apart = table.names(name)
+            for block, address in zip(blocks, packed, strict=True):
+                klass = None if apart or number in near else ip_classes.get(kind)
+                if klass is None:
+                    klass = found.klass(table.of_address(kind[0], block, name, asset), found.ip_classes)
+                    if not apart and number not in near:
+                        ip_classes[kind] = klass
+                found.addresses.append(EndpointRecord(address, 128, space, zone, number, mac_asset, klass))
             if asset.macs:
-                klass = found.klass(table.of_mac(name, asset), found.mac_classes)
-                found.macs += [MacRecord(mac, at.space, at.zone, at.number, klass) for mac in asset.macs]
+                klass = None if apart else mac_classes.get(kind)
+                if klass is None:
+                    klass = found.klass(table.of_mac(name, asset), found.mac_classes)
+                    if not apart:
+                        mac_classes[kind] = klass
+                found.macs += [MacRecord(mac, space, zone, number, klass) for mac in asset.macs]
 
     def groups(self) -> None:
         """A group lives behind every port: it is looked up in the egress zone's space, hence a record in each."""
@@ -87,8 +98,9 @@ class _Lowering:
                 continue
             block = address_block(group)
             klass = found.klass(memberships, found.ip_classes)
-            free = [space for space in self.inventory.spaces.values() if (space, block) not in self.taken]
-            self.taken.update((space, block) for space in free)
+            taken = self.inventory.taken
+            free = [space for space in self.inventory.spaces.values() if (space, block) not in taken]
+            self.groups_taken.update((space, block) for space in free)
             found.addresses += [
                 EndpointRecord(block.packed(), 128, space, UNKNOWN_ZONE, None, None, klass, anywhere=True)
                 for space in free
@@ -104,7 +116,7 @@ class _Lowering:
             blocks.setdefault(place, name)
         for (space_name, block), name in blocks.items():
             space = self.inventory.spaces[space_name]
-            if (space, block) in self.taken:
+            if (space, block) in self.inventory.taken or (space, block) in self.groups_taken:
                 continue  # one address long, and listed: the asset's record decides
             klass = self.found.klass(self.table.of_address(name, block), self.found.ip_classes)
             self.found.addresses.append(

@@ -8,19 +8,19 @@ the next as long as it fits. Must never depend on anything but `zones` and `asse
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.addresses import Block, address_block
 from rules.records import AssetRecord
-from rules.values import mac_text
 from rules.zoning import Zoning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
+    from rules.addresses import PrefixIndex
     from rules.model import Policy
 
 
@@ -40,6 +40,7 @@ class Inventory:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._near: tuple[AbstractSet[tuple[str, Block]], AbstractSet[int]] | None = None  # the last answer of `near`
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether another policy has the same zones and assets, in the same order."""
@@ -82,6 +83,30 @@ class Inventory:
         return found
 
     @cached_property
+    def kinds(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Each asset's zone and roles: what selectors tell assets apart by, but for names and addresses."""
+        known: dict[tuple[str, tuple[str, ...]], tuple[str, tuple[str, ...]]] = {}
+        pairs = ((asset.zone, asset.roles) for asset in self._policy.assets.values())
+        return [known.setdefault(pair, pair) for pair in pairs]
+
+    @cached_property
+    def taken(self) -> frozenset[tuple[int, Block]]:
+        """The addresses that assets have, with their spaces."""
+        return frozenset((at.space, block) for at in self.places for block in at.blocks)
+
+    def near(self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]) -> AbstractSet[int]:
+        """Return the assets with an address in one of some prefixes, which `indexes` holds by space."""
+        if self._near is None or self._near[0] != prefixes:
+            by_number = {self.spaces[name]: index for name, index in indexes.items()}
+            found = set()
+            for at in self.places:
+                index = by_number.get(at.space)
+                if index is not None and any(index.covers(block) for block in at.blocks):
+                    found.add(at.number)
+            self._near = (frozenset(prefixes), frozenset(found))
+        return self._near[1]
+
+    @cached_property
     def records(self) -> tuple[AssetRecord, ...]:
         """The assets' records."""
         return tuple(
@@ -91,18 +116,14 @@ class Inventory:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what frames can notice of the assets, in hexadecimal."""
-        entries = {
-            name: [
-                asset.zone,
-                sorted({mac_text(mac) for mac in asset.macs}),
-                texts(asset.ips),
-                sorted(set(asset.roles)),
-                asset.behind,
-            ]
-            for name, asset in self._policy.assets.items()
-        }
-        return hashlib.sha256(json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        """SHA-256 of what frames can notice of the assets, in hexadecimal: a line each, in the order of their names."""
+        lines = []
+        for (name, asset), at in zip(self._policy.assets.items(), self.places, strict=True):
+            macs, ips = sorted({mac.hex() for mac in asset.macs}), sorted({packed.hex() for packed in at.packed})
+            roles = sorted(set(asset.roles))
+            fields = (name, asset.zone, ",".join(macs), ",".join(ips), ",".join(roles), asset.behind or "")
+            lines.append("|".join(fields))
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
     @cached_property
     def seed(self) -> int:

@@ -58,7 +58,7 @@ class MembershipTable:
         self._by_prefix: dict[tuple[str, Block], list[Side]] = {}
         self._by_zone: dict[str, list[Side]] = {}
         self._by_group: dict[IPAddress | bytes, set[Membership]] = {}
-        self._blocks: dict[str, PrefixIndex[None]] = {}
+        self.blocks: dict[str, PrefixIndex[None]] = {}  # selector prefixes by space
         self._known: dict[tuple[object, ...], Memberships] = {}
         self.prefix_zones: dict[tuple[str, Block], str] = {}  # selector prefixes: (space, block) → zone
         self._spaces = zoning.spaces
@@ -79,7 +79,7 @@ class MembershipTable:
             prefixes.append(place)
             if place not in self.prefix_zones:
                 self.prefix_zones[place] = zone
-                self._blocks.setdefault(place[0], PrefixIndex()).add(block, None)
+                self.blocks.setdefault(place[0], PrefixIndex()).add(block, None)
         entry = Side(order, side, selector, tuple(prefixes))
         if selector.asset:
             _file(self._by_asset, selector.asset, entry)
@@ -97,9 +97,13 @@ class MembershipTable:
         for group, memberships in self._by_group.items():
             yield group, frozenset(memberships)
 
+    def names(self, asset: str) -> bool:
+        """Tell whether any conduit names this asset itself."""
+        return asset in self._by_asset
+
     def of_address(self, zone: str, block: Block, name: str | None = None, asset: Asset | None = None) -> Memberships:
         """Return the memberships of an asset's address, or of a block of unlisted addresses."""
-        index = self._blocks.get(self._spaces[zone])
+        index = self.blocks.get(self._spaces[zone])
         around = tuple([found for found, _ in index.around(block)]) if index is not None else ()
         return self._answer(zone, name, asset, around, is_mac=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastpath.abi import FailMode, LogMode, Stage
 
@@ -55,8 +55,7 @@ class PortZone:
     zone: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRecord:
+class EndpointRecord(NamedTuple):
     """An address or prefix and the endpoint class it belongs to.
 
     `address` is 16 bytes (IPv4 as ::ffff:a.b.c.d), masked; the longest match wins and carries every conduit
@@ -73,8 +72,7 @@ class EndpointRecord:
     anywhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MacRecord:
+class MacRecord(NamedTuple):
     """A MAC address (or group MAC) and the endpoint class that frames without IP have by it."""
 
     mac: bytes  # 6 bytes
@@ -95,8 +93,7 @@ class ServiceRange:
     klass: int  # >= FIRST_SERVICE_CLASS
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRecord:
+class RuleRecord(NamedTuple):
     """(source class, destination class, service class) → the conduits that permit it, most specific first.
 
     The first conduit that is open permits the frame. `service_class` SERVICE_NEIGHBOUR stands for ARP and neighbour
@@ -136,8 +133,7 @@ class ConduitRecord:
     limit: LimitRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRecord:
+class AssetRecord(NamedTuple):
     """An asset's number and name; its addresses are in the endpoint records."""
 
     number: int
