@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rules.check import check
+from rules.check import Examination
 from rules.load import load_policy, load_policy_text
 from rules.lower import lower
-from rules.problems import PolicyError, Problem, Severity
+from rules.problems import PolicyError, Problem, Severity, in_file_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
     from pathlib import Path
 
     from rules.model import Policy
@@ -24,27 +25,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A policy that may be applied, and what its checks warned of."""
+    """A policy that may be applied, and what its checks found that does not refuse it: warnings and information."""
 
     policy: Policy
     lowered: LoweredPolicy
     warnings: tuple[Problem, ...]
 
 
-def compile_text(text: str, name: str = "policy.yaml", slots: Mapping[str, int] | None = None) -> Compiled:
+def compile_text(
+    text: str, name: str = "policy.yaml", slots: Mapping[str, int] | None = None, today: date | None = None
+) -> Compiled:
     """Compile a policy text."""
-    return compile_policy(load_policy_text(text, name), slots)
+    return compile_policy(load_policy_text(text, name), slots, today)
 
 
-def compile_file(path: str | Path, slots: Mapping[str, int] | None = None) -> Compiled:
+def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
     """Compile a policy file."""
-    return compile_policy(load_policy(path), slots)
+    return compile_policy(load_policy(path), slots, today)
 
 
-def compile_policy(policy: Policy, slots: Mapping[str, int] | None = None) -> Compiled:
-    """Check and lower a loaded policy."""
-    found = check(policy)
+def compile_policy(policy: Policy, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
+    """Check and lower a loaded policy; without `today` nothing in it is overdue, and every waiver counts."""
+    examination = Examination(policy, today)
+    found = examination.before_lowering()
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
-        raise PolicyError(errors)
-    return Compiled(policy, lower(policy, slots), tuple(found))
+        raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
+    lowered = lower(policy, slots)
+    return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))

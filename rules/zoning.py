@@ -28,13 +28,14 @@ class Zoning:
             for prefix in zone.prefixes:
                 self.prefixes.add(prefix_block(prefix), name)
         self.role_assets: dict[str, list[str]] = {}
-        self.zone_roles: set[tuple[str, str]] = set()
+        self.role_zones: dict[str, set[str]] = {}
+        self._reached: dict[tuple[object, ...], frozenset[str]] = {}
         self.inhabited: set[str] = {name for name, zone in policy.zones.items() if zone.prefixes}
         for name, asset in policy.assets.items():
             self.inhabited.add(asset.zone)
             for role in asset.roles:
                 self.role_assets.setdefault(role, []).append(name)
-                self.zone_roles.add((asset.zone, role))
+                self.role_zones.setdefault(role, set()).add(asset.zone)
 
     def prefix_zone(self, block: Block, zones: Iterable[str]) -> str | None:
         """Return the zone that a selector's prefix belongs to, or None when that is not exactly one."""
@@ -65,19 +66,25 @@ class Zoning:
             names = [name for role in selector.role for name in self.role_assets.get(role, ())]
             return any(self.selects(selector, assets[name]) for name in names)
         if selector.role:
-            zones = selector.zone or tuple(self.policy.zones)
-            return any((zone, role) in self.zone_roles for zone in zones for role in selector.role)
+            return bool(self.reached_zones(selector))
         return bool(selector.prefix) or any(zone in self.inhabited for zone in selector.zone)
 
-    def reached_zones(self, selector: Selector) -> set[str]:
+    def reached_zones(self, selector: Selector) -> frozenset[str]:
         """Return the zones that a selector's endpoints are in; groups are in none."""
-        reached = set(selector.zone) if selector.zone else set(self.policy.zones)
-        if selector.group:
-            return set()
+        question = (selector.zone, selector.role, selector.asset, selector.prefix, selector.group)
+        known = self._reached.get(question)
+        if known is None:
+            known = self._reached[question] = self._reach(selector)
+        return known
+
+    def _reach(self, selector: Selector) -> frozenset[str]:
+        kinds = []
         if selector.asset:
-            reached &= {self.policy.assets[name].zone for name in selector.asset if name in self.policy.assets}
+            kinds.append({self.policy.assets[name].zone for name in selector.asset if name in self.policy.assets})
         if selector.role:
-            reached &= {zone for zone, role in self.zone_roles if role in selector.role}
+            kinds.append(set().union(*(self.role_zones.get(role, ()) for role in selector.role)))
         if selector.prefix:
-            reached &= {self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix}
-        return reached
+            kinds.append({self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix})
+        if selector.zone:
+            kinds.append(set(selector.zone))
+        return frozenset(set.intersection(*kinds) & self.policy.zones.keys()) if kinds else frozenset()

@@ -24,6 +24,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Waived(Model):
+    """Who took a finding on, why, and until which day."""
+
+    who: str
+    why: str
+    until: str
+
+
 class Problem(Model):
     """One mistake in a policy text; line and column count from 1, 0 means the file as a whole."""
 
@@ -34,6 +42,8 @@ class Problem(Model):
     code: str
     message: str
     hint: str
+    at: str = ""  # the object it is about, as waivers name it
+    waived: Waived | None = None
 
 
 class ErrorAnswer(Model):
