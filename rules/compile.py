@@ -13,6 +13,7 @@ from rules.check import Examination
 from rules.load import load_policy, load_policy_text
 from rules.lower import lower
 from rules.problems import PolicyError, Problem, Severity, in_file_order
+from rules.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +34,14 @@ class Compiled:
 
 
 def compile_text(
-    text: str, name: str = "policy.yaml", slots: Mapping[str, int] | None = None, today: date | None = None
+    text: str,
+    name: str = "policy.yaml",
+    slots: Mapping[str, int] | None = None,
+    today: date | None = None,
+    workshop: Workshop | None = None,
 ) -> Compiled:
     """Compile a policy text."""
-    return compile_policy(load_policy_text(text, name), slots, today)
+    return compile_policy(load_policy_text(text, name), slots, today, workshop)
 
 
 def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
@@ -44,12 +49,21 @@ def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today
     return compile_policy(load_policy(path), slots, today)
 
 
-def compile_policy(policy: Policy, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
-    """Check and lower a loaded policy; without `today` nothing in it is overdue, and every waiver counts."""
-    examination = Examination(policy, today)
+def compile_policy(
+    policy: Policy,
+    slots: Mapping[str, int] | None = None,
+    today: date | None = None,
+    workshop: Workshop | None = None,
+) -> Compiled:
+    """Check and lower a loaded policy; without `today` nothing in it is overdue, and every waiver counts.
+
+    `workshop` saves work that was done for the policy before; the result is the same without it.
+    """
+    inventory = (workshop or Workshop()).inventory(policy)
+    examination = Examination(policy, today, inventory)
     found = examination.before_lowering()
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
         raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
-    lowered = lower(policy, slots)
+    lowered = lower(policy, slots, inventory)
     return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))

@@ -40,6 +40,7 @@ class Inventory:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self.clean: set[str] = set()  # codes of the checks of zones and assets that found nothing
         self._near: tuple[AbstractSet[tuple[str, Block]], AbstractSet[int]] | None = None  # the last answer of `near`
 
     def fits(self, policy: Policy) -> bool:

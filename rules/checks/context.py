@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.checks.waiving import Waivers
-from rules.zoning import Zoning
+from rules.inventory import Inventory
 
 if TYPE_CHECKING:
+    from rules.zoning import Zoning
     from datetime import date
 
     from rules.conduit_model import Conduit
@@ -49,7 +50,12 @@ class Context:
     @cached_property
     def zoning(self) -> Zoning:
         """The policy's zones, prefixes and roles, indexed."""
-        return Zoning(self.policy)
+        return self.inventory.zoning
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The policy's zones and assets; handed in where somebody has it already."""
+        return Inventory(self.policy)
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:

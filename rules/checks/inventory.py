@@ -28,6 +28,7 @@ SHOWN = 5  # names that a message about many assets gives
     "address outside the zone's prefixes",
     "Either the prefixes are incomplete or the address is mistyped.",
     supports="3-3 SR 7.8",
+    inventory=True,
 )
 def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     """Find addresses that lie in no prefix of their asset's zone, where it has some."""
@@ -51,6 +52,7 @@ def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     Severity.WARNING,
     "router in another zone",
     "Frames of such an asset come in by the router's ports, and are judged as from there.",
+    inventory=True,
 )
 def router_elsewhere(context: Context) -> Iterator[Finding]:
     """Find assets behind a router of another zone."""
@@ -67,6 +69,7 @@ def router_elsewhere(context: Context) -> Iterator[Finding]:
     "asset without address and MAC",
     "No frame can be recognised as its own; conduits that name it carry nothing.",
     supports="3-3 SR 7.8",
+    inventory=True,
 )
 def without_identity(context: Context) -> Iterator[Finding]:
     """Find assets that nothing identifies."""
@@ -81,6 +84,7 @@ def without_identity(context: Context) -> Iterator[Finding]:
     "the same device twice",
     "A serial number or MAC that two assets have is one device listed twice, a copy mistake, or a clone.",
     supports="3-3 SR 1.2, SR 7.8",
+    inventory=True,
 )
 def same_device(context: Context) -> Iterator[Finding]:
     """Find assets with the same vendor, model and serial, or with one MAC in several address spaces."""
@@ -127,9 +131,6 @@ def _joined_assets(context: Context) -> set[str]:
     """Return every asset that some conduit names, by whatever key; equal selectors are looked at once."""
     policy, zoning = context.policy, context.zoning
     joined: set[str] = set()
-    by_zone: dict[str, list[str]] = {}
-    for name, asset in policy.assets.items():
-        by_zone.setdefault(asset.zone, []).append(name)
     seen = set()
     for conduit in policy.conduits.values():
         for selector in (conduit.source, conduit.opener(), conduit.destination):
@@ -137,15 +138,13 @@ def _joined_assets(context: Context) -> set[str]:
             if question in seen or selector.group:
                 continue
             seen.add(question)
-            if not (selector.role or selector.asset or selector.prefix):
-                joined.update(*(by_zone.get(zone, ()) for zone in selector.zone))
-                continue
-            candidates: Iterable[str] = (name for zone in zoning.reached_zones(selector) for name in by_zone[zone])
             if selector.asset:
-                candidates = selector.asset
-            elif selector.role:
-                candidates = (name for role in selector.role for name in zoning.role_assets.get(role, ()))
-            joined.update(name for name in candidates if zoning.selects(selector, policy.assets[name]))
+                candidates: Iterable[str] = selector.asset
+            else:
+                candidates = zoning.inhabitants(zoning.reached_zones(selector), selector.role)
+            if selector.asset or selector.prefix:
+                candidates = (name for name in candidates if zoning.selects(selector, policy.assets[name]))
+            joined.update(candidates)
     return joined
 
 
@@ -164,6 +163,7 @@ def _listed(names: list[str]) -> str:
     "zone nested in a zone that it must be apart from",
     "A part shares the boundary of the whole: business, safety, wireless and outside access stand apart.",
     supports="3-2 ZCR 3.2, ZCR 3.3, ZCR 3.5",
+    inventory=True,
 )
 def odd_parent(context: Context) -> Iterator[Finding]:
     """Find zones whose parent is of a kind that theirs is separated from."""
