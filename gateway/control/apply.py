@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from gateway.control.boot_ruleset import save_boot_ruleset
+from gateway.control.collection import settle, uncollected
 from gateway.control.in_force import PolicyInForce, build
 from gateway.control.stages import put_all, surviving
 from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
@@ -57,7 +58,12 @@ async def compile_policy(core: Core, text: str, name: str) -> Compiled:
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+        return await asyncio.to_thread(_compile, core, text, name)
+
+
+def _compile(core: Core, text: str, name: str) -> Compiled:
+    with uncollected():
+        return compile_text(text, name, slots_in_force(core), workshop=core.workshop)
 
 
 async def check_policy(core: Core, text: str, name: str) -> Compiled:
@@ -119,7 +125,7 @@ async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Act
     )
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
-    new = await asyncio.to_thread(build, record, compiled, ifindexes)
+    new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)
     overrides = surviving(core.overrides, new.stages)
     put_all(overrides, new.stages)
     core.generation = record.generation  # used up, also when refused: a number never means two texts
@@ -135,6 +141,7 @@ async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Act
     await save_boot_ruleset(core)
     if old is not None:
         old.close()
+    settle()
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)
 
 

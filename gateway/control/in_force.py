@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastpath.judge import validate_image
+from gateway.control.collection import uncollected
 from gateway.control.kernel_port import StagesInForce
 from gateway.control.names import Names
 from gateway.control.stages import StageTable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.control.state_dir import InForceRecord
     from rules.compile import Compiled
+    from rules.image import ImageMemory
     from rules.records import LoweredPolicy
 
 
@@ -79,9 +81,12 @@ def _assemble(record: InForceRecord, compiled: Compiled, image: bytes, image_fd:
     return PolicyInForce(record, compiled, image, image_fd, state_fd, state, names, table)
 
 
-def build(record: InForceRecord, compiled: Compiled, ifindexes: Mapping[str, int]) -> PolicyInForce:
+def build(
+    record: InForceRecord, compiled: Compiled, ifindexes: Mapping[str, int], memory: ImageMemory | None = None
+) -> PolicyInForce:
     """Return a new generation with fresh memfds. CPU-bound: run it in a thread. Raises InternalError."""
-    image = build_image(compiled.lowered, record.generation)
+    with uncollected():
+        image = build_image(compiled.lowered, record.generation, memory)
     state = build_state(compiled.lowered, record.generation, ifindexes)
     try:
         validate_image(image)
