@@ -180,7 +180,11 @@ class KernelLink:
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
         standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
-        return standing and sync.stands(self._loaded) and guard.stands()
+        loaded = sync.stands(self._loaded) if standing else None
+        if loaded is None:
+            return False
+        self._loaded = loaded
+        return guard.stands()
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
         """Block addresses."""
