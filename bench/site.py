@@ -40,7 +40,9 @@ def sections(zones: int) -> Sections:
         "version": 1,
         "site": {"name": "large", "ceiling": "enforce", "default_stage": "enforce"},
         "zones": {zone_name(zone): _zone(zone) for zone in range(zones)},
-        "assets": {asset_name(zone, host): _asset(zone, host) for zone in range(zones) for host in range(ASSETS_A_ZONE)},
+        "assets": {
+            asset_name(zone, host): _asset(zone, host) for zone in range(zones) for host in range(ASSETS_A_ZONE)
+        },
         "conduits": {name: conduit for zone in range(zones) for name, conduit in _conduits(zone, zones)},
         "denials": [{"from": [zone_name(0)], "to": ["*"], "stage": "alert"}],
     }
@@ -94,8 +96,15 @@ def _conduits(zone: int, zones: int) -> list[tuple[str, Sections]]:
     if zone % AREA < 2:
         cells = [zone_name(cell) for cell in range(area + 2, min(area + AREA, zones))] or [here]
         found = [
-            (f"{here}-{index}", {"zone": here, "role": role}, {"zone": cells[index * 2 % len(cells)], "role": "hmi"}, name)
-            for index, (role, name) in enumerate(zip(dict.fromkeys(_roles(zone)), ("vnc", "https", "rdp", "ssh", "http")))
+            (
+                f"{here}-{index}",
+                {"zone": here, "role": role},
+                {"zone": cells[index * 2 % len(cells)], "role": "hmi"},
+                name,
+            )
+            for index, (role, name) in enumerate(
+                zip(dict.fromkeys(_roles(zone)), ("vnc", "https", "rdp", "ssh", "http"))
+            )
         ]
         other = zone_name((zone + AREA) % zones)
         found += [
@@ -114,7 +123,12 @@ def _conduits(zone: int, zones: int) -> list[tuple[str, Sections]]:
             (f"{here}-poll", {"asset": scada}, {"zone": here, "role": "plc"}, ["modbus", "s7"]),
             (f"{here}-history", {"asset": asset_name(area, 1)}, {"zone": here, "role": "plc"}, "opcua"),
             (f"{here}-operate", {"zone": room, "role": "operator-station"}, {"zone": here, "role": "hmi"}, "https"),
-            (f"{here}-program", {"zone": bench, "role": "ews"}, {"zone": here, "role": ["plc", "drive"]}, ["s7", "enip"]),
+            (
+                f"{here}-program",
+                {"zone": bench, "role": "ews"},
+                {"zone": here, "role": ["plc", "drive"]},
+                ["s7", "enip"],
+            ),
             (f"{here}-backup", {"asset": asset_name(min(area + 1, zones - 1), 0)}, {"zone": here}, "ssh"),
             (f"{here}-time", {"zone": here}, {"asset": asset_name(min(area + 1, zones - 1), 1)}, "ntp"),
             (f"{here}-log", {"zone": here}, {"asset": asset_name(min(area + 1, zones - 1), 2)}, "syslog"),

@@ -93,7 +93,8 @@ class _Lowering:
             if isinstance(group, bytes):
                 klass = found.klass(memberships, found.mac_classes)
                 found.macs += [
-                    MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True) for space in self.inventory.spaces.values()
+                    MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True)
+                    for space in self.inventory.spaces.values()
                 ]
                 continue
             block = address_block(group)
@@ -120,5 +121,7 @@ class _Lowering:
                 continue  # one address long, and listed: the asset's record decides
             klass = self.found.klass(self.table.of_address(name, block), self.found.ip_classes)
             self.found.addresses.append(
-                EndpointRecord(block.packed(), block.length, space, self.inventory.zone_numbers[name], None, None, klass)
+                EndpointRecord(
+                    block.packed(), block.length, space, self.inventory.zone_numbers[name], None, None, klass
+                )
             )

@@ -95,7 +95,9 @@ class Inventory:
         """The addresses that assets have, with their spaces."""
         return frozenset((at.space, block) for at in self.places for block in at.blocks)
 
-    def near(self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]) -> AbstractSet[int]:
+    def near(
+        self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]
+    ) -> AbstractSet[int]:
         """Return the assets with an address in one of some prefixes, which `indexes` holds by space."""
         if self._near is None or self._near[0] != prefixes:
             by_number = {self.spaces[name]: index for name, index in indexes.items()}

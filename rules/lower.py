@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from rules.rates import Rate
 
 
-def lower(
-    policy: Policy, slots: Mapping[str, int] | None = None, inventory: Inventory | None = None
-) -> LoweredPolicy:
+def lower(policy: Policy, slots: Mapping[str, int] | None = None, inventory: Inventory | None = None) -> LoweredPolicy:
     """Return the lowered policy; conduits named in `slots` keep their slot, new ones get slots above those in use.
 
     `inventory` is the policy's own, where somebody has it already. Raises PolicyError when the policy needs more

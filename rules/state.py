@@ -157,7 +157,10 @@ def conduits(buffer: Buffer, slots: Iterable[int]) -> dict[int, ConduitState]:
     head = header(buffer)
     at, capacity = int(head["conduits_offset"]), int(head["conduit_capacity"])
     held = bytes(buffer[at : at + capacity])
-    known = {byte: ConduitState(Stage(byte & abi.CONDUIT_STAGE_MASK), bool(byte & abi.CONDUIT_OPEN)) for byte in set(held) - {0}}
+    known = {
+        byte: ConduitState(Stage(byte & abi.CONDUIT_STAGE_MASK), bool(byte & abi.CONDUIT_OPEN))
+        for byte in set(held) - {0}
+    }
     return {slot: known[held[slot]] for slot in slots}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastpath.abi import Form, Stage
+from fastpath.abi import Form
 from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, QueueStats, StagesInForce
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync

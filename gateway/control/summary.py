@@ -94,8 +94,7 @@ def _compare_pairs(old: LoweredPolicy | None, new: LoweredPolicy) -> ObjectChang
     if old is not None and old.zones == new.zones:
         count = len(new.zones) + 1
         cells = [joined(PairStages.of(one.pair_stages), PairSet.of(one.pair_refusals, count)) for one in (old, new)]
-        rows = range(0, count * count, count)
-        differing = [at for at in rows if cells[0][at : at + count] != cells[1][at : at + count]]
-        among = [divmod(at + i, count) for at in differing for i in range(count) if cells[0][at + i] != cells[1][at + i]]
+        same_length = zip(*cells, strict=True) if cells[0] != cells[1] else ()
+        among = [divmod(at, count) for at, (before, after) in enumerate(same_length) if before != after]
         return _compare(_pairs(old, among), _pairs(new, among))
     return _compare(_pairs(old, old.pair_stages) if old is not None else {}, _pairs(new, new.pair_stages))
