@@ -103,14 +103,14 @@ def _conduits(zone: int, zones: int) -> list[tuple[str, Sections]]:
                 name,
             )
             for index, (role, name) in enumerate(
-                zip(dict.fromkeys(_roles(zone)), ("vnc", "https", "rdp", "ssh", "http"))
+                zip(dict.fromkeys(_roles(zone)), ("vnc", "https", "rdp", "ssh", "http"), strict=False)
             )
         ]
         other = zone_name((zone + AREA) % zones)
         found += [
             (f"{here}-peer{index}", {"asset": asset_name(zone, index)}, {"zone": other, "role": role}, name)
             for index, (role, name) in enumerate(
-                zip((dict.fromkeys(_roles((zone + AREA) % zones)) | {"io": 0}), ("https", "ssh", "dns", "smb", "ldap"))
+                zip(dict.fromkeys(_roles((zone + AREA) % zones)), ("https", "ssh", "dns", "smb", "ldap"), strict=False)
             )
         ]
         found += [

@@ -1,8 +1,8 @@
 """What follows from zones and assets alone: numbers, blocks, carriers of MACs, their digest.
 
 In: a `Policy`. Out: `Inventory`, computed piece by piece when first asked for. Conduits change far more often than the
-inventory does, and most of the work of compiling a large site is about its assets: `Workshop` keeps one from a policy to
-the next as long as it fits. Must never depend on anything but `zones` and `assets`. Called by `lower` and `digest`.
+inventory does, and most of the work of compiling a large site is about its assets: `Workshop` keeps one from a policy
+to the next as long as it fits. Must never depend on anything but `zones` and `assets`. Called by `lower` and `digest`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from rules.pairs import PairSet, PairStages
 from rules.problems import PolicyError
 from rules.ranking import Ranking, too_big
 from rules.records import (
-    AssetRecord,
     ConduitRecord,
     LimitRecord,
     LoweredPolicy,

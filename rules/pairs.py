@@ -1,13 +1,14 @@
 """What holds per ordered pair of zones, as one byte each: a thousand zones make a million pairs.
 
-In: zone numbers from 0 (unknown) to the number of zones. Out: `PairStages`, a mapping (source, destination) → stage, and
-`PairSet`, a set of such pairs. Both read like the dict and the set they stand for and take 1 MB where those take 150.
+In: zone numbers from 0 (unknown) to the number of zones. Out: `PairStages`, a mapping (source, destination) → stage,
+and `PairSet`, a set of such pairs. Both read like the dict and the set they stand for and take 1 MB where those take 150.
 Cells are in the order of the state segment: source * zone count + destination. Called wherever pairs are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import product
 from math import isqrt
 
@@ -39,6 +40,18 @@ class PairStages(Mapping[Pair, Stage]):
         """Return the effective stages: none above the ceiling."""
         return PairStages(self.zone_count, self.cells.translate(bytes(min(cell, ceiling) for cell in range(256))))
 
+    def count(self, stage: Stage) -> int:
+        """Return how many pairs have a stage."""
+        return self.cells.count(stage)
+
+    def enforced(self, *, is_it: bool) -> Iterator[Pair]:
+        """Yield the pairs that enforce, or those that don't, in order."""
+        found = self.cells.translate(bytes((cell == Stage.ENFORCE) is is_it for cell in range(256)))
+        at = found.find(1)
+        while at >= 0:
+            yield divmod(at, self.zone_count)
+            at = found.find(1, at + 1)
+
     def __getitem__(self, pair: Pair) -> Stage:
         source, target = pair
         if not (0 <= source < self.zone_count and 0 <= target < self.zone_count):
@@ -57,7 +70,7 @@ class PairStages(Mapping[Pair, Stage]):
     __hash__ = None  # type: ignore[assignment]  # as of any mapping
 
 
-class PairSet(Set[Pair]):
+class PairSet(AbstractSet[Pair]):
     """Some ordered pairs of zone numbers; a cell is PAIR_REFUSE where the pair is in."""
 
     __slots__ = ("cells", "zone_count")

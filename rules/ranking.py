@@ -1,6 +1,6 @@
 """Which conduits permit what between which classes, most specific first: the only place where precedence is decided.
 
-In: the classes that each conduit's sides consist of, and the classes of services. Out: for each combination its conduits.
+In: the classes that each conduit's sides consist of, and those of services. Out: for each combination its conduits.
 Keys and ranks are single numbers, since there are millions of them: a key has 16 bits each for source, destination and
 service class (as RULE.key); a rank has, from the top, what is compared first. Called by `lower`.
 The meaning is docs/reference/semantics.md, "Precedence among conduits"; this module only executes it.

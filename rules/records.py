@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastpath.abi import FailMode, LogMode, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 
 class ServiceKind(Enum):
@@ -158,6 +159,6 @@ class LoweredPolicy:
     rules: tuple[RuleRecord, ...]
     conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
     pair_stages: Mapping[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included (`pairs.PairStages`)
-    pair_refusals: Set[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
+    pair_refusals: AbstractSet[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
     seed: int = 0  # of the image's hash tables
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people

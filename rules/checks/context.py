@@ -14,12 +14,12 @@ from rules.checks.waiving import Waivers
 from rules.inventory import Inventory
 
 if TYPE_CHECKING:
-    from rules.zoning import Zoning
     from datetime import date
 
     from rules.conduit_model import Conduit
     from rules.model import Policy
     from rules.records import LoweredPolicy
+    from rules.zoning import Zoning
 
 CELLS = frozenset({"control", "safety"})
 EXTERNAL = frozenset({"vendor", "remote"})
