@@ -58,13 +58,13 @@ def first(figures: Figures, zones: int, workshop: Workshop) -> tuple[Compiled, b
     with timed(figures, "load_s"):
         policy = site.policy(zones)
     with timed(figures, "check_s"):
-        inventory = workshop.inventory(policy)
-        examination = Examination(policy, None, inventory)
+        population = workshop.population(policy)
+        examination = Examination(policy, None, population)
         found = examination.before_lowering()
     if any(problem.severity is Severity.ERROR for problem in found):
         raise RuntimeError(f"the site is refused: {found[0]}")
     with timed(figures, "lower_s"):
-        lowered = lower(policy, None, inventory)
+        lowered = lower(policy, None, population)
     with timed(figures, "check_lowered_s"):
         examination.after_lowering(lowered)
     with timed(figures, "image_s"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from rules.checks.registry import Check
-    from rules.inventory import Inventory
+    from rules.population import Population
     from rules.model import Policy
     from rules.records import LoweredPolicy
 
@@ -29,11 +29,11 @@ SHOWN = 100  # problems of one code; the rest are counted
 class Examination:
     """One policy, examined before and after it is lowered."""
 
-    def __init__(self, policy: Policy, today: date | None = None, inventory: Inventory | None = None) -> None:
+    def __init__(self, policy: Policy, today: date | None = None, population: Population | None = None) -> None:
         """Begin; without `today` nothing is overdue or expired, and every waiver counts."""
         self._context = Context(policy, today, waivable=WAIVABLE)
-        if inventory is not None:
-            self._context.inventory = inventory
+        if population is not None:
+            self._context.population = population
 
     def before_lowering(self) -> list[Problem]:
         """Return everything wrong or doubtful that shows in the text."""
@@ -50,7 +50,7 @@ class Examination:
         for check in checks:
             if not dated and check.dated:
                 continue
-            clean = self._context.inventory.clean if check.inventory else set()
+            clean = self._context.population.clean if check.population else set()
             if check.code not in clean:
                 problems = self._found(check)
                 found += problems

@@ -59,11 +59,11 @@ def compile_policy(
 
     `workshop` saves work that was done for the policy before; the result is the same without it.
     """
-    inventory = (workshop or Workshop()).inventory(policy)
-    examination = Examination(policy, today, inventory)
+    population = (workshop or Workshop()).population(policy)
+    examination = Examination(policy, today, population)
     found = examination.before_lowering()
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
         raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
-    lowered = lower(policy, slots, inventory)
+    lowered = lower(policy, slots, population)
     return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))

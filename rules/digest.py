@@ -11,7 +11,7 @@ import json
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from rules.inventory import Inventory, texts
+from rules.population import Population, texts
 from rules.services import known_services, service_ranges
 from rules.values import mac_text
 
@@ -26,8 +26,8 @@ FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean s
 
 
 def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None) -> bytes:
-    """Return the digest of the policy's behaviour; `assets` is `Inventory.digest` where it is known."""
-    digest = assets if assets is not None else Inventory(policy).digest
+    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known."""
+    digest = assets if assets is not None else Population(policy).digest
     text = json.dumps(canonical(policy, ties, digest), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()
 

@@ -15,7 +15,7 @@ from rules.membership import Membership, Memberships, MembershipTable
 from rules.records import EndpointRecord, MacRecord
 
 if TYPE_CHECKING:
-    from rules.inventory import Inventory
+    from rules.population import Population
     from rules.model import Policy
 
 
@@ -45,9 +45,9 @@ class Endpoints:
         return found
 
 
-def lower_endpoints(policy: Policy, inventory: Inventory) -> Endpoints:
+def lower_endpoints(policy: Policy, population: Population) -> Endpoints:
     """Return every endpoint and MAC record, in the order of the policy text."""
-    lowering = _Lowering(policy, inventory, MembershipTable(policy, inventory.zoning), Endpoints())
+    lowering = _Lowering(policy, population, MembershipTable(policy, population.zoning), Endpoints())
     lowering.assets()
     lowering.groups()
     lowering.unlisted()
@@ -57,18 +57,18 @@ def lower_endpoints(policy: Policy, inventory: Inventory) -> Endpoints:
 @dataclass(slots=True)
 class _Lowering:
     policy: Policy
-    inventory: Inventory
+    population: Population
     table: MembershipTable
     found: Endpoints
     groups_taken: set[tuple[int, Block]] = field(default_factory=set)
 
     def assets(self) -> None:
         """Assets of one kind that no selector tells apart are in one class, which is looked up once for all of them."""
-        found, table, inventory = self.found, self.table, self.inventory
-        near = inventory.near(table.blocks, table.prefix_zones.keys())
+        found, table, population = self.found, self.table, self.population
+        near = population.near(table.blocks, table.prefix_zones.keys())
         ip_classes: dict[object, int] = {}
         mac_classes: dict[object, int] = {}
-        rows = zip(self.policy.assets.items(), inventory.places, inventory.kinds, strict=True)
+        rows = zip(self.policy.assets.items(), population.places, population.kinds, strict=True)
         for (name, asset), (number, space, zone, mac_asset, blocks, packed), kind in rows:
             apart = table.names(name)
             for block, address in zip(blocks, packed, strict=True):
@@ -94,13 +94,13 @@ class _Lowering:
                 klass = found.klass(memberships, found.mac_classes)
                 found.macs += [
                     MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True)
-                    for space in self.inventory.spaces.values()
+                    for space in self.population.spaces.values()
                 ]
                 continue
             block = address_block(group)
             klass = found.klass(memberships, found.ip_classes)
-            taken = self.inventory.taken
-            free = [space for space in self.inventory.spaces.values() if (space, block) not in taken]
+            taken = self.population.taken
+            free = [space for space in self.population.spaces.values() if (space, block) not in taken]
             self.groups_taken.update((space, block) for space in free)
             found.addresses += [
                 EndpointRecord(block.packed(), 128, space, UNKNOWN_ZONE, None, None, klass, anywhere=True)
@@ -116,12 +116,12 @@ class _Lowering:
         for place, name in self.table.prefix_zones.items():
             blocks.setdefault(place, name)
         for (space_name, block), name in blocks.items():
-            space = self.inventory.spaces[space_name]
-            if (space, block) in self.inventory.taken or (space, block) in self.groups_taken:
+            space = self.population.spaces[space_name]
+            if (space, block) in self.population.taken or (space, block) in self.groups_taken:
                 continue  # one address long, and listed: the asset's record decides
             klass = self.found.klass(self.table.of_address(name, block), self.found.ip_classes)
             self.found.addresses.append(
                 EndpointRecord(
-                    block.packed(), block.length, space, self.inventory.zone_numbers[name], None, None, klass
+                    block.packed(), block.length, space, self.population.zone_numbers[name], None, None, klass
                 )
             )

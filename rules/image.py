@@ -1,7 +1,7 @@
 """LoweredPolicy → the table image: position-independent bytes that the engine maps and walks.
 
 In: lowered records and a generation number. Out: bytes in the layouts of `fastpath.abi` (header, sections, entries).
-Pure and repeatable: the hash seed comes from the inventory's digest. Must never write a field the ABI does not name.
+Pure and repeatable: the hash seed comes from the population's digest. Must never write a field the ABI does not name.
 Called by the control plane and the tests. `build_state`, the writable companion, is in `state`.
 """
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastpath.abi import MAX_CONDUITS, PAIR_REFUSE
 from rules.digest import policy_digest
 from rules.endpoints import lower_endpoints
-from rules.inventory import Inventory
+from rules.population import Population
 from rules.pairs import PairSet, PairStages
 from rules.problems import PolicyError
 from rules.ranking import Ranking, too_big
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from rules.rates import Rate
 
 
-def lower(policy: Policy, slots: Mapping[str, int] | None = None, inventory: Inventory | None = None) -> LoweredPolicy:
+def lower(
+    policy: Policy, slots: Mapping[str, int] | None = None, population: Population | None = None
+) -> LoweredPolicy:
     """Return the lowered policy; conduits named in `slots` keep their slot, new ones get slots above those in use.
 
-    `inventory` is the policy's own, where somebody has it already. Raises PolicyError when the policy needs more
+    `population` is the policy's own, where somebody has it already. Raises PolicyError when the policy needs more
     classes, rules or slots than the image has room for.
     """
-    known = inventory or Inventory(policy)
+    known = population or Population(policy)
     services = lower_services(policy)
     endpoints = lower_endpoints(policy, known)
     ranking = Ranking(policy, endpoints, services)

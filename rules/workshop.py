@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rules.image import ImageMemory
-from rules.inventory import Inventory
+from rules.population import Population
 
 if TYPE_CHECKING:
     from rules.model import Policy
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Workshop:
-    """The last policy's inventory, and the places of the last image's entries."""
+    """The last policy's population, and the places of the last image's entries."""
 
     image: ImageMemory = field(default_factory=ImageMemory)
-    _inventory: Inventory | None = None
+    _population: Population | None = None
 
-    def inventory(self, policy: Policy) -> Inventory:
-        """Return the inventory of a policy: the last one when zones and assets are the same."""
-        if self._inventory is None or not self._inventory.fits(policy):
-            self._inventory = Inventory(policy)
-        return self._inventory
+    def population(self, policy: Policy) -> Population:
+        """Return the population of a policy: the last one when zones and assets are the same."""
+        if self._population is None or not self._population.fits(policy):
+            self._population = Population(policy)
+        return self._population

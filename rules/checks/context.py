@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.checks.waiving import Waivers
-from rules.inventory import Inventory
+from rules.population import Population
 
 if TYPE_CHECKING:
     from datetime import date
@@ -50,12 +50,12 @@ class Context:
     @cached_property
     def zoning(self) -> Zoning:
         """The policy's zones, prefixes and roles, indexed."""
-        return self.inventory.zoning
+        return self.population.zoning
 
     @cached_property
-    def inventory(self) -> Inventory:
+    def population(self) -> Population:
         """The policy's zones and assets; handed in where somebody has it already."""
-        return Inventory(self.policy)
+        return Population(self.policy)
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:

@@ -30,14 +30,14 @@ LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 
 
 def contradiction(
-    code: str, title: str, why: str, *, inventory: bool = False
+    code: str, title: str, why: str, *, population: bool = False
 ) -> Callable[[Callable[[Context], Iterable[Finding]]], Check]:
     """Make a check that nobody can waive."""
-    return check(code, Severity.ERROR, title, why, supports="3-2 ZCR 3.1", waivable=False, inventory=inventory)
+    return check(code, Severity.ERROR, title, why, supports="3-2 ZCR 3.1", waivable=False, population=population)
 
 
 def _conflict(code: str, title: str, why: str, find: Callable[[Policy], Iterable[Finding]]) -> Check:
-    return contradiction(code, title, why, inventory=True)(lambda context: find(context.policy))
+    return contradiction(code, title, why, population=True)(lambda context: find(context.policy))
 
 
 address_twice = _conflict(
@@ -82,7 +82,7 @@ router_circle = _conflict(
     "POL107",
     "a router in another address space",
     "Its MACs can't be compared where the asset's frames arrive.",
-    inventory=True,
+    population=True,
 )
 def distant_router(context: Context) -> Iterator[Finding]:
     """Find assets whose router lives in another address space."""

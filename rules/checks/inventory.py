@@ -28,7 +28,7 @@ SHOWN = 5  # names that a message about many assets gives
     "address outside the zone's prefixes",
     "Either the prefixes are incomplete or the address is mistyped.",
     supports="3-3 SR 7.8",
-    inventory=True,
+    population=True,
 )
 def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     """Find addresses that lie in no prefix of their asset's zone, where it has some."""
@@ -52,7 +52,7 @@ def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     Severity.WARNING,
     "router in another zone",
     "Frames of such an asset come in by the router's ports, and are judged as from there.",
-    inventory=True,
+    population=True,
 )
 def router_elsewhere(context: Context) -> Iterator[Finding]:
     """Find assets behind a router of another zone."""
@@ -69,7 +69,7 @@ def router_elsewhere(context: Context) -> Iterator[Finding]:
     "asset without address and MAC",
     "No frame can be recognised as its own; conduits that name it carry nothing.",
     supports="3-3 SR 7.8",
-    inventory=True,
+    population=True,
 )
 def without_identity(context: Context) -> Iterator[Finding]:
     """Find assets that nothing identifies."""
@@ -84,7 +84,7 @@ def without_identity(context: Context) -> Iterator[Finding]:
     "the same device twice",
     "A serial number or MAC that two assets have is one device listed twice, a copy mistake, or a clone.",
     supports="3-3 SR 1.2, SR 7.8",
-    inventory=True,
+    population=True,
 )
 def same_device(context: Context) -> Iterator[Finding]:
     """Find assets with the same vendor, model and serial, or with one MAC in several address spaces."""
@@ -163,7 +163,7 @@ def _listed(names: list[str]) -> str:
     "zone nested in a zone that it must be apart from",
     "A part shares the boundary of the whole: business, safety, wireless and outside access stand apart.",
     supports="3-2 ZCR 3.2, ZCR 3.3, ZCR 3.5",
-    inventory=True,
+    population=True,
 )
 def odd_parent(context: Context) -> Iterator[Finding]:
     """Find zones whose parent is of a kind that theirs is separated from."""

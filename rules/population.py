@@ -1,7 +1,7 @@
 """What follows from zones and assets alone: numbers, blocks, carriers of MACs, their digest.
 
-In: a `Policy`. Out: `Inventory`, computed piece by piece when first asked for. Conduits change far more often than the
-inventory does, and most of the work of compiling a large site is about its assets: `Workshop` keeps one from a policy
+In: a `Policy`. Out: `Population`, computed piece by piece when first asked for. Conduits change far more often than the
+population does, and most of the work of compiling a large site is about its assets: `Workshop` keeps one from a policy
 to the next as long as it fits. Must never depend on anything but `zones` and `assets`. Called by `lower` and `digest`.
 """
 
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     packed: tuple[bytes, ...]
 
 
-class Inventory:
+class Population:
     """Zones and assets of one policy, and of every later one that has the same."""
 
     def __init__(self, policy: Policy) -> None:
@@ -130,7 +130,7 @@ class Inventory:
 
     @cached_property
     def seed(self) -> int:
-        """The seed of the image's tables: entries of assets keep their places as long as the inventory is the same."""
+        """The seed of the image's tables: entries of assets keep their places as long as the population is the same."""
         return int(self.digest[:16], 16)
 
 
