@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rules.checks.catalogue import CHECKS
 from rules.checks.context import Context
 from rules.problems import Problem, Severity, in_file_order
+from rules.windows.reading import problems as window_problems
 
 if TYPE_CHECKING:
     from datetime import date
@@ -37,7 +38,9 @@ class Examination:
 
     def before_lowering(self) -> list[Problem]:
         """Return everything wrong or doubtful that shows in the text."""
-        return self._run([check for check in CHECKS if not check.lowered])
+        misread = window_problems(self._context.policy)
+        self._context.windows_read = not misread
+        return list(in_file_order([*misread, *self._run([check for check in CHECKS if not check.lowered])]))
 
     def after_lowering(self, lowered: LoweredPolicy) -> list[Problem]:
         """Return what shows only when precedence is settled, and the waivers that waived nothing."""

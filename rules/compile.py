@@ -6,10 +6,10 @@ Pure apart from reading the named file. Called by the control plane, `conduitctl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rules.check import Examination
+from rules.check import WAIVABLE, Examination
 from rules.load import load_policy, load_policy_text
 from rules.lower import lower
 from rules.problems import PolicyError, Problem, Severity, in_file_order
@@ -38,10 +38,12 @@ def compile_text(
     name: str = "policy.yaml",
     slots: Mapping[str, int] | None = None,
     today: date | None = None,
+    *,
+    accepted: bool = False,
     workshop: Workshop | None = None,
 ) -> Compiled:
     """Compile a policy text."""
-    return compile_policy(load_policy_text(text, name), slots, today, workshop)
+    return compile_policy(load_policy_text(text, name), slots, today, accepted=accepted, workshop=workshop)
 
 
 def compile_file(path: str | Path, slots: Mapping[str, int] | None = None, today: date | None = None) -> Compiled:
@@ -53,17 +55,27 @@ def compile_policy(
     policy: Policy,
     slots: Mapping[str, int] | None = None,
     today: date | None = None,
+    *,
+    accepted: bool = False,
     workshop: Workshop | None = None,
 ) -> Compiled:
-    """Check and lower a loaded policy; without `today` nothing in it is overdue, and every waiver counts.
+    """Check and lower a loaded policy.
 
+    Without `today` nothing in it is overdue, and every waiver counts. `accepted`: it was in force and comes back; what
+    a waiver could have taken on refuses it no more, so that no new check and no expired waiver stops a plant.
     `workshop` saves work that was done for the policy before; the result is the same without it.
     """
     population = (workshop or Workshop()).population(policy)
     examination = Examination(policy, today, population)
     found = examination.before_lowering()
+    if accepted:
+        found = [_demoted(problem) if problem.code in WAIVABLE else problem for problem in found]
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
         raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
     lowered = lower(policy, slots, population)
     return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))
+
+
+def _demoted(problem: Problem) -> Problem:
+    return replace(problem, severity=Severity.WARNING) if problem.severity is Severity.ERROR else problem

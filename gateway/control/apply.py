@@ -62,8 +62,9 @@ async def compile_policy(core: Core, text: str, name: str) -> Compiled:
 
 
 def _compile(core: Core, text: str, name: str) -> Compiled:
+    today = datetime.now(UTC).astimezone().date()  # what is overdue or expired: the host's day
     with uncollected():
-        return compile_text(text, name, slots_in_force(core), workshop=core.workshop)
+        return compile_text(text, name, slots_in_force(core), today, workshop=core.workshop)
 
 
 async def check_policy(core: Core, text: str, name: str) -> Compiled:

@@ -120,7 +120,7 @@ async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyIn
 
 
 async def _compile(record: InForceRecord) -> Compiled:
-    return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+    return await asyncio.to_thread(compile_text, record.text, record.name, record.slots, accepted=True)
 
 
 async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:

@@ -41,6 +41,7 @@ class Context:
     today: date | None = None
     lowered: LoweredPolicy | None = None
     waivable: frozenset[str] = frozenset()  # codes that a waiver may name
+    windows_read: bool = True  # False: some window is not understood, and no timetable can be had
 
     @cached_property
     def waivers(self) -> Waivers:

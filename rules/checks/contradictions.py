@@ -163,6 +163,8 @@ def owned_group(context: Context) -> Iterator[Finding]:
     """Find group selectors that name an asset's address."""
     groups = [(path, group) for path, group, is_group in _group_addresses(context.policy) if is_group]
     wanted = {group for _, group in groups}
+    if not wanted:
+        return
     owners = {ip: name for name, asset in context.policy.assets.items() for ip in asset.ips if ip in wanted}
     for path, group in groups:
         if group in owners:

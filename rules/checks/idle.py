@@ -5,18 +5,19 @@ In: a `Context`. Out: findings about conduits that permit less than they say.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from rules.checks.registry import Finding, check
 from rules.problems import Severity
+from rules.windows.local_time import second_of
+from rules.windows.reading import timetables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rules.checks.context import Context
     from rules.conduit_model import Selector
-    from rules.windows_model import Window
 
 
 @check(
@@ -72,21 +73,21 @@ def disabled(context: Context) -> Iterator[Finding]:
     dated=True,
 )
 def closed_windows(context: Context) -> Iterator[Finding]:
-    """Find conduits all of whose windows lie in the past."""
-    windows = context.policy.windows
-    over = {name for name, window in windows.items() if _is_over(context, window)}
-    for name, conduit in context.policy.conduits.items():
+    """Find conduits none of whose windows opens within the ten years from today that a timetable looks ahead."""
+    policy = context.policy
+    if context.today is None or not context.windows_read or not any(c.windows for c in policy.conduits.values()):
+        return
+    somewhere = datetime.combine(context.today, time(0), UTC) - timedelta(hours=14)  # the day begins in Kiribati
+    begin = second_of(somewhere)
+    over = {
+        name
+        for name, table in timetables(policy).items()
+        if not table.open_at(begin) and table.next_change(begin) is None
+    }
+    for name, conduit in policy.conduits.items():
         if conduit.windows and over.issuperset(conduit.windows):
             text = f"conduit '{name}' never opens again: {_quoted(conduit.windows)} lie in the past"
             yield Finding(("conduits", name, "windows"), text, "give the next opening, or remove the conduit")
-
-
-def _is_over(context: Context, window: Window) -> bool:
-    """Tell whether nothing of a window is left; what recurs or comes from a calendar is taken as going on."""
-    if context.today is None or window.weekly or window.ics or any(rule.rrule for rule in window.rules):
-        return False
-    ends = [once.end for once in window.once] + [rule.start + rule.duration for rule in window.rules]
-    return max(ends) <= datetime.combine(context.today, datetime.min.time())
 
 
 def _quoted(names: tuple[str, ...]) -> str:

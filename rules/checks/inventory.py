@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rules.checks.context import Context
+    from rules.conduit_model import Selector
 
 SHOWN = 5  # names that a message about many assets gives
 
@@ -129,7 +130,7 @@ def unreachable(context: Context) -> Iterator[Finding]:
 
 def _joined_assets(context: Context) -> set[str]:
     """Return every asset that some conduit names, by whatever key; equal selectors are looked at once."""
-    policy, zoning = context.policy, context.zoning
+    policy = context.policy
     joined: set[str] = set()
     seen = set()
     for conduit in policy.conduits.values():
@@ -138,14 +139,19 @@ def _joined_assets(context: Context) -> set[str]:
             if question in seen or selector.group:
                 continue
             seen.add(question)
-            if selector.asset:
-                candidates: Iterable[str] = selector.asset
-            else:
-                candidates = zoning.inhabitants(zoning.reached_zones(selector), selector.role)
+            candidates = _candidates(context, selector)
             if selector.asset or selector.prefix:
-                candidates = (name for name in candidates if zoning.selects(selector, policy.assets[name]))
-            joined.update(candidates)
+                joined.update(name for name in candidates if context.zoning.selects(selector, policy.assets[name]))
+            else:
+                joined.update(candidates)
     return joined
+
+
+def _candidates(context: Context, selector: Selector) -> Iterable[str]:
+    """Return assets among which are all that a selector names: the fewest that its keys lead to."""
+    if selector.asset:
+        return selector.asset
+    return context.zoning.inhabitants(context.zoning.reached_zones(selector), selector.role)
 
 
 def _counted(names: list[str]) -> str:
