@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import resource
 import sys
@@ -19,11 +20,10 @@ from bench import site
 from bench.engine_process import engine
 from fastpath.abi import Form
 from fastpath.judge import validate_image
-from gateway.control.collection import settle, uncollected
 from gateway.settings import Settings
 from rules import static
 from rules.check import Examination
-from rules.compile import Compiled, compile_policy
+from rules.compile import Compiled, compile_policy, uncollected
 from rules.image import build_image
 from rules.lower import lower
 from rules.problems import Severity
@@ -85,7 +85,7 @@ async def change(figures: Figures, before: Compiled, image: bytes, state: bytear
     """Compile the change against what is in force and have the engine take it."""
     policy = changed(before.policy)
     async with engine(Settings(), image, state) as running:
-        settle()
+        gc.freeze()
         began = time.perf_counter()
         slots = {conduit.name: conduit.slot for conduit in before.lowered.conduits}
         with timed(figures, "change_compile_s"):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from rules.checks.registry import Check
-    from rules.population import Population
     from rules.model import Policy
+    from rules.population import Population
     from rules.records import LoweredPolicy
 
 WAIVABLE = frozenset(check.code for check in CHECKS if check.waivable)

@@ -15,8 +15,8 @@ from rules.membership import Membership, Memberships, MembershipTable
 from rules.records import EndpointRecord, MacRecord
 
 if TYPE_CHECKING:
-    from rules.population import Population
     from rules.model import Policy
+    from rules.population import Population
 
 
 @dataclass(slots=True)

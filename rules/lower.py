@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from fastpath.abi import MAX_CONDUITS, PAIR_REFUSE
 from rules.digest import policy_digest
 from rules.endpoints import lower_endpoints
-from rules.population import Population
 from rules.pairs import PairSet, PairStages
+from rules.population import Population
 from rules.problems import PolicyError
 from rules.ranking import Ranking, too_big
 from rules.records import (

@@ -1,7 +1,7 @@
 """What holds per ordered pair of zones, as one byte each: a thousand zones make a million pairs.
 
 In: zone numbers from 0 (unknown) to the number of zones. Out: `PairStages`, a mapping (source, destination) → stage,
-and `PairSet`, a set of such pairs. Both read like the dict and the set they stand for and take 1 MB where those take 150.
+and `PairSet`, a set of such pairs. Both read like the dict and the set they stand for, in 1 MB instead of 150.
 Cells are in the order of the state segment: source * zone count + destination. Called wherever pairs are counted.
 """
 

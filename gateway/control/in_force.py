@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastpath.judge import validate_image
-from gateway.control.collection import uncollected
 from gateway.control.kernel_port import StagesInForce
 from gateway.control.names import Names
 from gateway.control.stages import StageTable
 from gateway.control.state_map import StateMap
 from gateway.errors import InternalError
 from gateway.segments import SegmentKind, attach, create_image, create_state
+from rules.compile import uncollected
 from rules.image import build_image
 from rules.state import build_state, port_numbers
 
