@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rules.checks.registry import Check
     from rules.model import Policy
+    from rules.population import Population
     from rules.records import LoweredPolicy
 
 WAIVABLE = frozenset(check.code for check in CHECKS if check.waivable)
@@ -29,9 +30,11 @@ SHOWN = 100  # problems of one code; the rest are counted
 class Examination:
     """One policy, examined before and after it is lowered."""
 
-    def __init__(self, policy: Policy, today: date | None = None) -> None:
+    def __init__(self, policy: Policy, today: date | None = None, population: Population | None = None) -> None:
         """Begin; without `today` nothing is overdue or expired, and every waiver counts."""
         self._context = Context(policy, today, waivable=WAIVABLE)
+        if population is not None:
+            self._context.population = population
 
     def before_lowering(self) -> list[Problem]:
         """Return everything wrong or doubtful that shows in the text."""
@@ -48,9 +51,15 @@ class Examination:
         dated = self._context.today is not None
         found: list[Problem] = []
         for check in checks:
-            if dated or not check.dated:
-                found += self._found(check)
-                self._context.waivers.asked.add(check.code)
+            if not dated and check.dated:
+                continue
+            clean = self._context.population.clean if check.population else set()
+            if check.code not in clean:
+                problems = self._found(check)
+                found += problems
+                if not problems:
+                    clean.add(check.code)
+            self._context.waivers.asked.add(check.code)
         return list(in_file_order(found))
 
     def _found(self, check: Check) -> list[Problem]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from rules.addresses import Block, PrefixIndex, address_block, prefix_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rules.conduit_model import Selector
     from rules.model import Asset, Policy
+
+MANY_QUESTIONS = 100_000  # three times the selectors of the largest policy
 
 
 class Zoning:
@@ -29,13 +31,25 @@ class Zoning:
                 self.prefixes.add(prefix_block(prefix), name)
         self.role_assets: dict[str, list[str]] = {}
         self.role_zones: dict[str, set[str]] = {}
+        self._in_zone: dict[str, list[str]] = {}  # assets
+        self._in_zone_with_role: dict[tuple[str, str], list[str]] = {}
         self._reached: dict[tuple[object, ...], frozenset[str]] = {}
         self.inhabited: set[str] = {name for name, zone in policy.zones.items() if zone.prefixes}
         for name, asset in policy.assets.items():
             self.inhabited.add(asset.zone)
+            self._in_zone.setdefault(asset.zone, []).append(name)
             for role in asset.roles:
                 self.role_assets.setdefault(role, []).append(name)
                 self.role_zones.setdefault(role, set()).add(asset.zone)
+                self._in_zone_with_role.setdefault((asset.zone, role), []).append(name)
+
+    def inhabitants(self, zones: Iterable[str], roles: Sequence[str] = ()) -> Iterator[str]:
+        """Yield the assets in these zones, those with one of the roles only if any is given."""
+        for zone in zones:
+            if not roles:
+                yield from self._in_zone.get(zone, ())
+            for role in roles:
+                yield from self._in_zone_with_role.get((zone, role), ())
 
     def prefix_zone(self, block: Block, zones: Iterable[str]) -> str | None:
         """Return the zone that a selector's prefix belongs to, or None when that is not exactly one."""
@@ -74,6 +88,8 @@ class Zoning:
         question = (selector.zone, selector.role, selector.asset, selector.prefix, selector.group)
         known = self._reached.get(question)
         if known is None:
+            if len(self._reached) > MANY_QUESTIONS:  # of policies long gone
+                self._reached.clear()
             known = self._reached[question] = self._reach(selector)
         return known
 

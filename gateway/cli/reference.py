@@ -26,7 +26,7 @@ HTTP and JSON over a Unix socket: `curl --unix-socket /run/conduit/control.sock 
 who connects; `[roles]` in conduitd.toml says what they may do; a user without a role gets 403, and the attempt is an
 event and a journal entry. Schemas of every request and answer: `GET /openapi.json`.
 
-A refusal is `{{code, detail, hint, problems}}` with 400 (unreadable), 403, 404, 413 (above 16 MiB), 422 (understood and
+A refusal is `{{code, detail, hint, problems}}` with 400 (unreadable), 403, 404, 413 (above 64 MiB), 422 (understood and
 refused) or 503 (kernel or engine did not follow); after any of them what was in force is in force unchanged.
 
 | request | role | what | parameters |

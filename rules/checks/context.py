@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.checks.waiving import Waivers
-from rules.zoning import Zoning
+from rules.population import Population
 
 if TYPE_CHECKING:
     from datetime import date
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rules.conduit_model import Conduit
     from rules.model import Policy
     from rules.records import LoweredPolicy
+    from rules.zoning import Zoning
 
 CELLS = frozenset({"control", "safety"})
 EXTERNAL = frozenset({"vendor", "remote"})
@@ -50,7 +51,12 @@ class Context:
     @cached_property
     def zoning(self) -> Zoning:
         """The policy's zones, prefixes and roles, indexed."""
-        return Zoning(self.policy)
+        return self.population.zoning
+
+    @cached_property
+    def population(self) -> Population:
+        """The policy's zones and assets; handed in where somebody has it already."""
+        return Population(self.policy)
 
     @cached_property
     def reaches(self) -> dict[str, Reach]:

@@ -29,13 +29,15 @@ MAX_ZONES = 1000
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 
 
-def contradiction(code: str, title: str, why: str) -> Callable[[Callable[[Context], Iterable[Finding]]], Check]:
+def contradiction(
+    code: str, title: str, why: str, *, population: bool = False
+) -> Callable[[Callable[[Context], Iterable[Finding]]], Check]:
     """Make a check that nobody can waive."""
-    return check(code, Severity.ERROR, title, why, supports="3-2 ZCR 3.1", waivable=False)
+    return check(code, Severity.ERROR, title, why, supports="3-2 ZCR 3.1", waivable=False, population=population)
 
 
 def _conflict(code: str, title: str, why: str, find: Callable[[Policy], Iterable[Finding]]) -> Check:
-    return contradiction(code, title, why)(lambda context: find(context.policy))
+    return contradiction(code, title, why, population=True)(lambda context: find(context.policy))
 
 
 address_twice = _conflict(
@@ -77,7 +79,10 @@ router_circle = _conflict(
 
 
 @contradiction(
-    "POL107", "a router in another address space", "Its MACs can't be compared where the asset's frames arrive."
+    "POL107",
+    "a router in another address space",
+    "Its MACs can't be compared where the asset's frames arrive.",
+    population=True,
 )
 def distant_router(context: Context) -> Iterator[Finding]:
     """Find assets whose router lives in another address space."""

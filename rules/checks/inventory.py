@@ -6,7 +6,6 @@ Must never be slower than linear in the number of assets.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from rules.addresses import PrefixIndex, address_block, prefix_block
@@ -30,6 +29,7 @@ SHOWN = 5  # names that a message about many assets gives
     "address outside the zone's prefixes",
     "Either the prefixes are incomplete or the address is mistyped.",
     supports="3-3 SR 7.8",
+    population=True,
 )
 def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     """Find addresses that lie in no prefix of their asset's zone, where it has some."""
@@ -53,6 +53,7 @@ def outside_its_prefixes(context: Context) -> Iterator[Finding]:
     Severity.WARNING,
     "router in another zone",
     "Frames of such an asset come in by the router's ports, and are judged as from there.",
+    population=True,
 )
 def router_elsewhere(context: Context) -> Iterator[Finding]:
     """Find assets behind a router of another zone."""
@@ -69,6 +70,7 @@ def router_elsewhere(context: Context) -> Iterator[Finding]:
     "asset without address and MAC",
     "No frame can be recognised as its own; conduits that name it carry nothing.",
     supports="3-3 SR 7.8",
+    population=True,
 )
 def without_identity(context: Context) -> Iterator[Finding]:
     """Find assets that nothing identifies."""
@@ -83,6 +85,7 @@ def without_identity(context: Context) -> Iterator[Finding]:
     "the same device twice",
     "A serial number or MAC that two assets have is one device listed twice, a copy mistake, or a clone.",
     supports="3-3 SR 1.2, SR 7.8",
+    population=True,
 )
 def same_device(context: Context) -> Iterator[Finding]:
     """Find assets with the same vendor, model and serial, or with one MAC in several address spaces."""
@@ -129,9 +132,6 @@ def _joined_assets(context: Context) -> set[str]:
     """Return every asset that some conduit names, by whatever key; equal selectors are looked at once."""
     policy = context.policy
     joined: set[str] = set()
-    by_zone: dict[str, list[str]] = {}
-    for name, asset in policy.assets.items():
-        by_zone.setdefault(asset.zone, []).append(name)
     seen = set()
     for conduit in policy.conduits.values():
         for selector in (conduit.source, conduit.opener(), conduit.destination):
@@ -139,22 +139,19 @@ def _joined_assets(context: Context) -> set[str]:
             if question in seen or selector.group:
                 continue
             seen.add(question)
-            candidates = _candidates(context, selector, by_zone)
-            if not (selector.role or selector.asset or selector.prefix):
-                joined.update(candidates)
-            else:
+            candidates = _candidates(context, selector)
+            if selector.asset or selector.prefix:
                 joined.update(name for name in candidates if context.zoning.selects(selector, policy.assets[name]))
+            else:
+                joined.update(candidates)
     return joined
 
 
-def _candidates(context: Context, selector: Selector, by_zone: dict[str, list[str]]) -> Iterable[str]:
+def _candidates(context: Context, selector: Selector) -> Iterable[str]:
     """Return assets among which are all that a selector names: the fewest that its keys lead to."""
     if selector.asset:
         return selector.asset
-    in_zones = [by_zone.get(zone, []) for zone in context.zoning.reached_zones(selector)]
-    in_roles = [context.zoning.role_assets.get(role, []) for role in selector.role]
-    few = in_roles if selector.role and sum(map(len, in_roles)) < sum(map(len, in_zones)) else in_zones
-    return chain.from_iterable(few)
+    return context.zoning.inhabitants(context.zoning.reached_zones(selector), selector.role)
 
 
 def _counted(names: list[str]) -> str:
@@ -172,6 +169,7 @@ def _listed(names: list[str]) -> str:
     "zone nested in a zone that it must be apart from",
     "A part shares the boundary of the whole: business, safety, wireless and outside access stand apart.",
     supports="3-2 ZCR 3.2, ZCR 3.3, ZCR 3.5",
+    population=True,
 )
 def odd_parent(context: Context) -> Iterator[Finding]:
     """Find zones whose parent is of a kind that theirs is separated from."""

@@ -48,6 +48,7 @@ class Check:
     waivable: bool = True  # False: lowering would go wrong, so nobody may take it on
     dated: bool = False  # needs to know today's date
     lowered: bool = False  # needs the lowered policy
+    population: bool = False  # asks about zones and assets alone: `Population` remembers that it found nothing
 
 
 def check(
@@ -60,10 +61,11 @@ def check(
     waivable: bool = True,
     dated: bool = False,
     lowered: bool = False,
+    population: bool = False,
 ) -> Callable[[Find], Check]:
     """Make a check of a function."""
 
     def made(find: Find) -> Check:
-        return Check(code, severity, title, why, find, supports, waivable, dated, lowered)
+        return Check(code, severity, title, why, find, supports, waivable, dated, lowered, population)
 
     return made

@@ -70,10 +70,16 @@ class StageRequest(Model):
         return self
 
 
+FileName = Annotated[str, Field(min_length=1, max_length=255, pattern=PRINTABLE)]
+
+
 class PolicyRequest(Model):
-    """A policy text to check or to put in force."""
+    """A policy to check or to put in force: its main text, and every file that it includes."""
 
     text: str
+    files: dict[FileName, str] = Field(
+        default={}, max_length=1000, description="included YAML, CSV and ics files by path relative to the main text's"
+    )
     name: Label = Field(default="policy.yaml", description="what the text is called in error messages")
     reason: Remark = ""
 
