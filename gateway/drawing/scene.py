@@ -15,7 +15,9 @@ from rules.zoning import Zoning
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from rules.model import Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.levels import Levels
+    from rules.model import Policy
 
 UNKNOWN: Final = "(unknown)"  # the zone of frames that no zone owns; drawn only when something was tried from or to it
 GROUPS: Final = "(group addresses)"  # where multicast and broadcast go: no zone's
@@ -142,7 +144,7 @@ class _Layout:
     def boxes(self, reached: set[str], attempts: tuple[Attempt, ...]) -> tuple[Box, ...]:
         """Return the zones in the policy's order, and the two that no policy declares where an arrow needs them."""
         found = [
-            Box(name, zone.kind, level_text(zone.sl_t), getattr(zone, "parent", None), tuple(self._rows[name]))
+            Box(name, zone.kind, level_text(zone.sl_t), zone.parent, tuple(self._rows[name]))
             for name, zone in self._policy.zones.items()
         ]
         if GROUPS in reached:
@@ -178,8 +180,9 @@ class _Layout:
         return [name for name in names if self._zoning.selects(selector, assets[name])]
 
 
-def level_text(level: int | tuple[int, ...]) -> str:
+def level_text(level: Levels) -> str:
     """Return a security level as it is written on drawings: one number, or the seven of a vector."""
-    if isinstance(level, int):
-        return f"SL-T {level}" if level else ""
-    return "SL-T " + "".join(map(str, level)) if any(level) else ""
+    if not any(level):
+        return ""
+    written = level.written()
+    return f"SL-T {written}" if isinstance(written, int) else "SL-T " + "".join(map(str, written))
