@@ -181,6 +181,11 @@ cdef class Capture:
         """What is wrong with the record or block at `at`, None while nothing is."""
         return _DAMAGE_TEXT.get(self.capture.damage)
 
+    @property
+    def is_cut(self):
+        """Whether all that is wrong is the file's early end, as when its writer was stopped."""
+        return self.capture.damage == DAMAGE_CUT
+
     def time_ns(self, uint32_t number):
         """Return the time of a frame of the batch in hand. Raises IndexError."""
         if number >= self.count:
