@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rules.addresses import PrefixIndex, address_block, prefix_block
+from rules.membership import DESTINATION, MembershipTable
 from rules.problems import Problem, Severity
 from rules.records import ServiceKind
 from rules.services import known_services, member_ranges
@@ -15,7 +16,8 @@ from rules.services import known_services, member_ranges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rules.model import Conduit, Policy
+    from rules.conduit_model import Conduit
+    from rules.model import Policy
     from rules.zoning import Zoning
 
 OUTSIDE = {"enterprise", "vendor", "remote"}
@@ -24,7 +26,7 @@ CELLS = {"control", "safety"}
 
 def advice(policy: Policy, zoning: Zoning) -> list[Problem]:
     """Return the policy's warnings."""
-    found = [*_unused_services(policy), *_assets(policy)]
+    found = [*_unused_services(policy), *_assets(policy), *_jump_hosts_out_of_reach(policy, zoning)]
     for name, conduit in policy.conduits.items():
         found += _conduit(policy, zoning, name, conduit)
     return found
@@ -45,7 +47,7 @@ def _conduit(policy: Policy, zoning: Zoning, name: str, conduit: Conduit) -> Ite
                 f"'{side}' of conduit '{name}' matches nothing",
                 "no asset fits all of its keys",
             )
-    sources, targets = zoning.reached_zones(conduit.source), zoning.reached_zones(conduit.destination)
+    sources, targets = zoning.reached_zones(conduit.opener()), zoning.reached_zones(conduit.destination)
     kinds = {zone: policy.zones[zone].kind for zone in (sources | targets) & set(policy.zones)}
     if {kinds.get(z) for z in sources} & OUTSIDE and {kinds.get(z) for z in targets} & CELLS:
         yield _warning(
@@ -59,6 +61,9 @@ def _conduit(policy: Policy, zoning: Zoning, name: str, conduit: Conduit) -> Ite
     if shared:
         text = f"conduit '{name}' joins zone '{shared[0]}' with itself"
         yield _warning(policy, here, "POL206", text, "traffic inside a zone is not judged")
+    if conduit.requires:
+        text = f"conduit '{name}' requires {', '.join(conduit.requires)}, which nothing can prove yet: it stays closed"
+        yield _warning(policy, (*here, "requires"), "POL248", text, "leave it out, or wait for sessions")
     if not conduit.owner:
         yield _warning(policy, here, "POL204", f"conduit '{name}' has no owner", "who answers for it?")
     if not conduit.reason:
@@ -72,8 +77,32 @@ def _can_write(policy: Policy, conduit: Conduit) -> bool:
     return not kinds <= {ServiceKind.ICMP4, ServiceKind.ICMP6}
 
 
+def _jump_hosts_out_of_reach(policy: Policy, zoning: Zoning) -> Iterator[Problem]:
+    """Warn of a `via` that no conduit leads to from where its people are; seen zone by zone, not host by host."""
+    jumps = {conduit.via: None for conduit in policy.conduits.values() if conduit.via is not None}
+    if not jumps:
+        return
+    table = MembershipTable(policy, zoning)
+    conduits = list(policy.conduits.values())
+    reached_from: dict[str, set[str]] = {}
+    for jump in jumps:
+        asset = policy.assets[jump]
+        ends = [table.of_address(asset.zone, address_block(ip), jump, asset) for ip in asset.ips]
+        leading = {end.conduit for found in ends for end in found if end.side == DESTINATION}
+        zones = (zoning.reached_zones(conduits[order].opener()) for order in leading)
+        reached_from[jump] = {asset.zone}.union(*zones)
+    for name, conduit in policy.conduits.items():
+        if conduit.via is not None:
+            cut_off = sorted(zoning.reached_zones(conduit.source) - reached_from[conduit.via])
+            if cut_off:
+                text = f"no conduit leads from zone '{cut_off[0]}' to jump host '{conduit.via}'"
+                hint = "nobody there can use this conduit: add one that ends at the jump host"
+                yield _warning(policy, ("conduits", name, "via"), "POL249", text, hint)
+
+
 def _unused_services(policy: Policy) -> Iterator[Problem]:
     used = {service for conduit in policy.conduits.values() for service in conduit.services}
+    used |= {service for group in policy.services.values() for service in group.group}
     for name in policy.services:
         if name not in used:
             yield _warning(

@@ -18,7 +18,8 @@ from rules.problems import Problem, in_file_order
 from rules.zoning import Zoning
 
 if TYPE_CHECKING:
-    from rules.model import Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Policy
 
 # Stages are kept per ordered pair: a million of them. The image itself has room for fastpath.abi.MAX_ZONES.
 MAX_ZONES = 1000
@@ -34,6 +35,7 @@ def check(policy: Policy) -> list[Problem]:
         *_selector_prefixes(policy, zoning),
         *_any_to_any(policy),
         *_groups(policy),
+        *_uninspected(policy),
         *_routers_elsewhere(policy),
         *advice(policy, zoning),
     ]
@@ -101,8 +103,21 @@ def _any_to_any(policy: Policy) -> list[Problem]:
     return [
         problem(policy, ("conduits", name), "POL110", f"conduit '{name}' joins everyone with everyone", hint)
         for name, conduit in policy.conduits.items()
-        if everyone(conduit.source) and everyone(conduit.destination)
+        if everyone(conduit.opener()) and everyone(conduit.destination)
     ]
+
+
+def _uninspected(policy: Policy) -> list[Problem]:
+    """Refuse what would be granted in words only: the engine permits a service whole or not at all."""
+    found = []
+    for name, conduit in policy.conduits.items():
+        for key in ("operations", "constraints"):
+            if getattr(conduit, key):
+                what = ", ".join(conduit.constraints if key == "constraints" else conduit.services)
+                text = f"this gateway does not inspect {what} yet, so it can't hold conduit '{name}' to '{key}'"
+                path = ("conduits", name, key)
+                found.append(problem(policy, path, "POL040", text, "leave it out: the services pass whole"))
+    return found
 
 
 def _groups(policy: Policy) -> list[Problem]:

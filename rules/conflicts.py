@@ -38,8 +38,10 @@ def _space(policy: Policy, zone: str) -> str | None:
     return found.address_space if found is not None else None
 
 
-def _line(policy: Policy, path: tuple[str | int, ...]) -> str:
-    return f"line {policy.place(*path)[1]}"
+def _where(policy: Policy, path: tuple[str | int, ...], other: tuple[str | int, ...]) -> str:
+    """Return where a thing is, as seen from another: the line, and the file when it is another one."""
+    file, line, _ = policy.place(*path)
+    return f"line {line}" if file == policy.place(*other)[0] else f"{file}:{line}"
 
 
 def _ports_in_two_zones(policy: Policy) -> list[Problem]:
@@ -81,10 +83,11 @@ def _addresses_of_two_assets(policy: Policy) -> list[Problem]:
         for index, ip in enumerate(asset.ips):
             owner, at = owners.setdefault((space, ip), (name, index))
             if (owner, at) != (name, index):
-                where = _line(policy, ("assets", owner, "ips", at))
+                path = ("assets", name, "ips", index)
+                where = _where(policy, ("assets", owner, "ips", at), path)
                 text = f"address {ip} is asset '{owner}''s already ({where})"
                 hint = "one address, one asset; equal addresses need zones with different address_space"
-                found.append(problem(policy, ("assets", name, "ips", index), "POL101", text, hint))
+                found.append(problem(policy, path, "POL101", text, hint))
     return found
 
 
@@ -98,10 +101,11 @@ def _macs_of_two_assets(policy: Policy) -> list[Problem]:
         for index, mac in enumerate(asset.macs):
             owner, at = owners.setdefault((space, mac), (name, index))
             if (owner, at) != (name, index):
-                where = _line(policy, ("assets", owner, "macs", at))
+                path = ("assets", name, "macs", index)
+                where = _where(policy, ("assets", owner, "macs", at), path)
                 text = f"MAC {mac_text(mac)} is asset '{owner}''s already ({where})"
                 hint = "assets behind a router name it with 'behind' instead of repeating its MAC"
-                found.append(problem(policy, ("assets", name, "macs", index), "POL102", text, hint))
+                found.append(problem(policy, path, "POL102", text, hint))
     return found
 
 

@@ -17,9 +17,11 @@ from rules.values import mac_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.model import Conduit, Limit, Policy, Selector
+    from rules.conduit_model import Conduit, Limit, Selector
+    from rules.model import Policy
+    from rules.windows_model import Window
 
-FORM = "conduit-gateway policy 2"  # changes when the same text begins to mean something else
+FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean something else
 
 
 def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]]) -> bytes:
@@ -59,6 +61,7 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]
             name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
         },
         "conduits": {name: _conduit(conduit) for name, conduit in policy.conduits.items()},
+        "windows": _windows(policy),
         "ties": sorted(ties),
         "denials": _denials(policy),
     }
@@ -76,7 +79,32 @@ def _selector(selector: Selector) -> list[list[str]]:
 
 def _conduit(conduit: Conduit) -> list[Any]:
     ends = [_selector(conduit.source), _selector(conduit.destination), _texts(conduit.services)]
-    return [*ends, conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
+    acts = [conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
+    opens = [conduit.via, _texts(conduit.windows), _texts(conduit.requires)]
+    inspected = [_texts(conduit.operations), conduit.constraints]
+    return [*ends, *acts, *opens, *inspected]
+
+
+def _windows(policy: Policy) -> dict[str, list[Any]]:
+    """Return when the windows that conduits name are open; an imported calendar by the digest of its bytes."""
+    used = {name for conduit in policy.conduits.values() for name in conduit.windows}
+    return {name: _window(policy, policy.windows[name]) for name in used}
+
+
+def _window(policy: Policy, window: Window) -> list[Any]:
+    calendar = policy.attachment(window.ics) if window.ics is not None else None
+    return [
+        window.timezone or policy.site.timezone,
+        _sorted([sorted(set(hours.days)), str(hours.start), str(hours.end)] for hours in window.weekly),
+        _sorted([str(rule.start), str(rule.duration), rule.rrule or ""] for rule in window.rules),
+        _sorted([str(span.start), str(span.end)] for span in window.exceptions),
+        _sorted([str(span.start), str(span.end)] for span in window.once),
+        None if calendar is None else hashlib.sha256(calendar).hexdigest(),
+    ]
+
+
+def _sorted(parts: Iterable[list[Any]]) -> list[list[Any]]:
+    return sorted({json.dumps(part): part for part in parts}.values())
 
 
 def _limit(limit: Limit | None) -> list[list[int] | None] | None:

@@ -102,15 +102,15 @@ def _schema_problem(detail: ErrorDetails, source: Source) -> Problem:
     path = tuple(detail["loc"])
     kind = detail["type"]
     if path and path[-1] == "[key]":
-        line, column = source.key_position(path[:-1])
+        place = source.key_place(path[:-1])
     elif kind == "extra_forbidden":
-        line, column = source.key_position(path)
+        place = source.key_place(path)
     elif kind == "missing":
-        line, column = source.key_position(path[:-1])
+        place = source.key_place(path[:-1])
     else:
-        line, column = source.position(path)
+        place = source.place(path)
     message, hint, code = _words(detail, path)
-    return Problem(source.name, line, column, message, hint, code)
+    return Problem(*place, message, hint, code)
 
 
 def _words(detail: ErrorDetails, path: tuple[Any, ...]) -> tuple[str, str, str]:
@@ -124,7 +124,7 @@ def _words(detail: ErrorDetails, path: tuple[Any, ...]) -> tuple[str, str, str]:
     if kind == "missing":
         owner = f" in '{keys[-2]}'" if len(keys) > 1 else ""
         return f"'{key}' is missing{owner}", "", "POL011"
-    if kind == "too_short":
+    if kind in ("too_short", "string_too_short"):
         return f"'{key}' is empty", "name at least one", "POL012"
     if kind in ("model_type", "dict_type"):
         return f"'{key}' must be a mapping", "entries of the form 'name: value', indented", "POL012"

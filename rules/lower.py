@@ -30,7 +30,8 @@ from rules.service_classes import ServiceClasses, lower_services
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rules.model import Denial, Limit, Policy
+    from rules.conduit_model import Conduit, Limit
+    from rules.model import Denial, Policy
     from rules.rates import Rate
 
 # (classes, service, conduit) combinations. Measured: 2 million take 1.2 GB and 50 s to compile, and 80 MB of image.
@@ -112,11 +113,22 @@ def _ports(policy: Policy, zone_numbers: dict[str, int]) -> tuple[tuple[PortReco
 def _conduits(policy: Policy, numbers: dict[str, int]) -> tuple[ConduitRecord, ...]:
     records = (
         ConduitRecord(
-            numbers[name], name, conduit.stage, conduit.enabled, conduit.fail, conduit.log, _limit(conduit.limit)
+            numbers[name],
+            name,
+            conduit.stage,
+            _open_from_the_start(conduit),
+            conduit.fail,
+            conduit.log,
+            _limit(conduit.limit),
         )
         for name, conduit in policy.conduits.items()
     )
     return tuple(sorted(records, key=lambda record: record.slot))
+
+
+def _open_from_the_start(conduit: Conduit) -> bool:
+    """Windows and proofs open later, by a store of control's; until then nothing passes."""
+    return conduit.enabled and not conduit.windows and not conduit.requires
 
 
 def _limit(limit: Limit | None) -> LimitRecord | None:

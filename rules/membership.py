@@ -14,7 +14,8 @@ from rules.addresses import Block, PrefixIndex, prefix_block
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rules.model import Asset, Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Asset, Policy
     from rules.values import IPAddress
     from rules.zoning import Zoning
 
@@ -58,7 +59,7 @@ class MembershipTable:
         self.prefix_zones: dict[tuple[str, Block], str] = {}  # selector prefixes: (space, block) → zone
         self._spaces = zoning.spaces
         for order, conduit in enumerate(policy.conduits.values()):
-            self._add(order, SOURCE, conduit.source, zoning)
+            self._add(order, SOURCE, conduit.opener(), zoning)
             self._add(order, DESTINATION, conduit.destination, zoning)
 
     def _add(self, order: int, side: int, selector: Selector, zoning: Zoning) -> None:

@@ -33,12 +33,22 @@ WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~"
 class Node:
     """A scalar, a list or a mapping; `keys` holds the position of each mapping key."""
 
+    file: str
     line: int
     column: int
     value: Any  # scalar | list[Node] | dict[str, Node]
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
     size: int = 1  # nodes below and including this one, for the alias budget
     depth: int = 1  # levels below and including this one: aliases nest without nesting in the text
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Return file, line and column."""
+        return self.file, self.line, self.column
+
+    def child(self, key: str) -> Node | None:
+        """Return the mapping's entry of that name, if there is one."""
+        return self.value.get(key) if isinstance(self.value, dict) else None
 
     def entries(self) -> dict[str, Node]:
         """Return the mapping's entries, or nothing when it is no mapping."""
@@ -66,29 +76,30 @@ class Source:
     name: str
     root: Node
 
-    def position(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return line and column of the value at a path, or of the nearest thing above it that the text has."""
+    def place(self, path: tuple[str | int, ...]) -> tuple[str, int, int]:
+        """Return file, line and column of the value at a path, or of the nearest thing above it that the text has."""
         node = self.root
         for part in path:
             below = self._child(node, part)
             if below is None:
                 break
             node = below
-        return node.line, node.column
+        return node.place
 
     @staticmethod
     def _child(node: Node, part: str | int) -> Node | None:
         if isinstance(part, str):
-            return node.entries().get(part)
+            return node.child(part)
         return node.value[part] if isinstance(node.value, list) and part < len(node.value) else None
 
-    def key_position(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return line and column of the key that a path ends in."""
+    def key_place(self, path: tuple[str | int, ...]) -> tuple[str, int, int]:
+        """Return file, line and column of the key that a path ends in."""
         node = self.root
         for part in path[:-1]:
-            below = self._child(node, part)
-            node = below or node
-        return node.keys.get(str(path[-1]), self.position(path)) if path else (node.line, node.column)
+            node = self._child(node, part) or node
+        found = node.keys.get(str(path[-1])) if path else None
+        value = node.child(str(path[-1])) if found is not None else None
+        return self.place(path) if found is None else ((value or node).file, *found)
 
 
 @dataclass(slots=True)
@@ -135,7 +146,7 @@ class TreeBuilder:
         if len(self._stack) >= MAX_DEPTH:
             self._fatal(line, column, f"nested deeper than {MAX_DEPTH} levels", "a policy needs 6", "POL008")
         self._refuse_tag(event, line, column)
-        node = Node(line, column, {} if type(event).__name__ == "MappingStartEvent" else [])
+        node = Node(self.name, line, column, {} if type(event).__name__ == "MappingStartEvent" else [])
         self._stack.append(_Open(node, event.anchor))
 
     def _end(self, _event: Any, _line: int, _column: int) -> None:
@@ -152,7 +163,7 @@ class TreeBuilder:
             frame.key = (event.value, line, column)
             return
         plain = event.style in (None, "")
-        node = Node(line, column, resolve_plain(event.value) if plain else event.value)
+        node = Node(self.name, line, column, resolve_plain(event.value) if plain else event.value)
         if event.anchor:
             self._anchors[event.anchor] = node
         self._place(node)
@@ -167,7 +178,7 @@ class TreeBuilder:
         if self._alias_nodes > MAX_ALIAS_NODES:
             text = f"aliases expand to more than {MAX_ALIAS_NODES} nodes"
             self._fatal(line, column, text, "write the entries out", "POL007")
-        self._place(Node(line, column, target.value, target.keys, target.size, target.depth))
+        self._place(Node(self.name, line, column, target.value, target.keys, target.size, target.depth))
 
     def _place(self, node: Node) -> None:
         if not self._stack:

@@ -13,7 +13,8 @@ from rules.addresses import Block, PrefixIndex, address_block, prefix_block
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.model import Asset, Policy, Selector
+    from rules.conduit_model import Selector
+    from rules.model import Asset, Policy
 
 
 class Zoning:

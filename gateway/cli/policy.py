@@ -19,7 +19,7 @@ app = typer.Typer(help="The policy: zones, assets, conduits, as one YAML text.",
 BODY_BYTES_MAX: Final = 16 << 20  # the control socket's limit
 
 File = Annotated[Path, typer.Argument(help="a policy file (YAML)")]
-KINDS: Final = ("zones", "assets", "services", "conduits", "pairs")
+KINDS: Final = ("zones", "assets", "services", "conduits", "windows", "roles", "cycles", "pairs")
 
 
 @app.command()

@@ -7,7 +7,7 @@ number, since numbers follow the order of the text; `same` says whether both mea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.stages import zone_numbers
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from fastpath.abi import Stage
     from rules.compile import Compiled
+    from rules.model import Policy
     from rules.records import LoweredPolicy
+
+
+SECTIONS: Final = ("zones", "assets", "services", "conduits", "windows", "roles", "cycles")
+KINDS: Final = (*SECTIONS, "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,14 @@ class PolicyChanges:
     assets: ObjectChanges
     services: ObjectChanges
     conduits: ObjectChanges
+    windows: ObjectChanges
+    roles: ObjectChanges
+    cycles: ObjectChanges
     pairs: ObjectChanges
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many of each, for the journal."""
-        kinds = {name: getattr(self, name) for name in ("zones", "assets", "services", "conduits", "pairs")}
+        kinds = {name: getattr(self, name) for name in KINDS}
         return {
             kind: {"added": len(found.added), "removed": len(found.removed), "changed": len(found.changed)}
             for kind, found in kinds.items()
@@ -53,12 +61,13 @@ def changes(old: Compiled | None, new: Compiled) -> PolicyChanges:
     before = old.policy if old else None
     return PolicyChanges(
         same=old is not None and old.lowered.digest == new.lowered.digest,
-        zones=_compare(before.zones if before else {}, new.policy.zones),
-        assets=_compare(before.assets if before else {}, new.policy.assets),
-        services=_compare(before.services if before else {}, new.policy.services),
-        conduits=_compare(before.conduits if before else {}, new.policy.conduits),
+        **{name: _compare(_section(before, name), _section(new.policy, name)) for name in SECTIONS},
         pairs=_compare(_pairs(old.lowered) if old else {}, _pairs(new.lowered)),
     )
+
+
+def _section(policy: Policy | None, name: str) -> Mapping[str, Any]:
+    return (getattr(policy, name) or {}) if policy is not None else {}
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> ObjectChanges:

@@ -136,6 +136,7 @@ class ConduitRow(Model):
 
     name: str
     source: str
+    via: str | None = Field(default=None, description="the jump host asset that what passes comes from")
     destination: str
     services: list[str]
     stage: str
@@ -145,6 +146,8 @@ class ConduitRow(Model):
     fail: str
     log: str
     limit: str = Field(description="how much it carries at most, empty: as much as comes")
+    windows: list[str] = Field(default=[], description="it is open only while one of them is; none: always")
+    requires: list[str] = Field(default=[], description="what has to be proved before it opens")
     owner: str
     reason: str
     accepted: int

@@ -171,6 +171,9 @@ class Changes(Model):
     assets: ObjectChanges
     services: ObjectChanges
     conduits: ObjectChanges
+    windows: ObjectChanges
+    roles: ObjectChanges
+    cycles: ObjectChanges
     pairs: ObjectChanges
 
 
