@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.control.counts import CountersSource
     from gateway.control.events_pump import EventsPump
     from gateway.control.quarantine import Quarantine
+    from gateway.tape.store import Tape
 
 
 class FlowsSource(Protocol):
@@ -35,6 +36,7 @@ class ControlPlane:
     pump: EventsPump
     counters: CountersSource
     flows: FlowsSource
+    tape: Tape
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
