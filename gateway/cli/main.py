@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import events, lab, listings, policy, quarantine, simulate, stage, state
+from gateway.cli import events, lab, listings, policy, quarantine, simulate, stage, state, tape
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
 from gateway.errors import ExitCode, GatewayError
@@ -100,6 +100,7 @@ simulate.register(app)
 listings.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tape.app, name="tape")
 app.add_typer(lab.app, name="lab")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from fastpath.abi import Form
     from gateway.control.core import Core
@@ -27,6 +27,10 @@ class FlowsSource(Protocol):
         """Yield every flow in use."""
 
 
+async def _nothing_to_record() -> None:
+    """Stand in until there is a recorder."""
+
+
 @dataclass(slots=True)
 class ControlPlane:
     """The control plane of one running daemon."""
@@ -37,6 +41,7 @@ class ControlPlane:
     counters: CountersSource
     flows: FlowsSource
     tape: Tape
+    record_now: Callable[[], Awaitable[None]] = _nothing_to_record
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

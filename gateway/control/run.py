@@ -78,6 +78,7 @@ class Run:
         plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape)
         run = cls(plane, link, start)
         pump.taps.append(run.recorder.take)
+        plane.record_now = run.recorder.write
         link.on_stop = run.planned_stop
         link.on_engine = run.engine_changed
         run.task(link.run(), "keeper link")

@@ -51,6 +51,7 @@ class Recorder:
             set()
         )  # flows by opener's end, from events since the last look
         self._pruned = 0.0
+        self._writing = asyncio.Lock()
 
     def take(self, raw: Mapping[str, Any], text: Mapping[str, Any]) -> None:
         """Take one event in."""
@@ -130,6 +131,10 @@ class Recorder:
 
     async def write(self) -> None:
         """Look at the flows and write what was gathered; what cannot be written now is written the next time."""
+        async with self._writing:
+            await self._write_all()
+
+    async def _write_all(self) -> None:
         await self.look_at_flows()
         lost = self._plane.pump.lost()
         self._uncounted += max(0, lost - self._lost_seen)

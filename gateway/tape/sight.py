@@ -67,6 +67,9 @@ class Sight(NamedTuple):
     digest: str  # of the policy that judged, its first digits
 
 
+NUMBERS: Final = frozenset({"ethertype", "protocol", "number", "vlan"})  # the fields that are no texts
+
+
 @dataclass(slots=True)
 class Sum:
     """How often a sight was seen in one stretch of time. Times are nanoseconds since the epoch."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.control.database import connect
-from gateway.tape.sight import Sight, Sum
+from gateway.tape.sight import NUMBERS, Sight, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 SLOT_NS: Final = 900 * 1_000_000_000  # a quarter of an hour
 DAY_NS: Final = 86_400 * 1_000_000_000
 PRUNE_STEP: Final = 50_000  # rows removed at a time: bounds how long a writer is away
-_NUMBERS: Final = {"ethertype", "protocol", "number", "vlan"}
 _COLUMNS: Final = ", ".join(Sight._fields)
 _SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS sights (
   id INTEGER PRIMARY KEY,
-  {", ".join(f"{name} {'INTEGER' if name in _NUMBERS else 'TEXT'} NOT NULL" for name in Sight._fields)},
+  {", ".join(f"{name} {'INTEGER' if name in NUMBERS else 'TEXT'} NOT NULL" for name in Sight._fields)},
   UNIQUE ({_COLUMNS})
 );
 CREATE TABLE IF NOT EXISTS seen (
