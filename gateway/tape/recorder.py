@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from gateway.tape.sight import Sight, Sum, Where, of_event, of_flow
+from gateway.tape.direction import Direction
+from gateway.tape.sight import DROP, Sight, Sum, Where, of_event, of_flow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,12 +51,15 @@ class Recorder:
         self._announced: set[tuple[str, str, int, int]] = (
             set()
         )  # flows by opener's end, from events since the last look
+        self._direction = Direction()
+        self._services_of: bytes | None = None  # digest of the policy whose services are known
         self._pruned = 0.0
         self._writing = asyncio.Lock()
 
     def take(self, raw: Mapping[str, Any], text: Mapping[str, Any]) -> None:
         """Take one event in."""
-        found = of_event(raw, text)
+        reply = text["policy_verdict"] == DROP and self._direction.is_reply(raw)
+        found = of_event(raw, text, reply=reply)
         if found is None:
             return
         sight, once = found
@@ -134,7 +138,14 @@ class Recorder:
         async with self._writing:
             await self._write_all()
 
+    def _know_services(self) -> None:
+        policy = self._plane.core.current
+        if policy is not None and policy.lowered.digest != self._services_of:
+            self._services_of = policy.lowered.digest
+            self._direction.know_services(policy.compiled.policy)
+
     async def _write_all(self) -> None:
+        self._know_services()
         await self.look_at_flows()
         lost = self._plane.pump.lost()
         self._uncounted += max(0, lost - self._lost_seen)

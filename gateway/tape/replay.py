@@ -2,8 +2,8 @@
 
 In: observations and a candidate policy. Out: what it says of each, beside what was said then. The compiled engine
 judges, as in `explain` and `simulate`. What cannot be made up again from what the tape keeps (broken frames, neighbour
-discovery) is what no policy changes, and is passed on as it was. Windows count as they were at the end of the quarter
-of an hour in which something was seen.
+discovery) is what no policy changes, and a reply follows what it answers: both are passed on as they were. Windows
+count as they were at the end of the quarter of an hour in which something was seen.
 """
 
 from __future__ import annotations
@@ -132,7 +132,11 @@ class TapeReplay:
 
 def opening_frame(sight: Sight) -> tuple[int, bytes] | None:
     """Return (EtherType, payload from the network header on) of what opens a sight; None: it cannot be made again."""
-    if sight.reason.startswith("FRAME_") or (sight.protocol == 58 and sight.number in NEIGHBOUR_DISCOVERY):
+    if (
+        sight.reply
+        or sight.reason.startswith("FRAME_")
+        or (sight.protocol == 58 and sight.number in NEIGHBOUR_DISCOVERY)
+    ):
         return None
     source, destination = _address(sight.source), _address(sight.destination)
     if sight.ethertype == ARP:

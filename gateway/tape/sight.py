@@ -49,7 +49,8 @@ class Sight(NamedTuple):
     source_mac: str
     ethertype: int
     protocol: int  # of IP; 0 for frames without
-    number: int  # destination port, ICMP type; else 0
+    number: int  # port of the one who was asked, ICMP type; else 0
+    reply: int  # 1: the source is the one who was asked, and the policy forbade what it answered
     in_port: str
     out_port: str
     vlan: int
@@ -67,7 +68,7 @@ class Sight(NamedTuple):
     digest: str  # of the policy that judged, its first digits
 
 
-NUMBERS: Final = frozenset({"ethertype", "protocol", "number", "vlan"})  # the fields that are no texts
+NUMBERS: Final = frozenset({"ethertype", "protocol", "number", "reply", "vlan"})  # the fields that are no texts
 
 
 @dataclass(slots=True)
@@ -94,20 +95,21 @@ def opens_flow(protocol: int, number: int) -> bool:
     return protocol in (TCP, UDP) or ECHO_REQUEST.get(protocol) == number
 
 
-def of_event(raw: Mapping[str, Any], text: Mapping[str, Any]) -> tuple[Sight, Sum] | None:
+def of_event(raw: Mapping[str, Any], text: Mapping[str, Any], *, reply: bool = False) -> tuple[Sight, Sum] | None:
     """Return what an event adds; None for one that a flow record counts, or that is about nobody's traffic.
 
-    The opening of a flow counts the flow; its frames are counted by the flow record.
+    The opening of a flow counts the flow; its frames are counted by the flow record. `reply`: by `direction`.
     """
     if text["reason"] in UNTAPED:
         return None
     protocol = raw["protocol"]
-    number = raw["source_port"] if protocol in ECHO_REQUEST else raw["destination_port"]
+    number = raw["source_port"] if reply or protocol in ECHO_REQUEST else raw["destination_port"]
     accepted = text["policy_verdict"] == ACCEPT
     sight = Sight(
         source=text.get("src_ip") or text.get("src_mac", ""),
         destination=text.get("dest_ip") or text.get("dest_mac", ""),
         source_mac=text.get("src_mac", ""), ethertype=raw["ethertype"], protocol=protocol, number=number,
+        reply=int(reply),
         in_port=text.get("in_iface") or "", out_port=text.get("out_iface") or "", vlan=raw["vlan"],
         source_zone=text["src_zone"], destination_zone=text["dest_zone"],
         source_asset=text.get("src_asset", ""), destination_asset=text.get("dest_asset", ""),
@@ -129,6 +131,7 @@ def of_flow(flow: Mapping[str, Any], names: Names, where: Where) -> Sight:
         source=source, destination=address_text(flow["responder"]) or "",
         source_mac=mac_text(flow["opener_mac"]) or "", ethertype=IPV6 if ":" in source else IPV4,
         protocol=protocol, number=ECHO_REQUEST.get(protocol, flow["responder_port"]),
+        reply=0,
         in_port=where.in_port, out_port=where.out_port, vlan=where.vlan,
         source_zone=names.zone(flow["opener_zone"]), destination_zone=names.zone(flow["responder_zone"]),
         source_asset=names.asset(present(flow["opener_asset"], NO_ASSET)) or "",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastpath.abi import NO_CONDUIT
+from fastpath.abi import EVENT_TCP_OPENING, NO_CONDUIT
 from gateway.control.names import NameBook, Names
 from gateway.errors import ConfigError
 from gateway.settings import TapeSettings
+from gateway.tape.direction import Direction
 from gateway.tape.lines import line, observations
 from gateway.tape.recorder import SIGHTS_MAX, Recorder
 from gateway.tape.replay import TapeReplay
@@ -43,7 +44,7 @@ def sight(**changes: Any) -> Sight:
     """Return the poll of POLICY's conduit, or something else."""
     usual = Sight(
         source="10.0.0.1", destination="10.1.0.1", source_mac="02:00:00:00:00:01", ethertype=0x0800, protocol=6,
-        number=502, in_port="p0", out_port="p1", vlan=0, source_zone="office", destination_zone="cell",
+        number=502, reply=0, in_port="p0", out_port="p1", vlan=0, source_zone="office", destination_zone="cell",
         source_asset="pc", destination_asset="plc", service="modbus", operation="", conduit="polls", verdict="accept",
         policy_verdict="accept", reason="POLICY_CONDUIT", stage="", digest="0123456789ab",
     )  # fmt: skip
@@ -147,7 +148,8 @@ class Rig:
     """A recorder over made-up flows and events."""
 
     def __init__(self) -> None:
-        lowered = compile_text(POLICY).lowered
+        compiled = compile_text(POLICY)
+        lowered = compiled.lowered
         book = NameBook()
         book.add(Names(lowered, 7))
         self.flows = Flows()
@@ -156,7 +158,7 @@ class Rig:
             book=book,
             trouble={},
             settings=SimpleNamespace(tape=TapeSettings()),
-            current=SimpleNamespace(lowered=lowered),
+            current=SimpleNamespace(lowered=lowered, compiled=compiled),
         )
         self.lost = 0
         plane: Any = SimpleNamespace(core=core, flows=self.flows, pump=SimpleNamespace(lost=lambda: self.lost))
@@ -178,7 +180,9 @@ class Rig:
         """Return (raw, rendered) of the opening of that poll."""
         raw = {
             "protocol": 6, "source_port": 50000, "destination_port": 502, "ethertype": 0x0800, "vlan": 0,
-            "time_ns": NOW, "length": 60, "conduit": NO_CONDUIT,
+            "time_ns": NOW, "length": 60,
+            "flags": 0, "source": mapped("10.0.0.1"),
+            "destination": mapped("10.1.0.1"), "conduit": NO_CONDUIT,
         }  # fmt: skip
         text = {
             "reason": "POLICY_CONDUIT", "policy_verdict": "accept", "verdict": "accept", "src_ip": "10.0.0.1",
@@ -253,3 +257,45 @@ def test_a_tape_that_cannot_be_written_is_trouble_and_nothing_is_lost() -> None:
     rig.tape._db.execute("PRAGMA query_only=OFF")
     assert [total.frames for total in rig.write().values()] == [1]
     assert "tape" not in rig.recorder._plane.core.trouble
+
+
+def packet(
+    source: tuple[str, int], destination: tuple[str, int], *, protocol: int = 6, flags: int = 0
+) -> dict[str, Any]:
+    """Return what `Direction` looks at."""
+    return {
+        "source": mapped(source[0]), "source_port": source[1], "destination": mapped(destination[0]),
+        "destination_port": destination[1], "protocol": protocol, "flags": flags,
+    }  # fmt: skip
+
+
+CLIENT, SERVER = ("10.0.0.1", 50000), ("10.1.0.1", 502)
+
+
+def test_who_was_asked_is_known_from_the_opening_whatever_the_ports() -> None:
+    direction = Direction()
+    high, low = ("10.0.0.1", 600), ("10.1.0.1", 40000)  # the client's port is the lower one
+    assert not direction.is_reply(packet(high, low, flags=EVENT_TCP_OPENING))
+    assert direction.is_reply(packet(low, high))
+    assert not direction.is_reply(packet(high, low))
+
+
+def test_without_an_opening_a_service_was_asked_else_the_lower_port() -> None:
+    direction = Direction()
+    assert direction.is_reply(packet(("10.1.0.1", 40000), ("10.0.0.1", 50000), protocol=17))
+    direction.know_services(compile_text(POLICY).policy)
+    opcua = ("10.1.0.1", 4840)
+    assert not direction.is_reply(packet(("10.0.0.1", 1025), opcua))
+    assert direction.is_reply(packet(opcua, ("10.0.0.2", 1025)))
+
+
+def test_a_forbidden_conversation_is_two_sights_however_often_the_client_comes_back() -> None:
+    rig = Rig()
+    for port in range(50000, 50020):
+        for ends in (("10.0.0.1", port), SERVER), (SERVER, ("10.0.0.1", port)):
+            raw, text = rig.event(
+                policy_verdict="drop", reason="POLICY_NO_CONDUIT", src_ip=ends[0][0], dest_ip=ends[1][0]
+            )
+            rig.recorder.take(raw | packet(*ends), text)
+    found = {(one.source, one.number, one.reply): total.frames for one, total in rig.write().items()}
+    assert found == {("10.0.0.1", 502, 0): 20, ("10.1.0.1", 502, 1): 20}
