@@ -1,4 +1,4 @@
-"""A policy as a simulation judges by it: its image, a state of its own, and the openings of its conduits as time goes by.
+"""A policy as a simulation judges by it: its image, a state of its own, its windows as time goes by.
 
 In: a compiled policy, which stages count. Out: a judge of capture batches. The state is never the live one, a port's
 number stands for its interface index, and the clock is the capture's.
@@ -14,7 +14,7 @@ from fastpath.abi import Stage
 from fastpath.replay import Replay
 from gateway.control.names import Names
 from gateway.errors import ConfigError
-from gateway.simulate.openings import ALWAYS
+from gateway.simulate.openings import ALWAYS, Openings, timed_slots
 from gateway.simulate.words import Wording
 from rules.image import build_image
 from rules.problems import did_you_mean
@@ -22,6 +22,7 @@ from rules.state import build_state, set_ports
 
 if TYPE_CHECKING:
     from fastpath.replay import Capture
+    from gateway.simulate.openings import Schedule
     from rules.compile import Compiled
     from rules.records import LoweredPolicy
 
@@ -48,6 +49,7 @@ class Candidate:
         self.wording = Wording(self.names)
         self._state = _state(self.lowered, stages)
         self.replay = Replay(build_image(self.lowered, GENERATION), self._state)
+        self._openings = Openings(self._state, timed_slots(compiled), schedule) if schedule is not None else None
         self._ports = {port.name: port.number for port in self.lowered.ports}
         self._zones = {zone.name: zone.number for zone in self.lowered.zones}
         self._holds = ALWAYS  # nanoseconds: from when until when the state's openings are right
@@ -80,13 +82,13 @@ def _state(lowered: LoweredPolicy, stages: Stages) -> bytearray:
     if stages is Stages.AS_WRITTEN:
         state = build_state(lowered, GENERATION, {})
     else:
-        pairs = product(range(len(lowered.zones) + 1), repeat=2)
+        zones = range(len(lowered.zones) + 1)
         state = build_state(
             lowered,
             GENERATION,
             {},
             ceiling=Stage.ENFORCE,
-            pair_stages=dict.fromkeys(pairs, Stage.ENFORCE),
+            pair_stages=dict.fromkeys(product(zones, zones), Stage.ENFORCE),
             conduit_flags={conduit.slot: (Stage.ENFORCE, conduit.open) for conduit in lowered.conduits},
         )
     set_ports(state, {port.number: port.number for port in lowered.ports})

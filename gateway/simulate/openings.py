@@ -14,6 +14,8 @@ from rules.state import set_conduit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rules.compile import Compiled
+
 ALWAYS: Final = (0, 2**64 - 1)  # nanoseconds
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -47,3 +49,13 @@ class Openings:
         change = self._schedule.next_change(instant)
         until = ALWAYS[1] if change is None else (change - _EPOCH) // _MICROSECOND * 1000
         return time_ns, max(until, time_ns + 1)
+
+
+def timed_slots(compiled: Compiled) -> dict[str, int]:
+    """Return name and slot of the conduits that their windows alone open and close."""
+    conduits = compiled.policy.conduits
+    return {
+        record.name: record.slot
+        for record in compiled.lowered.conduits
+        if conduits[record.name].windows and conduits[record.name].enabled and not conduits[record.name].requires
+    }
