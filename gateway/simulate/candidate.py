@@ -52,7 +52,8 @@ class Candidate:
         self._openings = Openings(self._state, timed_slots(compiled), schedule) if schedule is not None else None
         self._ports = {port.name: port.number for port in self.lowered.ports}
         self._zones = {zone.name: zone.number for zone in self.lowered.zones}
-        self._holds = ALWAYS  # nanoseconds: from when until when the state's openings are right
+        # Nanoseconds: from when until when the state's openings are right. With windows, never yet.
+        self._holds = ALWAYS if self._openings is None else (0, 0)
 
     def came_in(self, place: str | None) -> None:
         """Say by which port, or by a port of which zone, frames come in from now on; None: by where their sources are.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .twin_identity import Endpoint, Identity
 
 NOWHERE = ("0.0.0.0", "::")
+NO_MAC = bytes(6)
 
 
 class Placing:
@@ -33,7 +34,7 @@ class Placing:
         frame = untag(raw)
         sender, target, announces = _addresses(frame)
         by_sender = self._of_ip(sender, frame.vlan)
-        source = self._zone(self._of_mac(frame.source_mac, frame.vlan), by_sender)
+        source = self._zone(frame.source_mac, frame.vlan, by_sender)
         destination, everywhere = self._destination(frame, target, announces=announces)
         vlan = frame.vlan if frame.tagged else self._lost_tag(source, destination)
         out_port = self._beyond(source, vlan) if everywhere else self._port(destination, vlan)
@@ -46,8 +47,7 @@ class Placing:
         mac = frame.destination_mac
         group = mac is not None and bool(mac[0] & 1)
         by_target = self._of_ip(target, frame.vlan)
-        by_mac = None if mac is None or group else self._of_mac(mac, frame.vlan)
-        zone = self._zone(by_mac, by_target)
+        zone = self._zone(NO_MAC if mac is None or group else mac, frame.vlan, by_target)
         if zone is not None and not (group and announces):
             return zone, False
         is_group_ip = target is not None and (target.is_multicast or str(target) == "255.255.255.255")
@@ -55,14 +55,15 @@ class Placing:
         everywhere = group or listed_group or (mac is None and is_group_ip)
         return None, everywhere
 
-    def _zone(self, by_mac: Endpoint | None, by_ip: Endpoint | None) -> str | None:
-        """Rule 1: the MAC's zone, but the address's where the MAC is nobody's or that of its router."""
+    def _zone(self, mac: bytes, vlan: int, by_ip: Endpoint | None) -> str | None:
+        """Rule 1."""
         found = by_ip if by_ip is not None and not by_ip.is_group else None
-        if by_mac is None or by_mac.asset is None:
-            return found.zone if found else None
-        if found and by_mac.mac in self.identity.macs_to_check(found):
+        if found and mac in self.identity.macs_to_check(found):
             return found.zone
-        return by_mac.zone
+        by_mac = self._of_mac(mac, vlan)
+        if by_mac is not None:
+            return by_mac.zone
+        return found.zone if found else None
 
     def _of_mac(self, mac: bytes, vlan: int) -> Endpoint | None:
         if not any(mac):
@@ -76,9 +77,20 @@ class Placing:
         if address is None or str(address) in NOWHERE or (address.version == 6 and address.value >> 32 == 0xFFFF):
             return None
         found = [one for space in self.spaces if (one := self.identity.endpoint_of_ip(address, space))]
-        # Rule 3; an asset or a group beats a prefix, and no policy drawn here has two prefixes for one address.
-        found.sort(key=lambda one: (not (one.is_group or self._port(one.zone, vlan)), not (one.asset or one.is_group)))
+        # Rule 3; the sort keeps the order of the spaces.
+        found.sort(key=lambda one: (not (one.is_group or self._port(one.zone, vlan)), -self._length(one)))
         return found[0] if found else None
+
+    def _length(self, endpoint: Endpoint) -> int:
+        """Return how long the prefix is that names an address: 128 for the address itself."""
+        if endpoint.asset is not None or endpoint.is_group or endpoint.ip is None:
+            return 128
+        around = [
+            prefix.length
+            for prefix, zone in self.identity.prefixes_with_owner()
+            if prefix.holds(endpoint.ip) and self.identity.zones[zone].space == endpoint.space
+        ]
+        return max(around) + (96 if endpoint.ip.version == 4 else 0)
 
     def _ways(self, zone: str | None) -> list[tuple[int, str]]:
         if zone is None:
