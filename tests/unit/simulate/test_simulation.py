@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,28 +227,16 @@ def test_frames_that_cannot_be_judged_are_counted(tmp_path: Path, link: int, fra
     assert sum(row["frames"] for row in shown["conversations"]) == 3
 
 
-class Mornings:
-    """A schedule: open before noon, in UTC."""
-
-    def open_at(self, conduit: str, instant: datetime, /) -> bool:
-        """Tell whether it is morning."""
-        return instant.hour < 12
-
-    def next_change(self, instant: datetime, /) -> datetime | None:
-        """Return the next noon or midnight."""
-        day = instant.replace(hour=0, minute=0, second=0, microsecond=0)
-        return day + timedelta(hours=12 if instant.hour < 12 else 24)
-
-
 def test_windows_open_and_close_by_the_captures_clock(tmp_path: Path) -> None:
     """Every frame meets the openings of its own time, to the nanosecond before noon, also when time goes back."""
     timed = TEXT.replace("    stage: enforce", "    stage: enforce\n    windows: [mornings]").replace(
-        "conduits:", 'windows:\n  mornings: {weekly: [{days: [mon], from: "00:00", to: "12:00"}]}\nconduits:'
+        "conduits:",
+        'windows:\n  mornings: {timezone: UTC, weekly: [{days: [mon, tue], from: "00:00", to: "12:00"}]}\nconduits:',
     )
     times = [NOON - 1000, NOON, NOON + SECOND, NOON - SECOND, NOON + 12 * 3600 * SECOND]
     packets = [Packet(at, tcp("10.1.0.1", "10.2.0.1", (50000 + n, 502)), 54) for n, at in enumerate(times)]
     (tmp_path / "a.pcap").write_bytes(capture_file.pcap(packets))
-    candidate = Candidate(compile_text(timed), "timed", schedule=Mornings())
+    candidate = Candidate(compile_text(timed), "timed")
     said: list[str | None] = []
     Simulation(candidate).run(
         [CaptureFile(tmp_path / "a.pcap")],
