@@ -192,6 +192,14 @@ cdef class Capture:
             raise IndexError("the batch has no such frame")
         return self.batch[number].time_ns
 
+    def frame(self, uint32_t number):
+        """Return (time in ns, bytes captured, length on the wire, link type) of a frame of the batch in hand."""
+        if number >= self.count:
+            raise IndexError("the batch has no such frame")
+        cdef const captured_t *one = &self.batch[number]
+        content = PyBytes_FromStringAndSize(<const char *>one.bytes, one.captured)
+        return one.time_ns, content, one.length, one.link_type
+
 
 # ---- judging ------------------------------------------------------------------------------------------------------
 

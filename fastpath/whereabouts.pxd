@@ -13,6 +13,7 @@ from fastpath.abi cimport (
     ENDPOINT_ANYWHERE,
     MAC_ANYWHERE_ZONE,
     NO_ASSET,
+    REASON_NONE,
     UNKNOWN_ZONE,
     endpoint_t,
     mac_t,
@@ -77,23 +78,39 @@ cdef inline const endpoint_t *listed_address(
     return found
 
 
-cdef inline void settle(const mac_t *mac, const endpoint_t *endpoint, end_t *end) noexcept nogil:
-    """Say where an end is: where its MAC is, unless that is its router's; else where its address is."""
+cdef inline int carries(const table_t *table, const endpoint_t *endpoint, uint64_t mac) noexcept nogil:
+    """Tell whether a MAC is one that frames of an address must carry: the asset's own, or its router's."""
+    cdef const mac_t *found = NULL
+    if endpoint.mac_asset != NO_ASSET:
+        found = find_mac(table, mac, endpoint.space)
+    return found != NULL and found.asset == endpoint.mac_asset
+
+
+cdef inline void settle(
+    const places_t *places, const table_t *table, uint64_t mac, uint16_t vlan, const endpoint_t *endpoint, end_t *end
+) noexcept nogil:
+    """Say where an end is: where its address is, unless its MAC (0: unseen) is that of an asset somewhere else."""
+    cdef const mac_t *device = NULL
     cdef int by_address = endpoint != NULL and not endpoint.flags & ENDPOINT_ANYWHERE
     end.zone = UNKNOWN_ZONE
     end.asset = NO_ASSET
-    if mac != NULL and not (by_address and endpoint.mac_asset == mac.asset):
-        end.zone = mac.zone
-        end.asset = endpoint.asset if by_address else mac.asset
-    elif by_address:
+    if by_address:
         end.zone = endpoint.zone
         end.asset = endpoint.asset
+        if mac and carries(table, endpoint, mac):
+            return
+    if mac:
+        device = listed_mac(places, table, mac, vlan)
+    if device != NULL:
+        end.zone = device.zone
+        if not by_address:
+            end.asset = device.asset
 
 
-cdef inline int is_group_address(const uint64_t *address) noexcept nogil:
+cdef inline int is_group_address(const frame_t *frame, const uint64_t *address) noexcept nogil:
     """Tell whether an address is multicast or 255.255.255.255, for links that have no MAC to show it."""
     cdef uint32_t v4
-    if not is_mapped(address):
+    if frame.version == 6:
         return is_group_v6(address)
     v4 = <uint32_t>__builtin_bswap64(address[1])
     return v4 >> 28 == 0xE or v4 == <uint32_t>0xFFFFFFFF
@@ -110,12 +127,9 @@ cdef inline int is_announcement(const frame_t *frame) noexcept nogil:
 
 cdef inline void place_source(const places_t *places, const table_t *table, frame_t *frame, end_t *end) noexcept nogil:
     cdef const endpoint_t *endpoint = listed_address(places, table, frame, frame.source)
-    cdef const mac_t *mac = NULL
-    if frame.source_mac:
-        mac = listed_mac(places, table, frame.source_mac, frame.vlan)
-    elif endpoint != NULL and endpoint.mac_asset < places.carrier_count:
+    settle(places, table, frame.source_mac, frame.vlan, endpoint, end)
+    if frame.source_mac == 0 and endpoint != NULL and endpoint.mac_asset < places.carrier_count:
         frame.source_mac = places.carriers[endpoint.mac_asset]  # nobody has seen it: what can't be wrong, isn't
-    settle(mac, endpoint, end)
 
 
 cdef inline int place_destination(
@@ -124,19 +138,16 @@ cdef inline int place_destination(
     """Say where the other end is; True when it is everybody."""
     cdef const uint64_t *address = frame.destination
     cdef const endpoint_t *endpoint
-    cdef const mac_t *mac = NULL
     cdef int group = frame.has_destination_mac and (frame.destination_mac >> 40) & 1
-    if frame.kind == KIND_ND and frame.icmp_type == ND_SOLICITATION:
+    if frame.kind == KIND_ND and frame.icmp_type == ND_SOLICITATION and frame.error == REASON_NONE:
         address = frame.nd_target
     endpoint = listed_address(places, table, frame, address)
-    if frame.has_destination_mac and not group:
-        mac = listed_mac(places, table, frame.destination_mac, frame.vlan)
-    settle(mac, endpoint, end)
+    settle(places, table, 0 if group else frame.destination_mac, frame.vlan, endpoint, end)
     if end.zone != UNKNOWN_ZONE:
         return group and is_announcement(frame)
     if endpoint != NULL or group:  # a listed group, or a flooded frame
         return 1
-    return not frame.has_destination_mac and frame.kind != KIND_L2 and is_group_address(address)
+    return not frame.has_destination_mac and frame.kind != KIND_L2 and is_group_address(frame, address)
 
 
 cdef inline uint16_t lost_tag(const places_t *places, const end_t *source, const end_t *destination) noexcept nogil:

@@ -15,6 +15,7 @@ from rules.addresses import Block, prefix_block
 from rules.advice import advice
 from rules.conflicts import conflicts, problem
 from rules.problems import Problem, in_file_order
+from rules.windows.reading import problems as window_problems
 from rules.zoning import Zoning
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def check(policy: Policy) -> list[Problem]:
         *_groups(policy),
         *_uninspected(policy),
         *_routers_elsewhere(policy),
+        *window_problems(policy),
         *advice(policy, zoning),
     ]
     return list(in_file_order(found))

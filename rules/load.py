@@ -7,7 +7,6 @@ still searched for conflicts. Must never raise anything but PolicyError for a ba
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,13 @@ from rules.model import Policy, fields_at
 from rules.problems import PolicyError, Problem, did_you_mean
 from rules.references import reference_problems
 from rules.services import library
-from rules.tree import Source, parse_tree
+from rules.text import MAX_BYTES, decoded, too_large
+from rules.nodes import Source
+from rules.tree import parse_tree
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-MAX_BYTES = 16 * 1024 * 1024  # about 100,000 assets; the control socket has a limit of its own
-# YAML 1.2, production c-printable [1], turned around; the byte order mark is stripped before.
-NO_TEXT = re.compile("[^\\t\\n\\r\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]")
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
 MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
 
@@ -46,25 +44,13 @@ def load_policy(path: str | Path) -> Policy:
 
 def load_policy_bytes(content: bytes, name: str = "policy.yaml") -> Policy:
     """Load a policy from undecoded text."""
-    if len(content) > MAX_BYTES:
-        raise PolicyError([_too_large(name)])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        problem = Problem(
-            name, line, column, f"byte {content[error.start]:#04x} is not UTF-8", "save it as UTF-8", "POL003"
-        )
-        raise PolicyError([problem]) from None
-    return load_policy_text(text, name)
+    return load_policy_text(decoded(content, name), name)
 
 
 def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
     """Load a policy from text; raise PolicyError with all of its mistakes."""
     if len(text) > MAX_BYTES:
-        raise PolicyError([_too_large(name)])
-    _refuse_control_characters(text, name)
+        raise PolicyError([too_large(name)])
     source, problems = parse_tree(text, name)
     problems += reference_problems(source, library())
     data = source.root.plain()
@@ -81,21 +67,6 @@ def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
     if policy is None or problems:
         raise PolicyError(problems)
     return policy
-
-
-def _too_large(name: str) -> Problem:
-    return Problem(name, 0, 0, f"larger than {MAX_BYTES // 2**20} MiB", "is this a policy?", "POL002")
-
-
-def _refuse_control_characters(text: str, name: str) -> None:
-    """NUL and its like are legal nowhere in YAML; the parser's own message has no usable position for them."""
-    found = NO_TEXT.search(text)
-    if found is None:
-        return
-    line = text.count("\n", 0, found.start()) + 1
-    column = found.start() - text.rfind("\n", 0, found.start())
-    message = f"character U+{ord(found[0]):04X} can't stand in a policy"
-    raise PolicyError([Problem(name, line, column, message, "remove it", "POL004")])
 
 
 def _schema_problem(detail: ErrorDetails, source: Source) -> Problem:

@@ -18,7 +18,7 @@ from rules.numbers import Vlan, refuse
 from rules.service_model import Service
 from rules.strict import Many, Section, Strict
 from rules.times import Date, TimeZoneName
-from rules.tree import Source
+from rules.nodes import Source
 from rules.values import (
     Criticality,
     Host,

@@ -16,7 +16,7 @@ from rules.problems import Problem, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from rules.tree import Node, Source
+    from rules.nodes import Node, Source
 
 HINTED = 50  # unknown names that get a "did you mean"; comparing them with every known name is slow
 CODES = {

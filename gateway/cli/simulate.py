@@ -1,4 +1,4 @@
-"""`simulate`: what a policy would have done to recorded traffic, by the engine's own code. Needs no daemon with --policy."""
+"""`simulate`: what a policy would have done to recorded traffic, by the engine's own code; with --policy no daemon."""
 
 from __future__ import annotations
 

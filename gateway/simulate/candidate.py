@@ -14,7 +14,7 @@ from fastpath.abi import Stage
 from fastpath.replay import Replay
 from gateway.control.names import Names
 from gateway.errors import ConfigError
-from gateway.simulate.openings import ALWAYS, Openings, timed_slots
+from gateway.simulate.openings import Openings
 from gateway.simulate.words import Wording
 from rules.image import build_image
 from rules.problems import did_you_mean
@@ -22,7 +22,6 @@ from rules.state import build_state, set_ports
 
 if TYPE_CHECKING:
     from fastpath.replay import Capture
-    from gateway.simulate.openings import Schedule
     from rules.compile import Compiled
     from rules.records import LoweredPolicy
 
@@ -39,9 +38,7 @@ class Stages(StrEnum):
 class Candidate:
     """One policy ready to judge. `name` is what people call it."""
 
-    def __init__(
-        self, compiled: Compiled, name: str, *, stages: Stages = Stages.AS_WRITTEN, schedule: Schedule | None = None
-    ) -> None:
+    def __init__(self, compiled: Compiled, name: str, *, stages: Stages = Stages.AS_WRITTEN) -> None:
         self.name = name
         self.stages = stages
         self.lowered = compiled.lowered
@@ -49,10 +46,10 @@ class Candidate:
         self.wording = Wording(self.names)
         self._state = _state(self.lowered, stages)
         self.replay = Replay(build_image(self.lowered, GENERATION), self._state)
-        self._openings = Openings(self._state, timed_slots(compiled), schedule) if schedule is not None else None
+        self._openings = Openings(compiled, self._state)
         self._ports = {port.name: port.number for port in self.lowered.ports}
         self._zones = {zone.name: zone.number for zone in self.lowered.zones}
-        self._holds = ALWAYS  # nanoseconds: from when until when the state's openings are right
+        self._holds = (0, 0)  # nanoseconds: from when until when (excluded) the state's openings are right
 
     def came_in(self, place: str | None) -> None:
         """Say by which port, or by a port of which zone, frames come in from now on; None: by where their sources are.
@@ -74,7 +71,7 @@ class Candidate:
         """Judge the `count` frames of the batch in hand, each at its time."""
         at = 0
         while (at := self.replay.judge(capture, at, *self._holds)) < count:
-            self._holds = self._openings.turn_to(capture.time_ns(at)) if self._openings else ALWAYS
+            self._holds = self._openings.turn_to_ns(capture.time_ns(at))
 
 
 def _state(lowered: LoweredPolicy, stages: Stages) -> bytearray:

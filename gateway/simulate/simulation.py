@@ -1,7 +1,7 @@
 """Captures judged by a candidate policy, and where asked by another one beside it, frame for frame.
 
 In: candidates and capture files. Out: a `Summary`; on the way each batch's outcomes for whoever wants every frame. One
-run is one gateway: flows and limits go on from file to file. Called by `conduitctl simulate` and by other parts of control.
+run is one gateway: flows and limits go on from file to file. Called by `conduitctl simulate`.
 """
 
 from __future__ import annotations

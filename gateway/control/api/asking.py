@@ -20,6 +20,7 @@ from gateway.control.quarantine import as_answer
 from gateway.control.stages import STAGE_NAMES
 from gateway.control.summary import KINDS, changes
 from gateway.errors import GatewayError
+from gateway.simulate.openings import Openings, moment
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -204,7 +205,10 @@ async def explain(
     """Judge a made-up opening frame with the image in force."""
     current = plane.core.policy()
     question = Question(query.source, query.destination, query.service, query.source_zone, query.destination_zone)
-    explainer = Explainer(current.compiled, current.names, current.image, current.state.snapshot())
+    state = current.state.snapshot()
+    if query.at is not None:
+        await asyncio.to_thread(Openings(current.compiled, state).turn_to, moment(current.compiled, query.at))
+    explainer = Explainer(current.compiled, current.names, current.image, state)
     answer = await asyncio.to_thread(explainer.answer, question)
     entry = plane.quarantine.covering(*explainer.addresses(question))
     if entry is not None:

@@ -122,6 +122,7 @@ class ExplainQuery(Model):
     service: Label = Field(description="a service's name, or like tcp/502")
     source_zone: Label | None = Field(default=None, description="where an address is that no zone lists")
     destination_zone: Label | None = None
+    at: Label | None = Field(default=None, description="a moment, ISO 8601: conduits with windows as they are then")
 
 
 class JournalQuery(Model):
