@@ -16,7 +16,7 @@ from fastpath.abi import FIRST_SERVICE_CLASS, Stage
 from fastpath.judge import Judge, Judgement
 from gateway.control.explain_frame import ServiceNumber, arp_frame, ip_frame, other_frame
 from gateway.control.names import Names
-from gateway.simulate.openings import Openings, timed_slots
+from gateway.simulate.openings import Openings
 from gateway.simulate.words import Said
 from gateway.tape.sight import DROP, Sight, Sum
 from gateway.tape.store import SLOT_NS
@@ -27,7 +27,6 @@ from rules.state import build_state, set_ports
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gateway.simulate.openings import Schedule
     from gateway.tape.store import Observation
     from rules.compile import Compiled
 
@@ -59,14 +58,13 @@ class Replayed:
 class TapeReplay:
     """One candidate, ready to be asked."""
 
-    def __init__(self, compiled: Compiled, schedule: Schedule | None = None) -> None:
+    def __init__(self, compiled: Compiled) -> None:
         lowered = compiled.lowered
         self._names = Names(lowered, GENERATION)
         state = build_state(lowered, GENERATION, {})
         set_ports(state, {port.number: port.number for port in lowered.ports})
         self._judge = Judge(build_image(lowered, GENERATION), state)
-        timed = timed_slots(compiled) if schedule is not None else {}
-        self._openings = Openings(state, timed, schedule) if schedule is not None and timed else None
+        self._openings = Openings(compiled, state)
         self._ports = {port.name: port.number for port in lowered.ports}
         zones = {zone.number: zone.name for zone in lowered.zones}
         self._ways: dict[str, list[tuple[int, int]]] = {}  # zone → (port, VLAN)
@@ -80,15 +78,16 @@ class TapeReplay:
         """
         for observation in observations:
             sight = observation.sight
-            if self._openings is None:
-                yield Replayed(sight, observation.sum, self._said(sight))
-                continue
             answers: dict[Said | None, list[int]] = {}
+            until, said = 0, None
             for slot in observation.slots:
-                self._openings.turn_to(min(slot + SLOT_NS - 1, max(slot, observation.sum.last_ns)))
-                answers.setdefault(self._said(sight), []).append(slot)
-            for said, slots in answers.items():
-                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), said)
+                seen = min(slot + SLOT_NS - 1, max(slot, observation.sum.last_ns))
+                if seen >= until:
+                    until = self._openings.turn_to_ns(seen)[1]
+                    said = self._said(sight)
+                answers.setdefault(said, []).append(slot)
+            for answer, slots in answers.items():
+                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), answer)
 
     def _said(self, sight: Sight) -> Said | None:
         made = opening_frame(sight)
@@ -163,6 +162,8 @@ def _mac(text: str) -> bytes | None:
 
 def _share(whole: Sum, slots: list[int], count: int) -> Sum:
     """Return the part of a sum that falls to some of its quarters of an hour; the tape keeps no finer account."""
+    if len(slots) == count:
+        return whole
     part = len(slots) / count
     return Sum(
         max(whole.first_ns, slots[0]), min(whole.last_ns, slots[-1] + SLOT_NS - 1),

@@ -24,6 +24,7 @@ def forbidden(rig: ControlRig, host: int) -> None:
         protocol=6, source_port=40000, destination_port=502, reason=Reason.POLICY_NO_CONDUIT, verdict=Verdict.ACCEPT,
         policy_verdict=Verdict.DROP, stage=Stage.MONITOR, conduit=0xFFFFFFFF, source_zone=1, destination_zone=5,
         source_asset=0xFFFFFFFF, destination_asset=0xFFFFFFFF, length=60,
+        source_mac=bytes.fromhex("02000a140a42"),
     )  # fmt: skip
 
 
@@ -74,6 +75,40 @@ def test_it_is_shown_exported_and_read_again(rig: ControlRig, tmp_path: Path) ->
     assert exported.returncode == 0, exported.stderr
     read = list(observations(exported.stdout.splitlines(), "export"))
     assert {one.sight.source for one in read} == {"10.20.10.66", "10.20.10.67"}
+
+
+def test_a_candidate_is_asked_about_everything_seen(rig: ControlRig, tmp_path: Path) -> None:
+    forbidden(rig, 66)
+    wait_for("the tape", lambda: len(observed(rig)) == 1)
+    allowing = (ROOT / "rules" / "examples" / "water-works.yaml").read_text() + (
+        "  - {from: enterprise, to: control, refuse: reset}\n"
+    )
+    candidate = tmp_path / "candidate.yaml"
+    candidate.write_text(allowing)
+    words = (
+        "--socket",
+        str(rig.socket),
+        "-o",
+        "json",
+        "simulate",
+        "--tape",
+        "--since",
+        "1h",
+        "--policy",
+        str(candidate),
+    )
+    asked = conduitctl(*words)
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert (found["observations"], found["frames"], found["would_drop"]["frames"]) == (1, 1, 1)
+    assert found["by_reason"] == {"POLICY_NO_CONDUIT": 1}
+    exported = tmp_path / "tape.jsonl"
+    exported.write_bytes(conduitctl("--socket", str(rig.socket), "tape", "export").stdout)
+    for file in (exported, rig.base / "state" / "tape.sqlite"):
+        offline = conduitctl("-o", "json", "simulate", "--tape-file", str(file), "--policy", str(candidate))
+        assert offline.returncode == 0, offline.stderr
+        assert json.loads(offline.stdout) == found
+    assert conduitctl("simulate", "--policy", str(candidate)).returncode == 2
 
 
 def test_a_span_that_is_none_is_refused(rig: ControlRig) -> None:

@@ -19,6 +19,7 @@ from gateway.tape.recorder import SIGHTS_MAX, Recorder
 from gateway.tape.replay import TapeReplay
 from gateway.tape.sight import Sight, Sum
 from gateway.tape.store import DAY_NS, SLOT_NS, Observation, Tape
+from gateway.tape.summary import summary
 from rules.compile import compile_text
 
 if TYPE_CHECKING:
@@ -299,3 +300,32 @@ def test_a_forbidden_conversation_is_two_sights_however_often_the_client_comes_b
             rig.recorder.take(raw | packet(*ends), text)
     found = {(one.source, one.number, one.reply): total.frames for one, total in rig.write().items()}
     assert found == {("10.0.0.1", 502, 0): 20, ("10.1.0.1", 502, 1): 20}
+
+
+def test_windows_split_an_observation_by_what_held_at_its_quarters_of_an_hour() -> None:
+    weekly = '{days: [mon, tue, wed, thu, fri, sat, sun], from: "06:00", to: "07:00"}'
+    window = f"windows: {{early: {{timezone: UTC, weekly: [{weekly}]}}}}"
+    text = POLICY.replace("conduits:", f"{window}\nconduits:").replace("[modbus]}", "[modbus], windows: [early]}")
+    midnight = NOW // DAY_NS * DAY_NS
+    slots = tuple(midnight + quarter * SLOT_NS for quarter in range(20, 30))  # from 05:00 until 07:30
+    seen = Observation(sight(), Sum(slots[0], slots[-1] + 5, 10, 100, 1000), slots)
+    found = {one.said.reason: one.sum for one in TapeReplay(compile_text(text)).run([seen]) if one.said}
+    assert {reason: (total.flows, total.frames) for reason, total in found.items()} == {
+        "POLICY_CONDUIT_CLOSED": (6, 60),
+        "POLICY_CONDUIT": (4, 40),
+    }
+
+
+def test_the_summary_adds_up() -> None:
+    kinds = [
+        sight(),
+        sight(number=80),
+        sight(reason="FRAME_TRUNCATED", policy_verdict="drop"),
+        sight(policy_verdict="drop"),
+    ]
+    rows = [Observation(one, Sum(NOW, NOW, 1, frames, 10), (NOW,)) for frames, one in enumerate(kinds, start=1)]
+    found = summary(TapeReplay(compile_text(POLICY)).run(rows), "candidate", "00", limit_rows=10)
+    assert found["frames"] == 10
+    assert found["frames"] == sum(found[part]["frames"] for part in ("accepted", "dropped", "not_replayed"))
+    assert [row["service"] for row in found["lost"]["rows"]] == ["tcp/80"]
+    assert [row["now"]["conduit"] for row in found["gained"]["rows"]] == ["polls"]
