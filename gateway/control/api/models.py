@@ -109,6 +109,13 @@ class EventsQuery(Model):
     policy_verdict: Literal["accept", "drop"] | None = None
 
 
+class TapeQuery(Model):
+    """Which stretch of the decision tape, to the quarter of an hour."""
+
+    since: datetime | None = Field(default=None, description="ISO 8601; UTC when it names no zone")
+    until: datetime | None = None
+
+
 class FlowsQuery(Model):
     """Which flows."""
 
@@ -131,6 +138,7 @@ class ExplainQuery(Model):
     service: Label = Field(description="a service's name, or like tcp/502")
     source_zone: Label | None = Field(default=None, description="where an address is that no zone lists")
     destination_zone: Label | None = None
+    at: Label | None = Field(default=None, description="a moment, ISO 8601: conduits with windows as they are then")
 
 
 class JournalQuery(Model):
