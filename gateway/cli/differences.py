@@ -41,8 +41,8 @@ def show_plan(content: dict[str, Any]) -> None:
         show_flows(flows)
     for key in content["overrides_dropped"]:
         line(f"the stage set at run time for {key} would give way to the new text", "yellow")
-    if content["recorded"] is not None:
-        line(f"over recorded traffic: {json.dumps(content['recorded'], ensure_ascii=False)}")
+    if (recorded := content["recorded"]) is not None:
+        show_recorded(recorded)
 
 
 def show_differences(found: dict[str, Any]) -> None:
@@ -96,6 +96,20 @@ def show_flows(flows: dict[str, Any]) -> None:
         for example in group["examples"][:NAMES_SHOWN]:
             line(f"      {example}")
     _more(len(flows["groups"]) - SHOWN, "groups")
+
+
+def show_recorded(found: dict[str, Any]) -> None:
+    """Print what a policy says of recorded traffic: what it forbids that was permitted, and the reverse."""
+    would = found["would_drop"]["frames"]
+    line(f"recorded in {found['days']} days: {found['observations']} conversations, would drop {would} frames by stage")
+    for part, title, style in (("lost", "permitted then", "red"), ("gained", "forbidden then", "green")):
+        sums = found[part]
+        if sums["flows"] or sums["frames"]:
+            line(f"  {title}, not so by this policy: {sums['flows']} flows, {sums['frames']} frames", style)
+        for row in sums["rows"][:SHOWN]:
+            ends = " → ".join(f"{row[f'{end}_asset'] or row[end]} in {row[f'{end}_zone']}" for end in ("src", "dst"))
+            line(f"      {ends} {row['service']}, {row['frames']} frames, last {row['last_seen'][:19]}")
+        _more(len(sums["rows"]) + sums["more"] - SHOWN, "conversations")
 
 
 def _pairs(path: dict[str, Any]) -> int:

@@ -16,8 +16,10 @@ ORDER, each step undone by `_put_back` when a later one fails:
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -64,27 +66,33 @@ def slots_in_force(core: Core) -> dict[str, int]:
     return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
 
 
-async def compile_policy(core: Core, bundle: Bundle) -> Compiled:
+async def compile_policy(core: Core, bundle: Bundle, *, accepted: bool = False) -> Compiled:
     """Compile a policy against the slots in force, one at a time. Raises PolicyError with every problem.
+
+    accepted: it was in force before, so that a check that is newer than it, and could be waived, does not refuse it.
 
     A large one takes seconds of one thread. Were several compiled at once, they would take the threads that stage
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_bundle, bundle, slots_in_force(core))
+        today = datetime.now(UTC).astimezone().date()  # what is overdue or expired: the host's day
+        slots = slots_in_force(core)
+        compiling = partial(compile_bundle, bundle, slots, today, accepted=accepted, workshop=core.workshop)
+        return await asyncio.to_thread(compiling)
 
 
 async def compile_record(core: Core, record: InForceRecord) -> Compiled:
     """Compile a policy to the very image that it had. Raises PolicyError when this version refuses its text."""
     async with core.compiling:
-        return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots)
+        again = partial(compile_bundle, record.bundle(), record.slots, accepted=True, workshop=core.workshop)
+        return await asyncio.to_thread(again)
 
 
-async def check_policy(core: Core, bundle: Bundle) -> Compiled:
+async def check_policy(core: Core, bundle: Bundle, *, accepted: bool = False) -> Compiled:
     """Compile a policy only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
     if core.compiling.locked():
         raise ControlError("busy", "another policy is being checked or applied", "try again in a moment")
-    return await compile_policy(core, bundle)
+    return await compile_policy(core, bundle, accepted=accepted)
 
 
 async def apply_policy(
@@ -95,7 +103,7 @@ async def apply_policy(
     slots, name = slots_in_force(core), bundle.name
     try:
         core.pending.allow(terms)
-        compiled = await compile_policy(core, bundle)
+        compiled = await compile_policy(core, bundle, accepted=how == "rollback")
     except (PolicyError, GatewayError) as error:
         await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
         raise
@@ -103,7 +111,7 @@ async def apply_policy(
         try:
             core.pending.allow(terms)
             if slots_in_force(core) != slots:  # another policy came into force meanwhile
-                compiled = await compile_policy(core, bundle)
+                compiled = await compile_policy(core, bundle, accepted=how == "rollback")
             record = await _record(core, compiled, bundle, str(actor))
             applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason))
         except (PolicyError, GatewayError, OSError) as error:
@@ -185,7 +193,7 @@ async def swap(
     old = core.current
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
-    new = await asyncio.to_thread(build, record, compiled, ifindexes)
+    new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)
     overrides = surviving(core.overrides, new.stages) if stand is None else stand(new.stages)
     put_all(overrides, new.stages)
     await asyncio.to_thread(core.windows.place, new)
@@ -211,6 +219,7 @@ async def swap(
     await save_boot_ruleset(core)
     if old is not None:
         old.close()
+    gc.freeze()  # a later collection would stop every thread for the second that it takes to look at all of this
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)
 
 

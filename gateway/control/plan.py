@@ -111,7 +111,7 @@ def _stages(old: Candidate, new: Candidate) -> Iterator[StageDifference]:
     for target in [StageObject(), *(StageObject(conduit=conduit.name) for conduit in new.lowered.conduits)]:
         if old.stages.knows(target) and old.stages.current(target) is not new.stages.current(target):
             yield _stage(target, old.stages.current(target), new.stages.current(target))
-    before, after = pair_stages(old.state), pair_stages(new.state)  # a thousand zones have a million pairs
+    before, after = pair_stages(old.state).cells, pair_stages(new.state).cells  # a thousand zones: a million pairs
     numbers, zones = zone_numbers(old.lowered), zone_numbers(new.lowered)
     for source, row in zones.items():
         for destination, column in zones.items():

@@ -165,7 +165,10 @@ class PlanAnswer(Model):
     warnings: list[Problem]
     changes: Differences | None
     flows: FlowsDifference | None
-    recorded: dict[str, Any] | None = Field(default=None, description="the same over recorded traffic, if there is any")
+    recorded: dict[str, Any] | None = Field(
+        default=None,
+        description="what it says of the last month of the decision tape, as `simulate --tape`; null: empty",
+    )
     overrides_dropped: list[str]
 
 

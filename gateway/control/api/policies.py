@@ -15,6 +15,7 @@ from gateway.control.history import IN_FORCE
 from gateway.control.pending import Terms
 from gateway.control.plan import differences
 from gateway.control.plan import plan as make_plan
+from gateway.control.recorded import recorded
 from gateway.control.rollback import confirm as confirm_pending
 from gateway.control.rollback import restore_quarantine, roll_back
 from gateway.errors import ConfigError
@@ -72,6 +73,7 @@ async def plan(
         warnings=problem_models(compiled.warnings),
         changes=found,
         flows=flows,
+        recorded=await asyncio.to_thread(recorded, plane.tape, compiled, body.name),
         overrides_dropped=list(dropped),
     )
 
@@ -155,4 +157,5 @@ async def _compiled(plane: ControlPlane, ref: change_models.PolicyRef) -> Compil
         return core.policy().compiled
     entry = await asyncio.to_thread(core.history.find, ref.which)
     content = await asyncio.to_thread(core.history.content, entry.number)
-    return await check_policy(core, bundle_of_texts(entry.name, content.text, content.files))
+    bundle = bundle_of_texts(entry.name, content.text, content.files)
+    return await check_policy(core, bundle, accepted=True)

@@ -216,3 +216,40 @@ def test_windows_count_in_a_plan(rig: ControlRig, water_works: str) -> None:
     assert found["changes"]["paths"] == [], "it permits the same, at other times"
     assert [(o["section"], o["name"]) for o in found["changes"]["objects"]] == [("windows", "shift")]
     assert not found["changes"]["same"]
+
+
+def test_a_plan_asks_the_tape_when_there_is_one(rig: ControlRig, water_works: str, without_polls: str) -> None:
+    """What was seen and permitted is told as lost by a policy without its conduit, and not by the same policy."""
+    assert rig.call("POST", "/v1/policy/plan", {"text": water_works})[1]["recorded"] is None
+    put_flow(rig, "hmi-1", "plc-1", 502, 0, opener_frames=7, first_seen_ns=time.time_ns())
+    event = {"source": packed("10.20.40.10"), "destination": packed("10.20.50.10"), "protocol": 6, "ethertype": 0x0800}
+    conduits = {row["name"]: number for number, row in enumerate(rig.get("/v1/conduits")["conduits"])}
+    zones = {zone["name"]: number for number, zone in enumerate(rig.get("/v1/zones")["zones"], start=1)}
+    rig.put_event(
+        **event,
+        source_port=49152,
+        destination_port=502,
+        source_zone=zones["supervisory"],
+        destination_zone=zones["control"],
+        source_mac=bytes.fromhex("02000a14280a"),
+        conduit=conduits["hmi-polls-plcs"],
+        reason=abi.Reason.POLICY_CONDUIT,
+        verdict=abi.Verdict.ACCEPT,
+        policy_verdict=abi.Verdict.ACCEPT,
+        stage=abi.Stage.ENFORCE,
+        flags=abi.EVENT_TCP_OPENING,
+    )
+
+    def seen() -> Any:
+        return rig.call("POST", "/v1/policy/plan", {"text": without_polls})[1]["recorded"]
+
+    found = wait_for("the tape", seen)
+    assert found["lost"]["flows"] > 0
+    assert found["lost"]["rows"][0]["dst_asset"] == "plc-1"
+    same = rig.call("POST", "/v1/policy/plan", {"text": water_works})[1]["recorded"]
+    assert (same["lost"]["flows"], same["lost"]["frames"]) == (0, 0)
+
+
+def packed(text: str) -> bytes:
+    """An IPv4 address as the engine writes it."""
+    return bytes(10) + b"\xff\xff" + ipaddress.ip_address(text).packed
