@@ -46,13 +46,10 @@ class ReferenceCheck:
 
     def assets(self) -> None:
         """Check every asset's zone and router, and its roles where the policy declares roles."""
-        declared = self.source.root.child("roles")
-        roles = set(declared.entries()) if declared is not None else None
         for node in _section(self.source.root, "assets"):
             self._each(node, "zone", "zone")
             self._each(node, "behind", "asset")
-            if roles is not None:
-                self._declared(node, roles)
+            self._declared(node)
 
     def services(self) -> None:
         """Check what service groups stand for."""
@@ -86,9 +83,10 @@ class ReferenceCheck:
                 self._waived(at, at.value)
 
     def inventories(self) -> None:
-        """Check the zone that rows without one belong to; it may be wrong before any row is read."""
+        """Check what rows have that say nothing themselves."""
         for node in _items(self.source.root.child("inventory")):
             self._each(node, "zone", "zone")
+            self._declared(node)
 
     def circles(self, section: str, key: str) -> None:
         """Report entries that stand for themselves by way of others."""
@@ -132,7 +130,10 @@ class ReferenceCheck:
             if isinstance(word, str) and word not in known and word != "*":
                 self._unknown(item, word, kind)
 
-    def _declared(self, node: Node, roles: set[str]) -> None:
+    def _declared(self, node: Node) -> None:
+        roles = self.names["declared role"]
+        if self.source.root.child("roles") is None:
+            return
         for item in _items(node.child("roles")):
             if isinstance(item.value, str) and item.value not in roles:
                 hint = did_you_mean(item.value, roles) if len(self.found) < HINTED else ""
@@ -164,6 +165,7 @@ def reference_problems(source: Source, library: Iterable[str]) -> list[Problem]:
         "asset": _names(root.child("assets")),
         "service": _names(root.child("services")) | set(library),
         "role": _names(root.child("roles")) | set(_roles(root)),
+        "declared role": _names(root.child("roles")),
         "window": _names(root.child("windows")),
         "cycle": _names(root.child("cycles")),
     }
@@ -196,7 +198,7 @@ def _section(root: Node, name: str) -> Iterable[Node]:
 
 
 def _roles(root: Node) -> Iterator[str]:
-    for asset in _section(root, "assets"):
-        for item in _items(asset.child("roles")):
+    for having in (*_section(root, "assets"), *_items(root.child("inventory"))):
+        for item in _items(having.child("roles")):
             if isinstance(item.value, str):
                 yield item.value
