@@ -46,10 +46,13 @@ class ReferenceCheck:
 
     def assets(self) -> None:
         """Check every asset's zone and router, and its roles where the policy declares roles."""
+        declared = self.source.root.child("roles")
+        roles = set(declared.entries()) if declared is not None else None
         for node in _section(self.source.root, "assets"):
             self._each(node, "zone", "zone")
             self._each(node, "behind", "asset")
-            self._declared(node)
+            if roles is not None:
+                self._declared(node, roles)
 
     def services(self) -> None:
         """Check what service groups stand for."""
@@ -86,7 +89,8 @@ class ReferenceCheck:
         """Check what rows have that say nothing themselves."""
         for node in _items(self.source.root.child("inventory")):
             self._each(node, "zone", "zone")
-            self._declared(node)
+            if (declared := self.source.root.child("roles")) is not None:
+                self._declared(node, set(declared.entries()))
 
     def circles(self, section: str, key: str) -> None:
         """Report entries that stand for themselves by way of others."""
@@ -130,10 +134,7 @@ class ReferenceCheck:
             if isinstance(word, str) and word not in known and word != "*":
                 self._unknown(item, word, kind)
 
-    def _declared(self, node: Node) -> None:
-        roles = self.names["declared role"]
-        if self.source.root.child("roles") is None:
-            return
+    def _declared(self, node: Node, roles: set[str]) -> None:
         for item in _items(node.child("roles")):
             if isinstance(item.value, str) and item.value not in roles:
                 hint = did_you_mean(item.value, roles) if len(self.found) < HINTED else ""
@@ -165,7 +166,6 @@ def reference_problems(source: Source, library: Iterable[str]) -> list[Problem]:
         "asset": _names(root.child("assets")),
         "service": _names(root.child("services")) | set(library),
         "role": _names(root.child("roles")) | set(_roles(root)),
-        "declared role": _names(root.child("roles")),
         "window": _names(root.child("windows")),
         "cycle": _names(root.child("cycles")),
     }
@@ -198,7 +198,8 @@ def _section(root: Node, name: str) -> Iterable[Node]:
 
 
 def _roles(root: Node) -> Iterator[str]:
-    for having in (*_section(root, "assets"), *_items(root.child("inventory"))):
-        for item in _items(having.child("roles")):
+    """Yield the roles that assets have, those that a spreadsheet's entry gives to rows without one among them."""
+    for asset in [*_section(root, "assets"), *_items(root.child("inventory"))]:
+        for item in _items(asset.child("roles")):
             if isinstance(item.value, str):
                 yield item.value
