@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from gateway.errors import KernelError
-from gateway.kernel import nft
+from gateway.kernel import ruleset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ def foreign_ports(bridge: str, names: Sequence[str]) -> list[str]:
 
 def attach(bridge: str, names: Sequence[str]) -> None:
     """Put interfaces into the bridge and bring them up. ORDER: `static` must stand first, and is looked for."""
-    if "policy drop" not in nft.text_listing("chain", "bridge", "conduit", "static"):
+    if not ruleset.closes():
         raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "no port is attached without it")
     with IPRoute() as route:
         master = _find(route, bridge)

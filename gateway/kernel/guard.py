@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gateway.errors import KernelError
-from gateway.kernel import nft
+from gateway.kernel import nft, ruleset
 from rules.static_guard import QUARANTINE, quarantine_script
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _element(verb: str, name: str, key: str) -> str:
 
 
 def _looks_up() -> bool:
-    return "goto quarantined" in nft.text_listing("chain", *TABLE.split(), QUARANTINE)
+    return "goto quarantined" in ruleset.verdicts(QUARANTINE)
 
 
 def _require_lookups() -> None:

@@ -1,25 +1,23 @@
 """Makes the kernel's fallback that of a policy, and proves it by reading back.
 
 In: lowered policies, effective stages, closed conduits. Out: the ruleset in force, each change atomic, or
-KernelError with the old ruleset still in force. Whether it still stands is asked by comparing the kernel's own listing
-with the one taken right after loading it.
+KernelError with the old ruleset still in force. Whether it still stands is asked by comparing what the kernel holds
+with what it held right after loading it.
 Must never open a gap: between any two changes one of the two rulesets is in force. Called by control.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
-from gateway.kernel import bridge, interception, nft
+from gateway.kernel import bridge, interception, nft, ruleset
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
+from rules.static_counting import COUNTED, counting_chain, counting_script
 from rules.static_guard import QUARANTINE
-from rules.static_lane import LANE_TABLE
+from rules.static_lane import GENERATION_MAP, LANE, LANE_CHAINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +27,8 @@ if TYPE_CHECKING:
     from rules.records import LoweredPolicy
 
 TABLE: Final = ("bridge", "conduit")
-MOVING: Final = frozenset({"handle", "packets", "bytes", "expires"})  # what changes without anybody changing a rule
-
-JUDGING: Final = frozenset({"chain", "rule", "map"})
-UNORDERED: Final = frozenset({"set", "elem"})  # elements are listed in the order of a hash with a random seed
+# What changes without anybody changing a rule of ours. Whether quarantine's lookups stand depends on who is in it.
+MOVING: Final = (QUARANTINE, GENERATION_MAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,10 @@ class Loaded:
 
 def ensure_base(bridge_name: str) -> bool:
     """Close the bridge when no ruleset of ours stands yet; return whether it had to be done."""
-    if nft.text_listing("chain", *TABLE, "static"):
+    if "static" in ruleset.chains():
         return False
     nft.apply(static.render_base(sorted(bridge.ports(bridge_name))))
-    if "policy drop" not in nft.text_listing("chain", *TABLE, "static"):
+    if not ruleset.closes():
         raise KernelError("BASE_LOST", "the kernel does not hold the closed base table")
     return True
 
@@ -82,6 +78,8 @@ def apply_policy(
         lane=lane,
     )
     nft.apply(prepare)
+    if not _counts():
+        nft.apply(counting_script())
     nft.apply(switch)
     if not lane:
         _remove_lane()
@@ -141,7 +139,7 @@ def in_sync(script: str) -> bool:
         nft.apply(script)
         return kernel_digest()
 
-    return bool(nft.text_listing("chain", *TABLE, "static")) and kernel_digest() == in_throw_away_namespace(elsewhere)
+    return "static" in ruleset.chains() and kernel_digest() == in_throw_away_namespace(elsewhere)
 
 
 def stands(loaded: Loaded) -> bool:
@@ -155,22 +153,22 @@ def kernel_digest() -> str:
     Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
     """
     bank = _bank_in_use()
-    spare = None if bank is None else f"_{1 - bank}"
-    held = []
-    for found in nft.listing("table", *TABLE):
-        for kind in JUDGING & found.keys():
-            name = str(found[kind]["chain" if kind == "rule" else "name"])
-            if kind == "rule" and name == QUARANTINE:
-                continue
-            if spare is None or not name.endswith(spare):
-                held.append((name, {kind: _still(found[kind])}))
-    # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
-    held.sort(key=itemgetter(0))
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+    spare = () if bank is None else (f"{name}_{1 - bank}" for name in static.BANKED)
+    return ruleset.judging(without={*MOVING, *spare})
 
 
 def _bank_in_use() -> int | None:
-    return static.bank_in_use(nft.text_listing("chain", *TABLE, "static"))
+    return static.bank_in_use("\n".join(ruleset.verdicts("static")))
+
+
+def _counts() -> bool:
+    """Say whether each counting chain holds its one rule; no load of a policy touches them."""
+    for counter, onward in COUNTED.items():
+        found = [ruleset.expressions(rule) for _, rule in ruleset.rules(counting_chain(counter))]
+        spelled = [[step.verdict() or step.name for step in steps] for steps in found]
+        if spelled != [["counter", onward]]:
+            return False
+    return True
 
 
 def remove(bridge_name: str) -> None:
@@ -180,23 +178,16 @@ def remove(bridge_name: str) -> None:
     """
     bridge.release(bridge_name, list(bridge.ports(bridge_name)))
     interception.remove_x_tables()
-    _remove_lane()
     nft.delete_table(*TABLE)
 
 
 def _remove_lane() -> None:
-    family, name = LANE_TABLE.split()
-    if nft.table_exists(family, name):
-        nft.delete_table(family, name)
-
-
-def _still(value: Any) -> Any:
-    if isinstance(value, dict):
-        still = {key: _still(inner) for key, inner in value.items() if key not in MOVING}
-        for key in UNORDERED & still.keys():
-            if isinstance(still[key], list):
-                still[key] = sorted(still[key], key=json.dumps)
-        return still
-    if isinstance(value, list):
-        return [_still(inner) for inner in value]
-    return value
+    """Remove what the lane left, after a ruleset without it is in force."""
+    chains, sets = ruleset.chains(), ruleset.sets()
+    standing = [f"chain {' '.join(TABLE)} {name}" for name in LANE_CHAINS if name in chains]
+    flows = [f"set {' '.join(TABLE)} {name}" for name in sets if name.startswith(LANE) and name != GENERATION_MAP]
+    generation = [f"map {' '.join(TABLE)} {GENERATION_MAP}"] if GENERATION_MAP in sets else []
+    # Chains go to one another: all of them are emptied before the first is deleted.
+    lines = [f"flush {chain}" for chain in standing] + [f"delete {what}" for what in (*standing, *flows, *generation)]
+    if lines:
+        nft.apply("\n".join(lines) + "\n")

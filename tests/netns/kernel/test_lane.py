@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import guard, interception, monitor, nft, sync
+from gateway.kernel import guard, interception, monitor, ruleset, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
 from rules.static_lane import LANE_SECONDS
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 FIRST, SECOND = MARK_LANE | 1, MARK_LANE | 2
+BY_NUMBER = dict(enumerate(PORTS, start=1))
 
 
 def udp(source: int, destination: int, **how: Any) -> bytes:
@@ -86,7 +87,7 @@ def lane(laned: Wire) -> Iterator[Lane]:
     """The lane, open at the first generation, with no flow in it."""
     made = Lane()
     with inside(laned.gateway):
-        made.open_at(FIRST, afresh=True)
+        made.open_at(FIRST, BY_NUMBER, afresh=True)
     yield made
     with inside(laned.gateway):
         made.close()
@@ -149,7 +150,7 @@ def test_what_is_not_exactly_the_flow_is_judged(laned: Wire, lane: Lane, judge: 
     """Whatever differs from the frame that the engine marked, or could open, end or hide something, is not let past."""
     for name, (flow, frame, source) in OUTSIDE.items():  # one test: loading the ruleset takes longer than all of it
         with inside(laned.gateway):
-            lane.open_at(FIRST, afresh=True)
+            lane.open_at(FIRST, BY_NUMBER, afresh=True)
         judge.mark = FIRST
         enter(laned, judge, FLOWS[flow])
         judge.mark = MARK_JUDGED
@@ -178,7 +179,7 @@ def test_a_new_generation_has_every_flow_judged_again(laned: Wire, lane: Lane, j
     """The next frame waits for the engine; a frame with the mark of before changes nothing; a new mark lets it in."""
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
-        lane.open_at(SECOND)
+        lane.open_at(SECOND, BY_NUMBER)
         assert lane.mark_in_force() == SECOND
     for mark in (FIRST, FIRST, SECOND):
         judge.mark = mark
@@ -198,7 +199,7 @@ def test_a_closed_lane_takes_nothing(laned: Wire, lane: Lane, judge: Judge) -> N
         seen_by_engine(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10)
-        lane.open_at(SECOND, afresh=True)
+        lane.open_at(SECOND, BY_NUMBER, afresh=True)
         assert lane.entries(10) == []
     seen_by_engine(laned, judge, STREAM)
 
@@ -268,7 +269,7 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10), "flows outlive a policy swap; the generation tells which of them pass"
-        lane.open_at(SECOND)
+        lane.open_at(SECOND, BY_NUMBER)
         assert sync.stands(loaded)
         assert sync.in_sync(script)
         lane.close()
@@ -278,13 +279,13 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
 
 
 def test_without_a_lane_none_is_left_behind(laned: Wire, lane: Lane, judge: Judge, form: Form) -> None:
-    """A ruleset without the lane takes the table away; a frame that still has its mark passes as judged."""
+    """A ruleset without the lane takes its chains and sets away; a frame that still has its mark passes as judged."""
     policy = plant(PORTS, vlan=100)
     how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "stages": dict(policy.pair_stages)}
     how |= {"first_queue": QUEUE, "queue_count": 1, "layer2_queue": None}
     with inside(laned.gateway):
         sync.apply_policy(policy, closed=frozenset(), **how)
-        assert not nft.table_exists("bridge", "conduit_lane")
+        assert not [name for name in (*ruleset.chains(), *ruleset.sets()) if name.startswith("lane")]
         assert (lane.mark_in_force(), lane.entries(10)) == (0, [])
     for _ in range(2):
         seen_by_engine(laned, judge, STREAM)
