@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # "Passed by the lane": neither the queue nor `static` asks further. Set by the chain `lane` alone, cleared in `guard`.
 MARK_LANED: Final = 0x00C00002
 LANE: Final = "lane"  # the counter, the chain, and what every name of the lane's begins with
-# port → the mark in force with the port's number: what the first part of a key must be
+# ifindex of a port → the mark in force with the port's number: what the first part of a key must be. By index, not by
+# name, because the kernel looks up four bytes in half the time of sixteen.
 GENERATION_MAP: Final = "lane_generation"
 PORTS_AT_MOST: Final = 255
 PORT_SHIFT: Final = 24  # in a key's mark the number of the port that a frame came in by stands above the generation
@@ -59,7 +60,7 @@ _ENTERING: Final = {"4": "ip hdrlength 5 ip frag-off & 0x3fff == 0 ip protocol",
 def declare_lane(script: Script) -> None:
     """Append everything of the lane that has a name; flows and generation survive declaring again."""
     limits = f"size {LANE_ELEMENTS}; flags dynamic,timeout; timeout {LANE_SECONDS}s; counter;"
-    script.line(f"add map {TABLE} {GENERATION_MAP} {{ type ifname : mark; size {PORTS_AT_MOST}; }}")
+    script.line(f"add map {TABLE} {GENERATION_MAP} {{ type iface_index : mark; size {PORTS_AT_MOST}; }}")
     for name in LANE_SETS:
         script.line(f"add set {TABLE} {name} {{ typeof {_KEYS[name[-1]]}; {limits} }}")
     for chain in LANE_CHAINS:
@@ -94,7 +95,7 @@ def _numbered(number: int, port: str) -> str:
 
 def entrance() -> str:
     """Return the rule of `guard` that gives the lane each frame of its ports, with the mark that a key begins with."""
-    return f"meta mark set iifname map @{GENERATION_MAP} goto lane"
+    return f"meta mark set iif map @{GENERATION_MAP} goto lane"
 
 
 def passed() -> str:

@@ -54,7 +54,6 @@ class KernelLink:
         self._loaded: sync.Loaded | None = None
         self._effective: Effective | None = None
         self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
-        self._ports: Mapping[int, str] = {}  # those of the ruleset in force, by number
 
     def _queues(self) -> tuple[int, int, int | None]:
         """Return first, count and the layer-2 queue, as `interception` takes them."""
@@ -122,7 +121,6 @@ class KernelLink:
             lane=self._lane is not None,
         )
         self._effective = (pairs, closed)
-        self._ports = {port.number: port.name for port in lowered.ports}
         self._places = pinned_macs(lowered)
         self._pin()
 
@@ -195,9 +193,9 @@ class KernelLink:
         """Say whether `intercept` found that there can and may be a lane."""
         return self._lane is not None
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
         """Put a generation of the lane in force."""
-        self._wanted_lane().open_at(mark, self._ports, afresh=afresh)
+        self._wanted_lane().open_at(mark, ports, afresh=afresh)
 
     def lane_close(self) -> None:
         """Close the lane."""

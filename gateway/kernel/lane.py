@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-IFNAMSIZ: Final = 16
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 NFTA_LIST_ELEM, NFTA_DATA_VALUE = 1, 1
@@ -69,19 +68,19 @@ class Lane:
     def __init__(self) -> None:
         self._netlink: socket.socket | None = None
 
-    def open_at(self, mark: int, ports: Mapping[int, str], *, afresh: bool = False) -> None:
-        """Let flows with this mark pass between these ports (names by number) and no others, from one instant on.
+    def open_at(self, mark: int, ports: Mapping[int, int], *, afresh: bool = False) -> None:
+        """Let flows with this mark pass between these ports (numbers by ifindex) and no others, from one instant on.
 
         `afresh` also forgets every flow. Raises KernelError; then the mark before may still be in force: call `close`.
         """
-        wanted = {_interface(name): number << PORT_SHIFT | mark for number, name in ports.items()}
+        wanted = {ifindex: number << PORT_SHIFT | mark for ifindex, number in ports.items()}
         pairs = (
             nested(
                 NFTA_LIST_ELEM,
-                nested(NFTA_SET_ELEM_KEY, attribute(NFTA_DATA_VALUE, name)),
+                nested(NFTA_SET_ELEM_KEY, attribute(NFTA_DATA_VALUE, struct.pack("=I", ifindex))),
                 nested(NFTA_SET_ELEM_DATA, attribute(NFTA_DATA_VALUE, struct.pack("=I", value))),
             )
-            for name, value in wanted.items()
+            for ifindex, value in wanted.items()
         )
         elements = nested(NFTA_SET_ELEM_LIST_ELEMENTS, *pairs)
         opened = Request(NFT_MSG_NEWSETELEM, NFPROTO_BRIDGE, _place(GENERATION_MAP) + elements, NLM_F_CREATE)
@@ -118,12 +117,11 @@ class Lane:
             self._netlink.close()
             self._netlink = None
 
-    def _generations(self) -> dict[bytes, int]:
-        """Return by port the mark with which its flows pass, with its number."""
-        held = self._elements(GENERATION_MAP)
+    def _generations(self) -> dict[int, int]:
+        """Return by ifindex the mark with which a port's flows pass, with its number."""
         return {
-            _value(found[NFTA_SET_ELEM_KEY]): int(struct.unpack_from("=I", _value(found[NFTA_SET_ELEM_DATA]))[0])
-            for found in held
+            _number(element[NFTA_SET_ELEM_KEY]): _number(element[NFTA_SET_ELEM_DATA])
+            for element in self._elements(GENERATION_MAP)
         }
 
     def _change(self, *requests: Request) -> None:
@@ -153,10 +151,6 @@ class Lane:
 
 def _of_any_port(mark: int) -> int:
     return mark & (1 << PORT_SHIFT) - 1
-
-
-def _interface(name: str) -> bytes:
-    return name.encode().ljust(IFNAMSIZ, b"\0")
 
 
 def _entry(name: str, element: dict[int, bytes]) -> Entry:
@@ -192,6 +186,10 @@ def _counted(element: dict[int, bytes]) -> tuple[int, int]:
         int.from_bytes(data.get(kind, b""), "big") for kind in (NFTA_COUNTER_PACKETS, NFTA_COUNTER_BYTES)
     )
     return packets, volume
+
+
+def _number(data: bytes) -> int:
+    return int(struct.unpack("=I", _value(data))[0])
 
 
 def _value(data: bytes) -> bytes:

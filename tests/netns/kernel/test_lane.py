@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import guard, interception, monitor, ruleset, sync
+from gateway.kernel import bridge, guard, interception, monitor, ruleset, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
 from rules.static_lane import LANE_SECONDS
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 FIRST, SECOND = MARK_LANE | 1, MARK_LANE | 2
-BY_NUMBER = dict(enumerate(PORTS, start=1))
 
 
 def udp(source: int, destination: int, **how: Any) -> bytes:
@@ -72,6 +71,12 @@ OUTSIDE = {
 }
 
 
+def numbers() -> dict[int, int]:
+    """Return the policy's numbers of the ports by ifindex; call it in the gateway."""
+    indexes = bridge.ports_ifindex(PORTS)
+    return {indexes[name]: number for number, name in enumerate(PORTS, start=1)}
+
+
 @pytest.fixture
 def laned(wire: Wire, form: Form) -> Wire:
     """The wire with the queue rule and the lane standing."""
@@ -87,7 +92,7 @@ def lane(laned: Wire) -> Iterator[Lane]:
     """The lane, open at the first generation, with no flow in it."""
     made = Lane()
     with inside(laned.gateway):
-        made.open_at(FIRST, BY_NUMBER, afresh=True)
+        made.open_at(FIRST, numbers(), afresh=True)
     yield made
     with inside(laned.gateway):
         made.close()
@@ -150,7 +155,7 @@ def test_what_is_not_exactly_the_flow_is_judged(laned: Wire, lane: Lane, judge: 
     """Whatever differs from the frame that the engine marked, or could open, end or hide something, is not let past."""
     for name, (flow, frame, source) in OUTSIDE.items():  # one test: loading the ruleset takes longer than all of it
         with inside(laned.gateway):
-            lane.open_at(FIRST, BY_NUMBER, afresh=True)
+            lane.open_at(FIRST, numbers(), afresh=True)
         judge.mark = FIRST
         enter(laned, judge, FLOWS[flow])
         judge.mark = MARK_JUDGED
@@ -179,7 +184,7 @@ def test_a_new_generation_has_every_flow_judged_again(laned: Wire, lane: Lane, j
     """The next frame waits for the engine; a frame with the mark of before changes nothing; a new mark lets it in."""
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
-        lane.open_at(SECOND, BY_NUMBER)
+        lane.open_at(SECOND, numbers())
         assert lane.mark_in_force() == SECOND
     for mark in (FIRST, FIRST, SECOND):
         judge.mark = mark
@@ -199,7 +204,7 @@ def test_a_closed_lane_takes_nothing(laned: Wire, lane: Lane, judge: Judge) -> N
         seen_by_engine(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10)
-        lane.open_at(SECOND, BY_NUMBER, afresh=True)
+        lane.open_at(SECOND, numbers(), afresh=True)
         assert lane.entries(10) == []
     seen_by_engine(laned, judge, STREAM)
 
@@ -269,7 +274,7 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10), "flows outlive a policy swap; the generation tells which of them pass"
-        lane.open_at(SECOND, BY_NUMBER)
+        lane.open_at(SECOND, numbers())
         assert sync.stands(loaded)
         assert sync.in_sync(script)
         lane.close()
