@@ -64,7 +64,7 @@ def apply_policy(
 
     `stages` are effective: under the ceiling. On an error the old ruleset goes on.
     """
-    spare = 1 if _bank_in_use() == 0 else 0
+    spare = 1 if bank_in_use() == 0 else 0
     prepare, switch = static.render_parts(
         policy,
         form=form,
@@ -83,14 +83,14 @@ def apply_policy(
     nft.apply(switch)
     if not lane:
         _remove_lane()
-    if _bank_in_use() != spare:
+    if bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
     return Loaded(kernel_digest())
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:
     """Bring stages and closed conduits up to date under the ruleset that `apply_policy` loaded."""
-    bank = _bank_in_use()
+    bank = bank_in_use()
     if bank is None:
         raise KernelError("STATIC_MISSING", "no policy's ruleset stands", "apply the policy first")
     nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=bank))
@@ -99,7 +99,7 @@ def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stag
 
 def policy_stands() -> bool:
     """Say whether some policy's ruleset is in force; which one, `stands` and `in_sync` tell."""
-    return _bank_in_use() is not None
+    return bank_in_use() is not None
 
 
 def script_of(
@@ -124,7 +124,7 @@ def script_of(
         queue_count=queue_count,
         layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
-        bank=_bank_in_use() or 0,
+        bank=bank_in_use() or 0,
         lane=lane,
     )
 
@@ -152,12 +152,13 @@ def kernel_digest() -> str:
 
     Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
     """
-    bank = _bank_in_use()
+    bank = bank_in_use()
     spare = () if bank is None else (f"{name}_{1 - bank}" for name in static.BANKED)
     return ruleset.judging(without={*MOVING, *spare})
 
 
-def _bank_in_use() -> int | None:
+def bank_in_use() -> int | None:
+    """Return which bank of chains judges now; None while no policy does."""
     return static.bank_in_use("\n".join(ruleset.verdicts("static")))
 
 
