@@ -41,16 +41,17 @@ _KEYS: Final = {
 LANE_SETS: Final = ("lane_udp4", "lane_tcp4", "lane_udp6", "lane_tcp6")
 LANE_CHAINS: Final = ("lane", "lane_enter", "lane_add", "lane_add4", "lane_add6", "lane_entered")
 # What may pass unjudged of a flow: nothing that opens or ends a connection, no fragment, and no header cut short or
-# impossible. Raw, and with masks in place of "at least", because those are what the kernel compares without a call for
-# each field; named fields would have each rule read the EtherType again, which is in the key.
+# impossible. Raw, in whole words with masks where a field is not a byte of its own, and without "at least": those are
+# what the kernel compares without a call. Named fields would have each rule read the EtherType, which is in the key.
 _PLAIN: Final = {
-    "4": "@nh,72,8 {number} @nh,0,8 0x45 @nh,48,16 & 0x3fff == 0",  # protocol; version and no option; no fragment
+    "4": "@nh,72,8 {number} @nh,0,8 0x45 @nh,32,32 & 0x00003fff == 0",  # protocol; version, no option; no fragment
     # The next header of IPv6 must be TCP or UDP itself: behind an extension header nothing passes, fragments neither.
-    "6": "@nh,48,8 {number} @nh,0,8 & 0xf0 == 0x60",
+    "6": "@nh,48,8 {number} @nh,0,32 & 0xf0000000 == 0x60000000",
 }
 _PASSING: Final = {
-    "tcp": "@th,104,8 & 0x17 == 0x10 @th,96,8 >= 0x50",  # of FIN, SYN, RST, ACK only ACK; a header of 5 words or more
-    "udp": "@th,32,16 & 0xfff8 != 0",  # a length of 8 or more
+    # of FIN, SYN, RST, ACK only ACK; a header of 4 words or more, but not 4
+    "tcp": "@th,96,32 & 0x00170000 == 0x00100000 @th,96,32 & 0xc0000000 != 0 @th,96,32 & 0xf0000000 != 0x40000000",
+    "udp": "@th,32,32 & 0xfff80000 != 0",  # a length of 8 or more
 }
 _NUMBERS: Final = {"tcp": 6, "udp": 17}
 # The same where a flow is put in, once in half a minute. The next header alone, as above.

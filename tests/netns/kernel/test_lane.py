@@ -13,10 +13,10 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import bridge, guard, interception, monitor, ruleset, sync
+from gateway.kernel import bridge, guard, interception, monitor, nft, ruleset, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
-from rules.static_lane import LANE_SECONDS
+from rules.static_lane import LANE_SECONDS, LANE_SETS
 from tests.netns.kernel.frames import LAPTOP_MAC, PAYLOAD, ether, six, tcp
 from tests.netns.kernel.plant import HMI, HMI6, PLC, PLC6, plant
 from tests.netns.kernel.reader import Judge
@@ -38,10 +38,18 @@ def udp(source: int, destination: int, **how: Any) -> bytes:
     return bytes(ether(source, destination, **how) / layers)
 
 
+def segment(**how: Any) -> bytes:
+    """Return a segment of the flow between HMI and PLC."""
+    layers = IP(src=HMI, dst=PLC) / TCP(sport=40100, dport=502, flags="A", **how) / PAYLOAD
+    return bytes(ether(2, 3) / layers)
+
+
 STREAM = tcp(2, 3, "A", 40100, 502)
 FLOWS = {
     "tcp": STREAM,
     "tcp back": tcp(3, 2, "PA", 502, 40100),
+    "tcp with options": segment(options=[("Timestamp", (1, 2)), ("NOP", None), ("NOP", None)]),
+    "tcp, the longest header": segment(options=[("NOP", None)] * 40),
     "udp": udp(2, 3),
     "tcp6": six(2, 3, HMI6, PLC6, TCP(sport=40100, dport=502, flags="A"), PAYLOAD),
     "udp6": six(2, 3, HMI6, PLC6, UDP(sport=40200, dport=20000), PAYLOAD),
@@ -65,6 +73,10 @@ OUTSIDE = {
     "another destination port": ("tcp", tcp(2, 3, "A", 40100, 503), 2),
     "another source": ("tcp", tcp(2, 3, "A", 40100, 502, src="10.0.0.21"), 2),
     "another protocol": ("udp", tcp(2, 3, "A", 40200, 20000), 2),
+    "TCP header of 4 words": ("tcp", segment(dataofs=4), 2),
+    "TCP header of 3 words": ("tcp", segment(dataofs=3), 2),
+    "TCP header of none": ("tcp", segment(dataofs=0), 2),
+    "opening, pushing, urgent": ("tcp", tcp(2, 3, "SPU", 40100, 502), 2),
     "UDP length below its header": ("udp", udp(2, 3, udp={"len": 7}), 2),
     "extension header": ("tcp6", six(2, 3, HMI6, PLC6, IPv6ExtHdrDestOpt(), TCP(sport=40100, dport=502, flags="A")), 2),
     "the other IP version": ("tcp", FLOWS["tcp6"], 2),
@@ -207,6 +219,22 @@ def test_a_closed_lane_takes_nothing(laned: Wire, lane: Lane, judge: Judge) -> N
         lane.open_at(SECOND, numbers(), afresh=True)
         assert lane.entries(10) == []
     seen_by_engine(laned, judge, STREAM)
+
+
+def test_whoever_looks_with_nft_sees_it(laned: Wire, lane: Lane, judge: Judge) -> None:
+    """nft can list every set of flows with several elements in it, as text and as JSON: some keys make it abort."""
+    ends = ((40100, 502), (40101, 502))
+    for source, destination in ends:
+        enter(laned, judge, tcp(2, 3, "A", source, destination))
+        enter(laned, judge, bytes(ether(2, 3) / IP(src=HMI, dst=PLC) / UDP(sport=source, dport=destination) / PAYLOAD))
+        for layer in (TCP(sport=source, dport=destination, flags="A"), UDP(sport=source, dport=destination)):
+            enter(laned, judge, six(2, 3, HMI6, PLC6, layer, PAYLOAD))
+    with inside(laned.gateway):
+        assert len(lane.entries(100)) == 4 * len(ends)
+        text = nft.text_listing("ruleset")
+        held = {found["set"]["name"]: found["set"] for found in nft.listing("ruleset") if "set" in found}
+    assert all(f"add @{name} " in text for name in LANE_SETS)
+    assert [len(held[name]["elem"]) for name in LANE_SETS] == [len(ends)] * 4
 
 
 def test_an_unmarked_flow_never_enters(laned: Wire, lane: Lane, judge: Judge) -> None:
