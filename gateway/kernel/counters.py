@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
-from gateway.kernel import nft, ruleset
+from gateway.kernel import nft, readback
+from gateway.kernel.expressions import expressions
 from gateway.kernel.nfnetlink import attribute, attributes, be32, dump, open_socket, text
 from rules.static import COUNTERS
 from rules.static_counting import COUNTED, counting_chain, counting_script
@@ -65,7 +66,8 @@ def counters() -> dict[str, tuple[int, int]]:
 
 def _in_rules(chain: str) -> list[tuple[int, int]]:
     """Return what the counters in a chain's rules say."""
-    steps = (step for _, rule in ruleset.rules(chain) for step in ruleset.expressions(rule))
+    held = readback.chain("bridge", "conduit", chain)
+    steps = (step for rule in (held.rules if held else ()) for step in expressions(rule))
     return [step.counted() for step in steps if step.name == "counter"]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import Form
 from gateway.errors import KernelError
-from gateway.kernel import netlink_rule, nft, ruleset
+from gateway.kernel import netlink_rule, nft, readback
 from rules.static import queue_statements
 from rules.static_counting import OFFERED
 
@@ -32,7 +32,7 @@ UNTAGGED_ONLY: Final = ("bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-
 
 def install(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> None:
     """Make interception stand in this form and in no other; raise KernelError when the kernel does not keep it."""
-    if "static" not in ruleset.chains():
+    if readback.chain("bridge", TABLE, "static") is None:
         raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "load the base table first")
     if form is Form.BRIDGE:
         remove_x_tables()

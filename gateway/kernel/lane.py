@@ -24,13 +24,14 @@ from gateway.kernel.nfnetlink import (
     text,
     transaction,
 )
-from gateway.kernel.ruleset import NFPROTO_BRIDGE, TABLE
 from rules.static_lane import GENERATION_MAP, LANE_SETS, PORT_SHIFT
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
+TABLE: Final = "conduit"
+NFPROTO_BRIDGE: Final = 7
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 NFTA_LIST_ELEM, NFTA_DATA_VALUE = 1, 1

@@ -14,7 +14,7 @@ import struct
 from typing import Final
 
 from gateway.errors import KernelError
-from gateway.kernel import ruleset
+from gateway.kernel import readback
 from gateway.kernel.nfnetlink import (
     NFTA_EXPR_DATA,
     NFTA_EXPR_NAME,
@@ -44,7 +44,7 @@ NFT_QUEUE_FLAG_BYPASS: Final = 1
 IFNAMSIZ: Final = 16
 NFQUEUE_REVISION: Final = 3
 NF_ACCEPT_BYPASS: Final = 1  # NFQ_FLAG_BYPASS
-FAMILIES: Final = {"ip": socket.AF_INET, "ip6": socket.AF_INET6, "bridge": socket.AF_BRIDGE}
+FAMILIES: Final = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 NOT_LAYER2: Final = (0x0800, 0x86DD)  # ETH_P_IP, ETH_P_IPV6
 
 
@@ -67,7 +67,8 @@ def replace(family: str, table: str, chain: str, *, bridge: str, first_queue: in
 
 def rules(family: str, table: str, chain: str) -> list[bytes]:
     """Return the expressions of each rule in the chain, as the kernel holds them."""
-    return [found for _, found in ruleset.rules(chain, FAMILIES[family], table)]
+    held = readback.chain(family, table, chain)
+    return list(held.rules) if held is not None else []
 
 
 def expressions(bridge: str, first_queue: int, queue_count: int) -> bytes:

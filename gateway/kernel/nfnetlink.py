@@ -2,7 +2,7 @@
 
 In: messages as bytes, made with the spellers below. Out: nothing (the transaction is in force) or the answers' bodies;
 OSError with the kernel's reason, KernelError when it is silent. Layouts: linux/netfilter/nfnetlink.h, nf_tables.h.
-For what nft's text cannot say, and for what must not wait for a process to start. Called by the rest of this package.
+For what nft's text cannot say, and for what must not wait for a process to start. Called by `netlink_rule` and `lane`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NETLINK_NETFILTER: Final = 12
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x4, 0x10, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 BATCH_BEGIN, BATCH_END = 16, 17
@@ -27,7 +27,6 @@ NLA_F_NESTED: Final = 0x8000
 NFTA_LIST_ELEM, NFTA_EXPR_NAME, NFTA_EXPR_DATA = 1, 1, 2
 RECEIVE_BYTES: Final = 1 << 16
 TIMEOUT_SECONDS: Final = 5.0
-DUMP_ATTEMPTS: Final = 20  # while others change rules; each costs a fraction of a millisecond
 
 
 class Request(NamedTuple):
@@ -53,37 +52,35 @@ def transaction(netlink: socket.socket, requests: Sequence[Request]) -> None:
     batch.append(_message(BATCH_END, NLM_F_REQUEST, len(requests) + 2, socket.AF_UNSPEC))
     netlink.send(b"".join(batch))
     while awaited:
-        for kind, _, sequence, body in _receive(netlink):
+        for kind, sequence, body in _receive(netlink):
             if kind == NLMSG_ERROR:
                 _raise_refusal(body)
                 awaited.discard(sequence)
 
 
 def dump(netlink: socket.socket, message: int, family: int, body: bytes) -> list[dict[int, bytes]]:
-    """Return the attributes of each answer to a question about everything of a kind; errors as in `transaction`.
-
-    The kernel answers in pieces and says when something was changed between two of them: then it is asked again.
-    """
-    for _ in range(DUMP_ATTEMPTS):
-        found: list[dict[int, bytes]] = []
-        if _dumped(netlink, _message(_kind(message), NLM_F_REQUEST | NLM_F_DUMP, 1, family, body), found):
-            return found
-    raise KernelError("NFT_BUSY", "nf_tables is changed faster than it can be read")
-
-
-def _dumped(netlink: socket.socket, question: bytes, found: list[dict[int, bytes]]) -> bool:
-    """Ask once; say whether all answers are of one state."""
-    netlink.send(question)
-    whole = True
+    """Return the attributes of each answer to a question about everything of a kind; errors as in `transaction`."""
+    found: list[dict[int, bytes]] = []
+    netlink.send(_message(_kind(message), NLM_F_REQUEST | NLM_F_DUMP, 1, family, body))
     while True:
-        for kind, flags, _, answer in _receive(netlink):
-            whole = whole and not flags & NLM_F_DUMP_INTR
+        for kind, _, answer in _receive(netlink):
             if kind == NLMSG_DONE:
-                return whole
+                return found
             if kind == NLMSG_ERROR:
                 _raise_refusal(answer)
                 continue
             found.append(dict(attributes(answer[4:])))
+
+
+def ask(netlink: socket.socket, message: int, family: int, body: bytes) -> dict[int, bytes]:
+    """Return the attributes of the one answer to a question about one thing; errors as in `transaction`."""
+    netlink.send(_message(_kind(message), NLM_F_REQUEST, 1, family, body))
+    for kind, _, answer in _receive(netlink):
+        if kind == NLMSG_ERROR:
+            _raise_refusal(answer)
+            continue
+        return dict(attributes(answer[4:]))
+    raise KernelError("NETLINK_SILENT", "nfnetlink gave no answer")
 
 
 def text(value: str) -> bytes:
@@ -150,14 +147,14 @@ def open_socket() -> socket.socket:
     return netlink
 
 
-def _receive(netlink: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (type, flags, sequence, body) of the messages in one datagram."""
+def _receive(netlink: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (type, sequence, body) of the messages in one datagram."""
     try:
         data = netlink.recv(RECEIVE_BYTES)
     except TimeoutError as error:
         raise KernelError("NETLINK_TIMEOUT", f"nfnetlink did not answer within {TIMEOUT_SECONDS} s") from error
     at = 0
     while at + 16 <= len(data):
-        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
-        yield kind, flags, sequence, data[at + 16 : at + length]
+        length, kind, _, sequence, _ = struct.unpack_from("=IHHII", data, at)
+        yield kind, sequence, data[at + 16 : at + length]
         at += (length + 3) & ~3

@@ -1,23 +1,24 @@
 """Makes the kernel's fallback that of a policy, and proves it by reading back.
 
 In: lowered policies, effective stages, closed conduits. Out: the ruleset in force, each change atomic, or
-KernelError with the old ruleset still in force. Whether it still stands is asked by comparing what the kernel holds
-with what it held right after loading it.
+KernelError with the old ruleset still in force. Whether it still stands is asked by comparing the kernel's own listing
+with the one taken right after loading it.
 Must never open a gap: between any two changes one of the two rulesets is in force. Called by control.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
-from gateway.kernel import bridge, interception, nft, ruleset
+from gateway.kernel import bridge, interception, nft, readback
+from gateway.kernel.expressions import expressions
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
 from rules.static_counting import COUNTED, counting_chain, counting_script
 from rules.static_guard import QUARANTINE
-from rules.static_lane import GENERATION_MAP, LANE, LANE_CHAINS
+from rules.static_lane import GENERATION_MAP, LANE_CHAINS, LANE_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +37,22 @@ class Loaded:
     """What a load left in the kernel: keep it to ask later whether it still stands."""
 
     kernel_digest: str
+    generation: int = field(compare=False)  # of all rulesets, when the kernel was last found to hold it
+
+
+def _loaded() -> Loaded:
+    """Return what stands now. ORDER: the number first, so that a change in between is not taken for known."""
+    number = readback.generation()
+    return Loaded(kernel_digest(), number)
 
 
 def ensure_base(bridge_name: str) -> bool:
     """Close the bridge when no ruleset of ours stands yet; return whether it had to be done."""
-    if "static" in ruleset.chains():
+    if readback.chain(*TABLE, "static") is not None:
         return False
     nft.apply(static.render_base(sorted(bridge.ports(bridge_name))))
-    if not ruleset.closes():
+    held = readback.chain(*TABLE, "static")
+    if held is None or not held.drops:
         raise KernelError("BASE_LOST", "the kernel does not hold the closed base table")
     return True
 
@@ -85,7 +94,7 @@ def apply_policy(
         _remove_lane()
     if bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
-    return Loaded(kernel_digest())
+    return _loaded()
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:
@@ -94,7 +103,7 @@ def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stag
     if bank is None:
         raise KernelError("STATIC_MISSING", "no policy's ruleset stands", "apply the policy first")
     nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=bank))
-    return Loaded(kernel_digest())
+    return _loaded()
 
 
 def policy_stands() -> bool:
@@ -139,12 +148,18 @@ def in_sync(script: str) -> bool:
         nft.apply(script)
         return kernel_digest()
 
-    return "static" in ruleset.chains() and kernel_digest() == in_throw_away_namespace(elsewhere)
+    return readback.chain(*TABLE, "static") is not None and kernel_digest() == in_throw_away_namespace(elsewhere)
 
 
-def stands(loaded: Loaded) -> bool:
-    """Read the kernel back and say whether it still holds what was loaded."""
-    return kernel_digest() == loaded.kernel_digest
+def stands(loaded: Loaded) -> Loaded | None:
+    """Read the kernel back; return what to ask with next time while it still holds what was loaded, else None.
+
+    While nobody changes a ruleset this is one question. Else it takes seconds for 100,000 assets.
+    """
+    if readback.generation() == loaded.generation:
+        return loaded
+    now = _loaded()
+    return now if now == loaded else None
 
 
 def kernel_digest() -> str:
@@ -153,21 +168,22 @@ def kernel_digest() -> str:
     Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
     """
     bank = bank_in_use()
-    spare = () if bank is None else (f"{name}_{1 - bank}" for name in static.BANKED)
-    return ruleset.judging(without={*MOVING, *spare})
+    spare = "" if bank is None else f"_{1 - bank}"
+    return readback.digest(*TABLE, without=MOVING, spare=spare)
 
 
 def bank_in_use() -> int | None:
     """Return which bank of chains judges now; None while no policy does."""
-    return static.bank_in_use("\n".join(ruleset.verdicts("static")))
+    chain = readback.chain(*TABLE, "static")
+    return next((bank for bank in static.BANKS if chain is not None and chain.mentions(f"entry_{bank}")), None)
 
 
 def _counts() -> bool:
     """Say whether each counting chain holds its one rule; no load of a policy touches them."""
     for counter, onward in COUNTED.items():
-        found = [ruleset.expressions(rule) for _, rule in ruleset.rules(counting_chain(counter))]
-        spelled = [[step.verdict() or step.name for step in steps] for steps in found]
-        if spelled != [["counter", onward]]:
+        held = readback.chain(*TABLE, counting_chain(counter))
+        rules = [expressions(rule) for rule in held.rules] if held is not None else []
+        if [[step.verdict() or step.name for step in steps] for steps in rules] != [["counter", onward]]:
             return False
     return True
 
@@ -184,11 +200,12 @@ def remove(bridge_name: str) -> None:
 
 def _remove_lane() -> None:
     """Remove what the lane left, after a ruleset without it is in force."""
-    chains, sets = ruleset.chains(), ruleset.sets()
-    standing = [f"chain {' '.join(TABLE)} {name}" for name in LANE_CHAINS if name in chains]
-    flows = [f"set {' '.join(TABLE)} {name}" for name in sets if name.startswith(LANE) and name != GENERATION_MAP]
-    generation = [f"map {' '.join(TABLE)} {GENERATION_MAP}"] if GENERATION_MAP in sets else []
+    standing = set(readback.names(*TABLE))
+    place = " ".join(TABLE)
+    chains = [f"chain {place} {name}" for name in LANE_CHAINS if name in standing]
+    sets = [f"set {place} {name}" for name in LANE_SETS if name in standing]
+    sets += [f"map {place} {GENERATION_MAP}"] if GENERATION_MAP in standing else []
     # Chains go to one another: all of them are emptied before the first is deleted.
-    lines = [f"flush {chain}" for chain in standing] + [f"delete {what}" for what in (*standing, *flows, *generation)]
+    lines = [f"flush {chain}" for chain in chains] + [f"delete {what}" for what in (*chains, *sets)]
     if lines:
         nft.apply("\n".join(lines) + "\n")

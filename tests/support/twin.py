@@ -69,7 +69,7 @@ class Twin:
         self.pair_stages = dict(policy.pair_stages)
         self.default_stage = policy.default_stage
         self.conduit_stages = {conduit.name: conduit.stage for conduit in policy.conduits}
-        self.open = {conduit.name for conduit in policy.conduits if conduit.enabled}
+        self.open = {conduit.name for conduit in policy.conduits if conduit.open_at_first}
         self.flows: dict[FlowKey, Conduit] = {}
         self.limits = Limits()
         self.now_ns = 0

@@ -13,7 +13,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import bridge, guard, interception, monitor, nft, ruleset, sync
+from gateway.kernel import bridge, guard, interception, monitor, nft, readback, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
 from rules.static_lane import LANE_SECONDS, LANE_SETS
@@ -318,7 +318,7 @@ def test_without_a_lane_none_is_left_behind(laned: Wire, lane: Lane, judge: Judg
     how |= {"first_queue": QUEUE, "queue_count": 1, "layer2_queue": None}
     with inside(laned.gateway):
         sync.apply_policy(policy, closed=frozenset(), **how)
-        assert not [name for name in (*ruleset.chains(), *ruleset.sets()) if name.startswith("lane")]
+        assert not [name for name in readback.names("bridge", "conduit") if name.startswith("lane")]
         assert (lane.mark_in_force(), lane.entries(10)) == (0, [])
     for _ in range(2):
         seen_by_engine(laned, judge, STREAM)
