@@ -10,11 +10,11 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.cli.failure import problem_line
+from gateway.cli.policy_check import print_problems
 from gateway.cli.session import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 SHOWN: Final = 10  # of each kind, or of each pair of zones
 NAMES_SHOWN: Final = 4
@@ -27,15 +27,9 @@ def line(text: str, style: str = "") -> None:
     console().print(text, style=style, markup=False, soft_wrap=True)
 
 
-def show_warnings(warnings: Iterable[dict[str, Any]]) -> None:
-    """Print warnings as compilers do."""
-    for warning in warnings:
-        line(problem_line(warning), "yellow")
-
-
 def show_plan(content: dict[str, Any]) -> None:
     """Print a plan."""
-    show_warnings(content["warnings"])
+    print_problems(content["warnings"])
     show_differences(content["changes"])
     if (flows := content["flows"]) is not None:
         show_flows(flows)

@@ -60,11 +60,6 @@ def compiled(file: Path) -> Compiled:
         raise refused_policy(file, error) from error
 
 
-def _checked(file: Path, content: dict[str, Any]) -> None:
-    policy_check.print_problems(content["warnings"])
-    console().print(f"{file}: can be applied, digest {content['digest'][:12]}", style="green", markup=False)
-
-
 @app.command()
 def plan(context: typer.Context, file: File) -> None:
     """Show what a policy would change, before it does: objects, paths, stages, live conversations cut."""
