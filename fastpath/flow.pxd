@@ -362,8 +362,6 @@ cdef inline void touch_flow(
     flows_t *flows, flow_t *flow, const frame_t *frame, int direction, uint64_t now_ns
 ) noexcept nogil:
     """Count a frame into its flow."""
-    cdef flow_slot_t *slot
-    cdef uint32_t rank
     flow.last_seen_ns = now_ns
     if direction == FLOW_FORWARD:
         flow.opener_frames += 1
@@ -373,7 +371,4 @@ cdef inline void touch_flow(
         flow.responder_bytes += frame.length
     if frame.protocol == PROTOCOL_TCP:
         follow_tcp(flow, frame, direction)
-    rank = rank_of(flow)
-    slot = flows.slots + (flow - flows.entries)
-    if slot.rank != rank:  # it stays the same for a while: what is not written needs no writing back
-        slot.rank = rank
+    flows.slots[flow - flows.entries].rank = rank_of(flow)
