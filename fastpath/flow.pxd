@@ -322,13 +322,17 @@ cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reverse
 
 
 cdef inline void index_flows(flows_t *flows) noexcept nogil:
-    """Make the index of entries that an earlier engine left; one that stands where no lookup finds it is given up."""
+    """Make the index of entries that an earlier engine left; one that stands where no lookup finds it is given up.
+
+    The index is all zeros before. Where no flow was ever created no entry is looked at: reading it would cost its page.
+    """
     cdef uint32_t i
     cdef flow_t *flow
     cdef flow_key_t key
+    if not flows.created:
+        return
     for i in range((flows.bucket_mask + 1) * FLOW_WAYS):
         flow = flows.entries + i
-        flows.slots[i].tag = 0
         if not flow.in_use:
             continue
         key.source[0] = flow.opener[0]
