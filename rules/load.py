@@ -1,76 +1,58 @@
 """Policy text → `Policy`, or every mistake in it with file, line and column.
 
-In: a path or a text. Out: a frozen `Policy` whose schema and references are right, or `PolicyError`.
+In: a path, a text or a bundle. Out: a frozen `Policy` whose schema and references are right, or `PolicyError`.
 Goes on past a mistake wherever it can: schema errors do not hide unknown names, and what remains of a broken policy is
 still searched for conflicts. Must never raise anything but PolicyError for a bad text. Whole-policy checks: `check`.
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from rules.bundle import Bundle, read_bundle
 from rules.conflicts import conflicts
+from rules.fragments import joined
 from rules.model import Policy, fields_at
+from rules.nodes import Source
 from rules.problems import PolicyError, Problem, did_you_mean
 from rules.references import reference_problems
 from rules.services import library
-from rules.tree import Source, parse_tree
+from rules.text import decoded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic_core import ErrorDetails
 
-MAX_BYTES = 16 * 1024 * 1024  # about 100,000 assets; the control socket has a limit of its own
-# YAML 1.2, production c-printable [1], turned around; the byte order mark is stripped before.
-NO_TEXT = re.compile("[^\\t\\n\\r\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]")
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
 MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Read and load a policy file."""
-    name = str(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PolicyError(
-            [Problem(name, 0, 0, f"can't be read: {reason}", "check path and permissions", "POL001")]
-        ) from None
-    return load_policy_bytes(content, name)
+    """Read and load a policy file and all that it includes."""
+    return load_bundle(read_bundle(path))
 
 
 def load_policy_bytes(content: bytes, name: str = "policy.yaml") -> Policy:
     """Load a policy from undecoded text."""
-    if len(content) > MAX_BYTES:
-        raise PolicyError([_too_large(name)])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        problem = Problem(
-            name, line, column, f"byte {content[error.start]:#04x} is not UTF-8", "save it as UTF-8", "POL003"
-        )
-        raise PolicyError([problem]) from None
-    return load_policy_text(text, name)
+    return load_policy_text(decoded(content, name), name)
 
 
 def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
-    """Load a policy from text; raise PolicyError with all of its mistakes."""
-    if len(text) > MAX_BYTES:
-        raise PolicyError([_too_large(name)])
-    _refuse_control_characters(text, name)
-    source, problems = parse_tree(text, name)
+    """Load a policy that is one text; raise PolicyError with all of its mistakes."""
+    return load_bundle(Bundle(name, text))
+
+
+def load_bundle(bundle: Bundle) -> Policy:
+    """Load a policy from all of its files; raise PolicyError with all of their mistakes."""
+    source, problems = joined(bundle)
     problems += reference_problems(source, library())
     data = source.root.plain()
     policy: Policy | None = None
     try:
-        policy = Policy.model_validate(data).located(source)
+        policy = Policy.model_validate(data).located(source, bundle.files)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         problems += [_schema_problem(detail, source) for detail in details]
@@ -83,34 +65,19 @@ def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
     return policy
 
 
-def _too_large(name: str) -> Problem:
-    return Problem(name, 0, 0, f"larger than {MAX_BYTES // 2**20} MiB", "is this a policy?", "POL002")
-
-
-def _refuse_control_characters(text: str, name: str) -> None:
-    """NUL and its like are legal nowhere in YAML; the parser's own message has no usable position for them."""
-    found = NO_TEXT.search(text)
-    if found is None:
-        return
-    line = text.count("\n", 0, found.start()) + 1
-    column = found.start() - text.rfind("\n", 0, found.start())
-    message = f"character U+{ord(found[0]):04X} can't stand in a policy"
-    raise PolicyError([Problem(name, line, column, message, "remove it", "POL004")])
-
-
 def _schema_problem(detail: ErrorDetails, source: Source) -> Problem:
     path = tuple(detail["loc"])
     kind = detail["type"]
     if path and path[-1] == "[key]":
-        line, column = source.key_position(path[:-1])
+        place = source.key_place(path[:-1])
     elif kind == "extra_forbidden":
-        line, column = source.key_position(path)
+        place = source.key_place(path)
     elif kind == "missing":
-        line, column = source.key_position(path[:-1])
+        place = source.key_place(path[:-1])
     else:
-        line, column = source.position(path)
+        place = source.place(path)
     message, hint, code = _words(detail, path)
-    return Problem(source.name, line, column, message, hint, code)
+    return Problem(*place, message, hint, code)
 
 
 def _words(detail: ErrorDetails, path: tuple[Any, ...]) -> tuple[str, str, str]:
@@ -124,7 +91,7 @@ def _words(detail: ErrorDetails, path: tuple[Any, ...]) -> tuple[str, str, str]:
     if kind == "missing":
         owner = f" in '{keys[-2]}'" if len(keys) > 1 else ""
         return f"'{key}' is missing{owner}", "", "POL011"
-    if kind == "too_short":
+    if kind in ("too_short", "string_too_short"):
         return f"'{key}' is empty", "name at least one", "POL012"
     if kind in ("model_type", "dict_type"):
         return f"'{key}' must be a mapping", "entries of the form 'name: value', indented", "POL012"

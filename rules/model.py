@@ -6,33 +6,35 @@ Must never resolve a reference or apply precedence: that is done in `lower`, onc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from fastpath.abi import FailMode, LogMode, Stage
-from rules.numbers import EtherType, IcmpType, Port, ProtocolNumber, Vlan, refuse
-from rules.rates import RateWord
-from rules.tree import Source
+from fastpath.abi import Stage
+from rules.conduit_model import Conduit
+from rules.levels import NONE, SecurityLevel
+from rules.nodes import Source
+from rules.numbers import Vlan, refuse
+from rules.service_model import Service
+from rules.strict import Many, Section, Strict
+from rules.times import Date, TimeZoneName
 from rules.values import (
     Criticality,
-    FailWord,
-    Group,
     Host,
     Interface,
-    LogWord,
     Mac,
     Name,
     NameOrAll,
     Prefix,
+    ProblemCode,
     RefuseWord,
-    SecurityLevel,
+    RelativePath,
     StageWord,
     Text,
     ZoneKind,
-    empty_mapping,
-    one_or_many,
 )
+from rules.windows_model import Cycle, Window
 
 
 def whole_version(value: Any) -> Any:
@@ -42,17 +44,6 @@ def whole_version(value: Any) -> Any:
     return value
 
 
-Many = BeforeValidator(one_or_many)
-Section = BeforeValidator(empty_mapping)
-NUMBERS = {"tcp": "ports", "udp": "ports", "icmp": "types", "icmpv6": "types", "ip": "numbers"}
-
-
-class Strict(BaseModel):
-    """Frozen, and a key that nobody declared is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
-
-
 class Site(Strict):
     """The site as a whole; `ceiling` caps every stage."""
 
@@ -60,13 +51,19 @@ class Site(Strict):
     ceiling: StageWord = Stage.MONITOR
     default_stage: StageWord = Stage.MONITOR
     refuse: RefuseWord = False  # answer what is dropped between zones, instead of keeping silent
+    timezone: TimeZoneName = "UTC"  # of every window and cycle that names none
 
 
 class Zone(Strict):
-    """Assets with similar security needs, behind ports of their own. SL-T: IEC 62443-3-3, 0 to 4 or 7 of them."""
+    """Assets with similar security needs, behind ports of their own. SL-T is what they need, SL-C what they can do."""
 
     kind: ZoneKind
-    sl_t: SecurityLevel = 0
+    sl_t: SecurityLevel = NONE
+    sl_c: SecurityLevel | None = None  # None: nobody has said
+    parent: Name | None = None
+    criticality: Criticality = "medium"
+    location: Text = ""
+    owner: Text = ""
     ports: Annotated[tuple[Interface, ...], Many] = ()
     vlans: Annotated[tuple[Vlan, ...], Many] = ()
     prefixes: Annotated[tuple[Prefix, ...], Many] = ()
@@ -81,116 +78,33 @@ class Asset(Strict):
     function: Text = ""
     location: Text = ""
     criticality: Criticality = "medium"
+    vendor: Text = ""
+    model: Text = ""
+    firmware: Text = ""
+    serial: Text = ""
+    owner: Text = ""
+    sl_c: SecurityLevel | None = None  # None: its zone's
     macs: Annotated[tuple[Mac, ...], Many] = ()
     ips: Annotated[tuple[Host, ...], Many] = ()
     roles: Annotated[tuple[Name, ...], Many] = ()
     behind: Name | None = None
-    vendor: Text = ""
-    model: Text = ""
     description: Text = ""
 
 
-class ServiceMember(Strict):
-    """One kind of numbers: an EtherType, or an IP protocol with ports, types or numbers."""
+class Role(Strict):
+    """What assets do, so that conduits need not name each of them."""
 
-    protocol: Literal["tcp", "udp", "icmp", "icmpv6", "ip"] | None = None
-    ports: Annotated[tuple[Port, ...], Many] = ()
-    types: Annotated[tuple[IcmpType, ...], Many] = ()
-    numbers: Annotated[tuple[ProtocolNumber, ...], Many] = ()
-    ethertype: Annotated[tuple[EtherType, ...], Many] = ()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if getattr(self, "any_of", ()):
-            return self
-        given = {key for key in ("ports", "types", "numbers", "ethertype") if getattr(self, key)}
-        wanted = "ethertype" if self.protocol is None else NUMBERS[self.protocol]
-        if given != {wanted}:
-            subject = "a service without protocol" if self.protocol is None else f"protocol {self.protocol}"
-            refuse("POL021", f"{subject} needs '{wanted}' and nothing else", "several kinds: any_of: [{...}, {...}]")
-        return self
-
-
-class Service(ServiceMember):
-    """What a conduit may carry: one member, or several under `any_of`."""
-
-    any_of: Annotated[tuple[ServiceMember, ...], Many] = ()
     description: Text = ""
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if self.any_of and (self.protocol or self.ports or self.types or self.numbers or self.ethertype):
-            refuse("POL021", "any_of stands alone", "move the other keys into a member of any_of")
-        return self
 
-    def members(self) -> tuple[ServiceMember, ...]:
-        """Return the members, whichever way the service was written."""
-        return self.any_of or (self,)
+class Waiver(Strict):
+    """A check's finding at one object that somebody has accepted, until a day."""
 
-
-class Selector(Strict):
-    """Which endpoints: within a key any of the values, and all of the keys."""
-
-    zone: Annotated[tuple[Name, ...], Many] = ()
-    role: Annotated[tuple[Name, ...], Many] = ()
-    asset: Annotated[tuple[Name, ...], Many] = ()
-    prefix: Annotated[tuple[Prefix, ...], Many] = ()
-    group: Annotated[tuple[Group, ...], Many] = ()
-
-    @model_validator(mode="after")
-    def _selects(self) -> Self:
-        others = bool(self.zone or self.role or self.asset or self.prefix)
-        if self.group and others:
-            refuse("POL022", "'group' stands alone", "write a conduit of its own for the group")
-        if not self.group and not others:
-            refuse("POL022", "this selects nothing", "give zone, role, asset or prefix")
-        return self
-
-
-class Opener(Selector):
-    """The selector of who opens: a group never sends."""
-
-    @model_validator(mode="after")
-    def _sends(self) -> Self:
-        if self.group:
-            refuse("POL022", "'group' can't be a source", "groups only stand in 'to'")
-        return self
-
-
-class SourceLimit(Strict):
-    """How much each source address may send by a conduit."""
-
-    packets: RateWord | None = None
-    new_flows: RateWord | None = None
-
-    @model_validator(mode="after")
-    def _limits(self) -> Self:
-        if not any(getattr(self, name) for name in type(self).model_fields):
-            refuse("POL023", "this limits nothing", "like packets: 500/s or new_flows: 20/s")
-        return self
-
-
-class Limit(SourceLimit):
-    """How much a conduit carries from its openers, as a whole and for each source address."""
-
-    per_source: SourceLimit | None = None
-
-
-class Conduit(Strict):
-    """A permitted path: who may open what to whom."""
-
-    source: Opener = Field(alias="from")
-    destination: Selector = Field(alias="to")
-    services: Annotated[tuple[Name, ...], Many] = Field(min_length=1)
-    stage: StageWord = Stage.ENFORCE
-    fail: FailWord = FailMode.STATIC
-    log: LogWord = LogMode.FLOW
-    limit: Limit | None = None
-    enabled: StrictBool = True
-    owner: Text = ""
-    reason: Text = ""
-    sl_t: SecurityLevel | None = None
-    description: Text = ""
+    code: ProblemCode
+    at: Text  # section and name: conduits/eng-plc; a section alone for what a check says of the whole
+    who: Text = Field(min_length=1)
+    why: Text = Field(min_length=1)
+    until: Date
 
 
 class Denial(Strict):
@@ -208,46 +122,88 @@ class Denial(Strict):
         return self
 
 
+def _delimiter(value: Any) -> Any:
+    if value not in (",", ";", "\t", "|"):
+        refuse("POL066", f"{value!r} can't separate cells", "one of ',', ';', '|' and a tab (\"\\t\")")
+    return value
+
+
+class Inventory(Strict):
+    """Assets from a spreadsheet: which column holds which key, and what every row has that no column says."""
+
+    csv: RelativePath
+    delimiter: Annotated[str, BeforeValidator(_delimiter)] | None = None  # None: seen from the first line
+    columns: Annotated[dict[Name, Text], Section] = Field(default_factory=dict)  # our key → the header's word
+    zone: Name | None = None
+    roles: Annotated[tuple[Name, ...], Many] = ()
+
+
+def _file_name(value: Any) -> Any:
+    return {"csv": value} if isinstance(value, str) else value
+
+
 class Policy(Strict):
-    """The whole text. `source_text` positions are kept beside it for `check`."""
+    """The whole policy: the main text and everything it includes. Positions are kept beside it for `check`."""
 
     version: Annotated[Literal[1], BeforeValidator(whole_version)]
+    include: Annotated[tuple[RelativePath, ...], Many] = ()
+    inventory: Annotated[tuple[Annotated[Inventory, BeforeValidator(_file_name)], ...], Many] = ()
     site: Site
     zones: Annotated[dict[Name, Zone], Section] = Field(default_factory=dict)
     assets: Annotated[dict[Name, Asset], Section] = Field(default_factory=dict)
+    roles: Annotated[dict[Name, Annotated[Role, Section]], Section] | None = None  # None: any word is a role
     services: Annotated[dict[Name, Service], Section] = Field(default_factory=dict)
+    windows: Annotated[dict[Name, Window], Section] = Field(default_factory=dict)
+    cycles: Annotated[dict[Name, Cycle], Section] = Field(default_factory=dict)
     conduits: Annotated[dict[Name, Conduit], Section] = Field(default_factory=dict)
     denials: Annotated[tuple[Denial, ...], Many] = ()
+    waivers: Annotated[tuple[Waiver, ...], Many] = ()
     _text: Source | None = PrivateAttr(default=None)
+    _files: Mapping[str, bytes] = PrivateAttr(default_factory=dict)
 
-    def located(self, text: Source) -> Self:
-        """Remember where the policy was read from and return it."""
+    def located(self, text: Source, files: Mapping[str, bytes] | None = None) -> Self:
+        """Remember where the policy was read from, and the files that came with it, and return it."""
         self._text = text
+        self._files = files or {}
         return self
+
+    def attachment(self, name: str) -> bytes | None:
+        """Return the content of a file that the policy names (a window's `ics`), by its name in the policy."""
+        return self._files.get(name)
 
     def place(self, *path: str | int) -> tuple[str, int, int]:
         """Return file, line and column of a value, for problems; zeros when the policy was not read from a text."""
-        if self._text is None:
-            return "policy", 0, 0
-        return (self._text.name, *self._text.position(path))
+        return self._text.place(path) if self._text is not None else ("policy", 0, 0)
 
 
 def fields_at(path: tuple[Any, ...]) -> list[str]:
     """Return the keys that the language knows at a path, for "did you mean"."""
-    sections: dict[str, type[Strict]] = {"zones": Zone, "assets": Asset, "services": Service, "conduits": Conduit}
-    model: type[Strict] = Policy
-    if path and path[0] == "site":
-        model = Site
-    elif path and path[0] == "denials":
-        model = Denial
-    elif path and path[0] in sections:
-        model = sections[path[0]]
-        if "any_of" in path:
-            model = ServiceMember
-        elif path[-1] == "limit":
-            model = Limit
-        elif path[-1] == "per_source":
-            model = SourceLimit
-        elif path[-1] in ("from", "to") and len(path) == 3:
-            model = Selector
-    return [info.alias or name for name, info in model.model_fields.items()]
+    model: type[Strict] | None = Policy
+    entries = False  # the next part of the path is a name of the operator's, or a position
+    for part in path:
+        if model is None:
+            return []
+        if entries or isinstance(part, int):
+            entries = False
+            continue
+        fields = {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+        annotation = fields.get(part)
+        model, entries = _model_in(annotation), dict in _origins(annotation)
+    return [] if model is None else [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """Return an annotation and everything it is made of."""
+    found, at = [annotation], 0
+    while at < len(found):
+        found += get_args(found[at])
+        at += 1
+    return found
+
+
+def _model_in(annotation: Any) -> type[Strict] | None:
+    return next((part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, Strict)), None)
+
+
+def _origins(annotation: Any) -> set[Any]:
+    return {getattr(part, "__origin__", None) for part in _parts(annotation)}

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from rules.model import Policy, Service, ServiceMember
+from rules.model import Policy
 from rules.numbers import NumberRange
 from rules.records import ServiceKind
+from rules.service_model import Service, ServiceMember
 from rules.tree import parse_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KINDS = {
     "tcp": ServiceKind.TCP,
@@ -32,8 +37,26 @@ def library() -> dict[str, Service]:
 
 
 def known_services(policy: Policy) -> dict[str, Service]:
-    """Return every service that the policy's conduits may name."""
-    return library() | policy.services
+    """Return every service that the policy's conduits may name; a group as the members of all that it stands for."""
+    declared = library() | policy.services
+    groups = {
+        name: Service(any_of=tuple(_ungrouped(name, declared)), description=service.description)
+        for name, service in policy.services.items()
+        if service.group
+    }
+    return declared | groups
+
+
+def _ungrouped(name: str, known: dict[str, Service]) -> Iterator[ServiceMember]:
+    """Yield the members below a group, each service once; `references` refuses circles, this only survives them."""
+    seen, todo = {name}, [name]
+    while todo:
+        service = known[todo.pop()]
+        if not service.group:
+            yield from service.members()
+        below = [other for other in dict.fromkeys(service.group) if other not in seen]
+        seen.update(below)
+        todo += reversed(below)
 
 
 def member_ranges(member: ServiceMember) -> tuple[ServiceKind, tuple[NumberRange, ...]]:

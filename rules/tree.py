@@ -1,21 +1,32 @@
 """YAML text → a tree of nodes that know their line and column.
 
 In: text from `load` (untrusted: an operator's editor or the control socket). Out: `Source`, or a `PolicyError`.
-Built from parser events rather than a composed document, so that nesting, aliases and duplicate keys are bounded and
-reported by us. Must never recurse along the text, construct objects from tags, or guess: only integers, true/false
-and null are not text, so `02:00:00:00:20:01` and `1.20` stay what was written.
+Built from libyaml's events rather than a composed document, so that nesting, aliases and duplicate keys are bounded
+and reported by us (docs/decisions/0014). Must never recurse along the text, construct objects from tags, or guess: only
+integers, true/false and null are not text, so `02:00:00:00:20:01` and `1.20` stay what was written.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from yaml import YAMLError
+from yaml._yaml import CParser  # libyaml itself: the pure parser takes 40 times as long and reads YAML 1.1 its own way
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
+from rules.nodes import Node, Source
 from rules.problems import PolicyError, Problem
+from rules.text import CONTROL, refuse_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,71 +35,8 @@ MAX_DEPTH = 32  # the language itself nests 6 deep
 MAX_ALIAS_NODES = 10_000  # nodes that aliases may stand for, all together: a "YAML bomb" expands to millions
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z|0x[0-9a-fA-F]+\Z|0o[0-7]+\Z")
 MAX_INTEGER_DIGITS = 18
-# C0 but for tab and line feed, C1, and what turns the direction of text around.
-CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
-
-
-@dataclass(slots=True)
-class Node:
-    """A scalar, a list or a mapping; `keys` holds the position of each mapping key."""
-
-    line: int
-    column: int
-    value: Any  # scalar | list[Node] | dict[str, Node]
-    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
-    size: int = 1  # nodes below and including this one, for the alias budget
-    depth: int = 1  # levels below and including this one: aliases nest without nesting in the text
-
-    def entries(self) -> dict[str, Node]:
-        """Return the mapping's entries, or nothing when it is no mapping."""
-        return self.value if isinstance(self.value, dict) else {}
-
-    def items(self) -> list[Node]:
-        """Return the list's items; a scalar counts as a list of one."""
-        if isinstance(self.value, list):
-            return self.value
-        return [] if self.value is None or isinstance(self.value, dict) else [self]
-
-    def plain(self) -> Any:
-        """Return plain dicts, lists and scalars. Recursion is bounded by MAX_DEPTH."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, list):
-            return [node.plain() for node in self.value]
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A parsed text and its name: where every problem takes its position from."""
-
-    name: str
-    root: Node
-
-    def position(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return line and column of the value at a path, or of the nearest thing above it that the text has."""
-        node = self.root
-        for part in path:
-            below = self._child(node, part)
-            if below is None:
-                break
-            node = below
-        return node.line, node.column
-
-    @staticmethod
-    def _child(node: Node, part: str | int) -> Node | None:
-        if isinstance(part, str):
-            return node.entries().get(part)
-        return node.value[part] if isinstance(node.value, list) and part < len(node.value) else None
-
-    def key_position(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return line and column of the key that a path ends in."""
-        node = self.root
-        for part in path[:-1]:
-            below = self._child(node, part)
-            node = below or node
-        return node.keys.get(str(path[-1]), self.position(path)) if path else (node.line, node.column)
+HINT = "check indentation, quotes, brackets and colons; between brackets, quote what begins or ends with ':'"
 
 
 @dataclass(slots=True)
@@ -112,20 +60,21 @@ class TreeBuilder:
         self._alias_nodes = 0
 
     def feed(self, events: Iterator[Any]) -> None:
-        """Build the tree from a stream of ruamel events."""
+        """Build the tree from a stream of events."""
         steps = {
-            "ScalarEvent": self._scalar,
-            "AliasEvent": self._alias,
-            "MappingStartEvent": self._start,
-            "SequenceStartEvent": self._start,
-            "MappingEndEvent": self._end,
-            "SequenceEndEvent": self._end,
-            "DocumentStartEvent": self._document,
+            ScalarEvent: self._scalar,
+            AliasEvent: self._alias,
+            MappingStartEvent: self._start,
+            SequenceStartEvent: self._start,
+            MappingEndEvent: self._end,
+            SequenceEndEvent: self._end,
+            DocumentStartEvent: self._document,
         }
         for event in events:
-            step = steps.get(type(event).__name__)
+            step = steps.get(type(event))
             if step is not None:
-                step(event, event.start_mark.line + 1, event.start_mark.column + 1)
+                mark = event.start_mark
+                step(event, mark.line + 1, mark.column + 1)
 
     def _document(self, _event: Any, line: int, column: int) -> None:
         if self.root is not None:
@@ -134,8 +83,10 @@ class TreeBuilder:
     def _start(self, event: Any, line: int, column: int) -> None:
         if len(self._stack) >= MAX_DEPTH:
             self._fatal(line, column, f"nested deeper than {MAX_DEPTH} levels", "a policy needs 6", "POL008")
-        self._refuse_tag(event, line, column)
-        node = Node(line, column, {} if type(event).__name__ == "MappingStartEvent" else [])
+        if event.tag is not None:
+            self._refuse_tag(event.tag, line, column)
+        mapping = type(event) is MappingStartEvent
+        node = Node(self.name, line, column, {}, {}) if mapping else Node(self.name, line, column, [])
         self._stack.append(_Open(node, event.anchor))
 
     def _end(self, _event: Any, _line: int, _column: int) -> None:
@@ -145,14 +96,18 @@ class TreeBuilder:
         self._place(done.node)
 
     def _scalar(self, event: Any, line: int, column: int) -> None:
-        self._refuse_tag(event, line, column)
-        self._refuse_control_character(event.value, line, column)
+        if event.tag is not None:
+            self._refuse_tag(event.tag, line, column)
+        if event.style == '"':
+            self._refuse_control_character(event.value, line, column)
         frame = self._stack[-1] if self._stack else None
-        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+        if frame is not None and frame.key is None and isinstance(frame.node.value, dict):
+            if not event.value:
+                self._fatal(line, column, "an empty key", "quote what begins or ends with ':'", "POL005")
             frame.key = (event.value, line, column)
             return
-        plain = event.style in (None, "")
-        node = Node(line, column, resolve_plain(event.value) if plain else event.value)
+        plain = not event.style
+        node = Node(self.name, line, column, resolve_plain(event.value) if plain else event.value)
         if event.anchor:
             self._anchors[event.anchor] = node
         self._place(node)
@@ -167,7 +122,7 @@ class TreeBuilder:
         if self._alias_nodes > MAX_ALIAS_NODES:
             text = f"aliases expand to more than {MAX_ALIAS_NODES} nodes"
             self._fatal(line, column, text, "write the entries out", "POL007")
-        self._place(Node(line, column, target.value, target.keys, target.size, target.depth))
+        self._place(Node(self.name, line, column, target.value, target.keys, target.size, target.depth))
 
     def _place(self, node: Node) -> None:
         if not self._stack:
@@ -175,7 +130,8 @@ class TreeBuilder:
             return
         frame = self._stack[-1]
         frame.node.size += node.size
-        frame.node.depth = max(frame.node.depth, node.depth + 1)
+        if frame.node.depth <= node.depth:
+            frame.node.depth = node.depth + 1
         if isinstance(frame.node.value, list):
             frame.node.value.append(node)
         elif frame.key is None:
@@ -196,9 +152,8 @@ class TreeBuilder:
             Problem(self.name, line, column, text, f"first in line {first[0]}; rename or merge", "POL006")
         )
 
-    def _refuse_tag(self, event: Any, line: int, column: int) -> None:
-        tag = getattr(event, "tag", None)
-        if tag and str(tag) != "!":
+    def _refuse_tag(self, tag: str, line: int, column: int) -> None:
+        if tag != "!":
             self.problems.append(
                 Problem(self.name, line, column, f"tag '{tag}' means nothing here", "remove it", "POL005")
             )
@@ -225,10 +180,10 @@ def resolve_plain(text: str) -> str | int | bool | None:
 
 def parse_tree(text: str, name: str) -> tuple[Source, list[Problem]]:
     """Return the tree and the problems that did not stop it; raise PolicyError for the one that did."""
+    refuse_control_characters(text, name)
     builder = TreeBuilder(name)
     try:
-        # Pure: the optional C parser reads YAML 1.1 and refuses unquoted MACs; a policy must mean the same everywhere.
-        builder.feed(YAML(typ="safe", pure=True).parse(text))
+        builder.feed(iter(CParser(text).get_event, None))
     except YAMLError as error:
         raise PolicyError([*builder.problems, _syntax_problem(error, name)]) from None
     if builder.root is None or builder.root.value is None:
@@ -247,4 +202,4 @@ def _syntax_problem(error: YAMLError, name: str) -> Problem:
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     context = getattr(error, "context", None)
     message = f"not YAML: {context + ': ' if context else ''}{what}"
-    return Problem(name, line, column, message, "check indentation, quotes, brackets and colons", "POL005")
+    return Problem(name, line, column, message, HINT, "POL005")

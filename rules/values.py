@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
 
 from fastpath.abi import FailMode, LogMode, Stage
-from rules.numbers import refuse, whole
+from rules.numbers import refuse
 from rules.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,17 +31,13 @@ INTERFACE = re.compile(r"[A-Za-z0-9_.+@-]{1,15}\Z", re.ASCII)
 NO_PORTS = (".", "..", "lo")
 MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}\Z")
 MAPPED = IPv6Network("::ffff:0:0/96")
+PROBLEM_CODE = re.compile(r"POL[0-9]{3}\Z", re.ASCII)
+MAX_PATH = 255
+LIMITED_BROADCAST = IPv4Address("255.255.255.255")
+OPERATIONS = ("read", "write", "control", "program", "admin", "diagnose")  # what a PDU asks for
+PROOFS = ("session", "step-up", "attestation")
+CRITICALITIES = ("low", "medium", "high", "critical")
 ZONE_KINDS = ("safety", "control", "supervisory", "engineering", "dmz", "enterprise", "vendor", "remote", "wireless")
-
-
-def one_or_many(value: Any) -> Any:
-    """Take a scalar as a list of one."""
-    return [] if value is None else value if isinstance(value, (list, tuple)) else [value]
-
-
-def empty_mapping(value: Any) -> Any:
-    """Take a section that was left empty as one without entries."""
-    return {} if value is None else value
 
 
 def _name(value: Any) -> str:
@@ -84,7 +80,7 @@ def _address(value: Any) -> IPAddress:
 
 def _host(value: Any) -> IPAddress:
     address = _address(value)
-    if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
+    if address.is_multicast or address.is_unspecified or address == LIMITED_BROADCAST:
         refuse(
             "POL013", f"'{address}' can't be an asset's address", "groups belong into a conduit's 'to: {group: ...}'"
         )
@@ -143,16 +139,6 @@ def _group(value: Any) -> IPAddress | bytes:
     return address
 
 
-def _security_level(value: Any) -> int | tuple[int, ...]:
-    if isinstance(value, (list, tuple)):
-        if len(value) != 7:
-            refuse(
-                "POL020", f"a security level vector has 7 numbers, not {len(value)}", "one per foundational requirement"
-            )
-        return tuple(whole(level, 0, 4, "POL020", "security level") for level in value)
-    return whole(value, 0, 4, "POL020", "security level")
-
-
 def _word(words: dict[str, E]) -> Callable[[Any], E]:
     def choose(value: Any) -> E:
         if isinstance(value, IntEnum):
@@ -165,10 +151,26 @@ def _word(words: dict[str, E]) -> Callable[[Any], E]:
     return choose
 
 
-def _kind(value: Any) -> str:
-    if not isinstance(value, str) or value not in ZONE_KINDS:
-        hint = did_you_mean(str(value), ZONE_KINDS)
-        refuse("POL020", f"'{value}' is no kind of zone", hint)
+def _one_of(words: tuple[str, ...], what: str) -> Callable[[Any], str]:
+    def choose(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
+            refuse("POL020", f"'{value}' is no {what}", did_you_mean(str(value), words))
+        return str(value)
+
+    return choose
+
+
+def _relative_path(value: Any) -> str:
+    """Which folder it may not leave is asked in `bundle`, which knows where the naming file stands."""
+    plain = isinstance(value, str) and 0 < len(value) <= MAX_PATH and "\\" not in value
+    if not plain or value.startswith("/"):
+        refuse("POL054", f"'{value}' is no path of a file beside the policy", "like conduits/water.yaml, with '/'")
+    return str(value)
+
+
+def _problem_code(value: Any) -> str:
+    if not isinstance(value, str) or not PROBLEM_CODE.match(value):
+        refuse("POL055", f"'{value}' is no code of a check", "like POL202")
     return value
 
 
@@ -203,9 +205,12 @@ Host = Annotated[Any, BeforeValidator(_host), _as_text]
 Prefix = Annotated[Any, BeforeValidator(_prefix), _as_text]
 Mac = Annotated[Any, BeforeValidator(_mac), _as_mac]
 Group = Annotated[Any, BeforeValidator(_group), _as_group]
-SecurityLevel = Annotated[int | tuple[int, ...], BeforeValidator(_security_level)]
-ZoneKind = Annotated[str, BeforeValidator(_kind)]
+ZoneKind = Annotated[str, BeforeValidator(_one_of(ZONE_KINDS, "kind of zone"))]
+Criticality = Annotated[str, BeforeValidator(_one_of(CRITICALITIES, "criticality"))]
+Operation = Annotated[str, BeforeValidator(_one_of(OPERATIONS, "operation"))]
+Proof = Annotated[str, BeforeValidator(_one_of(PROOFS, "proof that a conduit can require"))]
+RelativePath = Annotated[str, BeforeValidator(_relative_path)]
+ProblemCode = Annotated[str, BeforeValidator(_problem_code)]
 StageWord = Annotated[Stage, BeforeValidator(_word({stage.name.lower(): stage for stage in Stage})), _as_word]
 FailWord = Annotated[FailMode, BeforeValidator(_word({mode.name.lower(): mode for mode in FailMode})), _as_word]
 LogWord = Annotated[LogMode, BeforeValidator(_word({mode.name.lower(): mode for mode in LogMode})), _as_word]
-Criticality = Literal["low", "medium", "high", "critical"]

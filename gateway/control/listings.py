@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.control.names import NameBook
     from gateway.control.plane import ControlPlane
     from gateway.segment_readers import FlowFilter
-    from rules.model import Limit, Selector
+    from rules.conduit_model import Limit, Selector
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
@@ -62,7 +62,7 @@ def zones(core: Core) -> list[ZoneRow]:
         ZoneRow(
             name=name,
             kind=zone.kind,
-            sl_t=zone.sl_t,
+            sl_t=zone.sl_t.written(),
             ports=list(zone.ports),
             vlans=list(zone.vlans),
             prefixes=[str(prefix) for prefix in zone.prefixes],
@@ -109,6 +109,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
             ConduitRow(
                 name=record.name,
                 source=selector_text(model.source),
+                via=model.via,
                 destination=selector_text(model.destination),
                 services=list(model.services),
                 stage=state.stage,
@@ -118,6 +119,8 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 fail=record.fail.name.lower(),
                 log=record.log.name.lower(),
                 limit=limit_text(model.limit),
+                windows=list(model.windows),
+                requires=list(model.requires),
                 owner=model.owner,
                 reason=model.reason,
                 accepted=sums["accepted"],

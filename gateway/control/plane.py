@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.control.policy_file import PolicyFile
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from fastpath.abi import Form
     from gateway.control.core import Core
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.control.events_pump import EventsPump
     from gateway.control.quarantine import Quarantine
     from gateway.segment_readers import FlowFilter
+    from gateway.tape.store import Tape
 
 
 class FlowsSource(Protocol):
@@ -25,6 +28,10 @@ class FlowsSource(Protocol):
 
     def flows(self, wanted: FlowFilter | None = None) -> Iterator[dict[str, Any]]:
         """Yield every flow in use that is wanted."""
+
+
+async def _nothing_to_record() -> None:
+    """Stand in until there is a recorder."""
 
 
 @dataclass(slots=True)
@@ -36,6 +43,9 @@ class ControlPlane:
     pump: EventsPump
     counters: CountersSource
     flows: FlowsSource
+    tape: Tape
+    policy_file: PolicyFile = field(default_factory=PolicyFile)
+    record_now: Callable[[], Awaitable[None]] = _nothing_to_record
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

@@ -150,6 +150,19 @@ class Conduit:
     enabled: bool = True
     fail: str = "static"
     limit: Limit | None = None
+    via: str | None = None  # the jump host asset
+    windows: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+
+    @property
+    def opener(self) -> Selector:
+        """Who opens on the wire: the page says that with `via` it reads as if `from` were the jump host."""
+        return self.source if self.via is None else Selector(assets=(self.via,))
+
+    @property
+    def open_at_first(self) -> bool:
+        """Whether it is open when the policy comes into force."""
+        return self.enabled and not self.windows and not self.requires
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Plant:
         parties: list[Party] = []
         owned = [(prefix, zone.name) for zone in self.policy.zones for prefix in zone.prefixes]
         for conduit in self.policy.conduits:
-            for selector in (conduit.source, conduit.destination):
+            for selector in (conduit.opener, conduit.destination):
                 owned += [(prefix, zone) for prefix in selector.prefixes for zone in selector.zones]
         for prefix, zone in owned:
             parties += [Party(zone, self.address_in(prefix), self.random_mac()) for _ in range(2)]
@@ -73,7 +73,7 @@ class Plant:
         return sources, destinations
 
     def _is_meant(self, conduit: Conduit, party: Party, *, to: bool) -> bool:
-        selector = conduit.destination if to else conduit.source
+        selector = conduit.destination if to else conduit.opener
         space = self.identity.zones[party.zone].space if party.zone else ""
         mac = party.mac if party.ip is None else None
         return self.identity.match(selector, Endpoint(party.zone, party.asset, party.ip, mac, space)) is not None

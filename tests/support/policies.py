@@ -57,6 +57,13 @@ SERVICES: Final = (
 )
 UNITS: Final = {"s": 1_000_000_000, "min": 60_000_000_000}
 LIMITED_SHARE: Final = 0.3
+JUMP_SHARE: Final = 0.15
+CLOSED_SHARE: Final = 0.07  # by a window, and as many again by what nobody can prove
+WINDOWS: Final = {
+    "nights": "{days: [mon, fri], from: '22:00', to: '06:00'}",
+    "weekend": "{days: sun, from: '00:00', to: '24:00'}",
+}
+GROUPED: Final = ("sv-web", "sv-mixed", "sv-any")  # written as a group of services with one member each
 GROUP_IPS: Final = ("239.1.1.1", "224.0.0.107", "255.255.255.255", "ff02::1", "ff15::1:3")
 GROUP_MACS: Final = ("01:0c:cd:01:00:01", "01:0e:cf:00:00:00", "ff:ff:ff:ff:ff:ff")
 
@@ -184,6 +191,9 @@ def draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], asset
         rng.random() > 0.15,
         rng.choice(("static", "static", "static", "closed", "open")),
         draw_limit(rng) if rng.random() < LIMITED_SHARE else None,
+        rng.choice(assets).name if assets and rng.random() < JUMP_SHARE else None,
+        rng.choice((("nights",), ("nights", "weekend"))) if rng.random() < CLOSED_SHARE else (),
+        ("session",) if rng.random() < CLOSED_SHARE else (),
     )
 
 
@@ -267,7 +277,8 @@ def policy_text(policy: PlainPolicy) -> str:
         lines += _entry(asset.name, _asset_fields(asset))
     lines.append("services:")
     for service in {service.name: service for conduit in policy.conduits for service in conduit.services}.values():
-        lines.append(f"  {service.name}: {{any_of: {_list([_member(*member) for member in service.ranges])}}}")
+        lines += _service(service)
+    lines += ["windows:", *(f"  {name}: {{weekly: {hours}}}" for name, hours in WINDOWS.items())]
     lines.append("conduits:")
     for conduit in policy.conduits:
         lines += _entry(conduit.name, _conduit_fields(conduit))
@@ -275,6 +286,17 @@ def policy_text(policy: PlainPolicy) -> str:
     for (source, destination), stage in policy.pair_stages.items():
         lines.append(f"  - {{from: {source}, to: {destination}, stage: {stage.name.lower()}}}")
     return "\n".join(lines) + "\n"
+
+
+def _service(service: Service) -> list[str]:
+    members = [_member(*member) for member in service.ranges]
+    if service.name not in GROUPED:
+        return [f"  {service.name}: {{any_of: {_list(members)}}}"]
+    parts = [f"{service.name}-{number}" for number in range(len(members))]
+    return [
+        f"  {service.name}: {{group: {_list(parts)}}}",
+        *(f"  {part}: {member}" for part, member in zip(parts, members, strict=True)),
+    ]
 
 
 def _entry(name: str, fields: dict[str, str]) -> list[str]:
@@ -315,16 +337,22 @@ def _member(kind: str, first: int, last: int) -> str:
 
 def _conduit_fields(conduit: Conduit) -> dict[str, str]:
     limit = {"limit": _limit(conduit.limit)} if conduit.limit else {}
-    return limit | {
-        "from": _selector(conduit.source),
-        "to": _selector(conduit.destination),
-        "services": _list([service.name for service in conduit.services]),
-        "stage": conduit.stage.name.lower(),
-        "fail": conduit.fail,
-        "enabled": "true" if conduit.enabled else "false",
-        "owner": "tests",
-        "reason": "drawn at random",
-    }
+    opening = {"via": conduit.via} if conduit.via else {}
+    opening |= {"windows": _list(list(conduit.windows)), "requires": _list(list(conduit.requires))}
+    return (
+        limit
+        | opening
+        | {
+            "from": _selector(conduit.source),
+            "to": _selector(conduit.destination),
+            "services": _list([service.name for service in conduit.services]),
+            "stage": conduit.stage.name.lower(),
+            "fail": conduit.fail,
+            "enabled": "true" if conduit.enabled else "false",
+            "owner": "tests",
+            "reason": "drawn at random",
+        }
+    )
 
 
 def _limit(limit: Limit) -> str:

@@ -91,7 +91,7 @@ class Twin:
         self.pair_stages = dict(policy.pair_stages)
         self.default_stage = policy.default_stage
         self.conduit_stages = {conduit.name: conduit.stage for conduit in policy.conduits}
-        self.open = {conduit.name for conduit in policy.conduits if conduit.enabled}
+        self.open = {conduit.name for conduit in policy.conduits if conduit.open_at_first}
 
     def judge(self, frame: Frame) -> Answer:
         """Return what the page says of a frame, and remember the flow it opens."""

@@ -61,16 +61,16 @@ class Identity:
 
     def _owner_of_unlisted(self, ip: Address, space: str) -> str | None:
         best: tuple[int, str] | None = None
-        for found, zone in self._prefixes_with_owner():
+        for found, zone in self.prefixes_with_owner():
             if self.zones[zone].space == space and found.holds(ip) and (best is None or found.length > best[0]):
                 best = (found.length, zone)
         return None if best is None else best[1]
 
-    def _prefixes_with_owner(self) -> list[tuple[Prefix, str]]:
+    def prefixes_with_owner(self) -> list[tuple[Prefix, str]]:
         """Zones' prefixes, and prefixes that stand beside a zone in a selector."""
         owned = [(prefix, zone.name) for zone in self.policy.zones for prefix in zone.prefixes]
         for conduit in self.policy.conduits:
-            for selector in (conduit.source, conduit.destination):
+            for selector in (conduit.opener, conduit.destination):
                 if len(selector.zones) == 1:
                     owned += [(prefix, selector.zones[0]) for prefix in selector.prefixes]
         return owned
@@ -111,7 +111,7 @@ class Identity:
         """Return the conduits that permit the service, open or not, most specific first."""
         ranked: list[tuple[tuple[int, ...], Conduit]] = []
         for order, conduit in enumerate(self.policy.conduits):
-            from_rank = self.match(conduit.source, source)
+            from_rank = self.match(conduit.opener, source)
             to_rank = self.match(conduit.destination, destination)
             width = _service_width(conduit.services, service)
             if from_rank is not None and to_rank is not None and width is not None:
@@ -122,7 +122,7 @@ class Identity:
         """Tell whether any conduit, open or closed, joins two endpoints in this direction for some IP service."""
         return any(
             any(kind in IP_KINDS for service in conduit.services for kind, _, _ in service.ranges)
-            and self.match(conduit.source, one) is not None
+            and self.match(conduit.opener, one) is not None
             and self.match(conduit.destination, other) is not None
             for conduit in self.policy.conduits
         )

@@ -70,7 +70,7 @@ class StaticTwin(Twin):
 
     def _joins_over_ip(self, conduit: Conduit, source: Endpoint, destination: Endpoint) -> bool:
         over_ip = any(kind != "ethertype" for service in conduit.services for kind, _, _ in service.ranges)
-        matches = self.identity.match(conduit.source, source), self.identity.match(conduit.destination, destination)
+        matches = self.identity.match(conduit.opener, source), self.identity.match(conduit.destination, destination)
         return over_ip and None not in matches
 
     def _open_pinhole(self, packet: Packet) -> None:

@@ -78,9 +78,10 @@ class StagesAnswer(Model):
 
 
 class PolicyAnswer(PolicyBrief):
-    """The policy in force, with its text."""
+    """The policy in force, with its text and the files that it includes."""
 
     text: str
+    files: dict[str, str] = Field(description="by path relative to the text's")
 
 
 class CheckAnswer(Model):
@@ -136,6 +137,7 @@ class ConduitRow(Model):
 
     name: str
     source: str
+    via: str | None = Field(default=None, description="the jump host asset that what passes comes from")
     destination: str
     services: list[str]
     stage: str
@@ -145,6 +147,8 @@ class ConduitRow(Model):
     fail: str
     log: str
     limit: str = Field(description="how much it carries at most, empty: as much as comes")
+    windows: list[str] = Field(default=[], description="it is open only while one of them is; none: always")
+    requires: list[str] = Field(default=[], description="what has to be proved before it opens")
     owner: str
     reason: str
     accepted: int
@@ -276,3 +280,15 @@ class CountersAnswer(Model):
     engine: dict[str, int]
     per_queue: list[dict[str, int]]
     kernel: dict[str, dict[str, int]]
+
+
+class TapeAnswer(Model):
+    """How much is on the decision tape. Times are UTC; null while it is empty."""
+
+    first_seen: str | None
+    last_seen: str | None
+    sights: int = Field(description="different conversations and violations")
+    rows: int = Field(description="of a sight in a quarter of an hour")
+    bytes: int
+    forgotten_rows: int = Field(description="too old, or more than there is room for")
+    uncounted: int = Field(description="frames and flows that a flood left no room for, and events lost before")

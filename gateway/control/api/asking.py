@@ -13,12 +13,15 @@ from gateway.control import listings
 from gateway.control.api import answers, models
 from gateway.control.apply import check_policy
 from gateway.control.counts import account
+from gateway.control.event_text import timestamp
 from gateway.control.explain import Explainer, Question
 from gateway.control.kernel_port import KernelView
 from gateway.control.quarantine import as_answer
 from gateway.control.stages import STAGE_NAMES
-from gateway.control.summary import changes
+from gateway.control.summary import KINDS, changes
 from gateway.errors import GatewayError
+from gateway.simulate.openings import Openings, moment
+from rules.bundle import Bundle, bundle_of_texts
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -36,14 +39,7 @@ def product_version() -> str:
         return "not installed"
 
 
-def _file_differs(plane: ControlPlane) -> bool | None:
-    try:
-        return plane.core.settings.policy.read_text(encoding="utf-8") != plane.core.policy().record.text
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _brief(plane: ControlPlane) -> dict[str, Any]:
+async def _brief(plane: ControlPlane) -> dict[str, Any]:
     policy = plane.core.policy()
     record = policy.record
     return {
@@ -53,7 +49,7 @@ def _brief(plane: ControlPlane) -> dict[str, Any]:
         "digest": record.digest,
         "who": record.who,
         "applied": record.applied,
-        "file_differs": _file_differs(plane),
+        "file_differs": await plane.policy_file.differs(plane.core.settings.policy, record),
     }
 
 
@@ -69,7 +65,7 @@ async def status(
         uptime_seconds=int(time.monotonic() - plane.started),
         interception=plane.form.name.lower() if plane.form else None,
         engine=answers.EngineAnswer(state=engine.state, pid=engine.pid, restarts=engine.restarts),
-        policy=answers.PolicyBrief(**_brief(plane)) if core.current else None,
+        policy=answers.PolicyBrief(**await _brief(plane)) if core.current else None,
         ceiling=STAGE_NAMES[core.current.state.ceiling] if core.current else None,
         overrides=len(core.overrides),
         quarantined=len(plane.quarantine.entries()),
@@ -106,7 +102,13 @@ async def policy(
     plane: ControlPlane, _operator: Operator, _body: None, _query: Any, _path: Params
 ) -> answers.PolicyAnswer:
     """Return the policy in force."""
-    return answers.PolicyAnswer(**_brief(plane), text=plane.core.policy().record.text)
+    record = plane.core.policy().record
+    return answers.PolicyAnswer(**await _brief(plane), text=record.text, files=record.files)
+
+
+def bundle_of(body: models.PolicyRequest) -> Bundle:
+    """Return the policy that a request brings."""
+    return bundle_of_texts(body.name, body.text, body.files)
 
 
 def problem_models(problems: Any) -> list[models.Problem]:
@@ -116,10 +118,9 @@ def problem_models(problems: Any) -> list[models.Problem]:
 
 def change_models(found: Any) -> models.Changes:
     """Return a comparison as an answer model."""
-    kinds = ("zones", "assets", "services", "conduits", "pairs")
     parts = {
         kind: models.ObjectChanges(added=list(part.added), removed=list(part.removed), changed=list(part.changed))
-        for kind, part in ((kind, getattr(found, kind)) for kind in kinds)
+        for kind, part in ((kind, getattr(found, kind)) for kind in KINDS)
     }
     return models.Changes(same=found.same, **parts)
 
@@ -130,7 +131,7 @@ async def check(
     """Check a text against what is in force."""
     core = plane.core
     try:
-        compiled = await check_policy(core, body.text, body.name)
+        compiled = await check_policy(core, bundle_of(body))
     except PolicyError as error:
         found = problem_models(error.problems)
         return answers.CheckAnswer(ok=False, digest=None, problems=found, warnings=[], changes=None)
@@ -204,7 +205,10 @@ async def explain(
     """Judge a made-up opening frame with the image in force."""
     current = plane.core.policy()
     question = Question(query.source, query.destination, query.service, query.source_zone, query.destination_zone)
-    explainer = Explainer(current.compiled, current.names, current.image, current.state.snapshot())
+    state = current.state.snapshot()
+    if query.at is not None:
+        await asyncio.to_thread(Openings(current.compiled, state).turn_to, moment(current.compiled, query.at))
+    explainer = Explainer(current.compiled, current.names, current.image, state)
     answer = await asyncio.to_thread(explainer.answer, question)
     entry = plane.quarantine.covering(*explainer.addresses(question))
     if entry is not None:
@@ -233,3 +237,17 @@ async def journal(
     entries = await asyncio.to_thread(book.entries, query.limit)
     broken = await asyncio.to_thread(book.verify) if query.verify else None
     return answers.JournalAnswer(entries=entries, broken_at=broken)
+
+
+async def tape(plane: ControlPlane, _operator: Operator, _body: None, _query: Any, _path: Params) -> answers.TapeAnswer:
+    """Return how much is on the decision tape."""
+    found = await asyncio.to_thread(plane.tape.extent)
+    return answers.TapeAnswer(
+        first_seen=None if found.first_ns is None else timestamp(found.first_ns),
+        last_seen=None if found.last_ns is None else timestamp(found.last_ns),
+        sights=found.sights,
+        rows=found.rows,
+        bytes=found.bytes,
+        forgotten_rows=found.forgotten_rows,
+        uncounted=found.uncounted,
+    )

@@ -24,6 +24,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Waived(Model):
+    """Who took a finding on, why, and until which day."""
+
+    who: str
+    why: str
+    until: str
+
+
 class Problem(Model):
     """One mistake in a policy text; line and column count from 1, 0 means the file as a whole."""
 
@@ -34,6 +42,8 @@ class Problem(Model):
     code: str
     message: str
     hint: str
+    at: str = ""  # the object it is about, as waivers name it
+    waived: Waived | None = None
 
 
 class ErrorAnswer(Model):
@@ -60,10 +70,16 @@ class StageRequest(Model):
         return self
 
 
+FileName = Annotated[str, Field(min_length=1, max_length=255, pattern=PRINTABLE)]
+
+
 class PolicyRequest(Model):
-    """A policy text to check or to put in force."""
+    """A policy to check or to put in force: its main text, and every file that it includes."""
 
     text: str
+    files: dict[FileName, str] = Field(
+        default={}, max_length=1000, description="included YAML, CSV and ics files by path relative to the main text's"
+    )
     name: Label = Field(default="policy.yaml", description="what the text is called in error messages")
     reason: Remark = ""
 
@@ -93,6 +109,13 @@ class EventsQuery(Model):
     policy_verdict: Literal["accept", "drop"] | None = None
 
 
+class TapeQuery(Model):
+    """Which stretch of the decision tape, to the quarter of an hour."""
+
+    since: datetime | None = Field(default=None, description="ISO 8601; UTC when it names no zone")
+    until: datetime | None = None
+
+
 class FlowsQuery(Model):
     """Which flows."""
 
@@ -115,6 +138,7 @@ class ExplainQuery(Model):
     service: Label = Field(description="a service's name, or like tcp/502")
     source_zone: Label | None = Field(default=None, description="where an address is that no zone lists")
     destination_zone: Label | None = None
+    at: Label | None = Field(default=None, description="a moment, ISO 8601: conduits with windows as they are then")
 
 
 class JournalQuery(Model):
@@ -171,6 +195,9 @@ class Changes(Model):
     assets: ObjectChanges
     services: ObjectChanges
     conduits: ObjectChanges
+    windows: ObjectChanges
+    roles: ObjectChanges
+    cycles: ObjectChanges
     pairs: ObjectChanges
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fastpath.abi import FailMode, LogMode, Stage
-from rules.load import MAX_BYTES, load_policy, load_policy_text
+from rules.load import load_policy, load_policy_text
 from rules.problems import PolicyError, Problem
+from rules.text import MAX_BYTES
 
 DATA = Path(__file__).parent / "data"
 HEAD = "version: 1\nsite: {name: works}\n"
