@@ -15,7 +15,7 @@ from bench.policies import Plant, plant
 from bench.suites.classify import counters_segment, events_segment, flows_segment
 from fastpath.abi import MAX_BATCH, Reason
 from fastpath.worker import new_limits
-from rules.model import Limit
+from rules.conduit_model import Limit
 
 BURST: Final = 300_000
 BATCHES: Final = 5_000  # each thread judges as many frames as the burst has room for, and some more
