@@ -1,15 +1,17 @@
-"""A seeded share of the fuzz runs: mutated frames and policies, each of which must get a sound answer."""
+"""A seeded share of the fuzz runs: frames, messages and policies, mutated, each of which must get a sound answer."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from fastpath.abi import Reason
+from tests.fuzz import messages
 from tests.fuzz.frames import fuzz
 from tests.fuzz.policies import fuzz as fuzz_policies
 
 SHARE_FRAMES: Final = 20_000
 SHARE_POLICIES: Final = 300
+SHARE_MESSAGES: Final = 20_000
 
 
 def test_every_mutant_gets_a_verdict(seed: int) -> None:
@@ -32,3 +34,11 @@ def test_broken_policies_end_in_problems(seed: int) -> None:
     assert outcome.tracebacks == []
     assert outcome.taken == []
     assert len(outcome.by_code) > 10  # the mutants reach the parsers, the models and the references
+
+
+def test_a_message_is_read_alike_with_and_without_a_remembered_shape(seed: int) -> None:
+    """The engine's reader gives what the plain twin gives, whatever messages came before."""
+    result = messages.fuzz(SHARE_MESSAGES, seed)
+    assert result.messages == SHARE_MESSAGES
+    assert result.differences == []
+    assert min(result.outcomes["read"], result.outcomes["no id"]) > SHARE_MESSAGES / 100
