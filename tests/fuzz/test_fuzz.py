@@ -1,4 +1,4 @@
-"""A seeded share of the fuzz run: mutated frames, each of which must get a sound verdict."""
+"""A seeded share of the fuzz runs: mutated frames and policies, each of which must get a sound answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Final
 
 from fastpath.abi import Reason
 from tests.fuzz.frames import fuzz
+from tests.fuzz.policies import fuzz as fuzz_policies
 
 SHARE_FRAMES: Final = 20_000
+SHARE_POLICIES: Final = 300
 
 
 def test_every_mutant_gets_a_verdict(seed: int) -> None:
@@ -21,3 +23,12 @@ def test_mutants_reach_the_parser(seed: int) -> None:
     """The mutations hit every reason that the parser can give: the share above is no empty exercise."""
     seen = set(fuzz(SHARE_FRAMES, seed + 1).by_reason)
     assert {reason.name for reason in Reason if reason.name.startswith("FRAME_")} - seen == set()
+
+
+def test_broken_policies_end_in_problems(seed: int) -> None:
+    """A share of the mutated bundles: compiled or refused with places, and a sure mistake is never taken."""
+    outcome = fuzz_policies(SHARE_POLICIES, seed)
+    assert outcome.mutants == SHARE_POLICIES
+    assert outcome.tracebacks == []
+    assert outcome.taken == []
+    assert len(outcome.by_code) > 10  # the mutants reach the parsers, the models and the references
