@@ -69,13 +69,14 @@ class _Lowering:
         ip_classes: dict[object, int] = {}
         mac_classes: dict[object, int] = {}
         rows = zip(self.policy.assets.items(), population.places, population.kinds, strict=True)
-        for (name, asset), (number, space, zone, mac_asset, blocks, packed), kind in rows:
-            apart = table.names(name)
-            for block, address in zip(blocks, packed, strict=True):
-                klass = None if apart or number in near else ip_classes.get(kind)
+        for (name, asset), (number, space, zone, mac_asset, _, packed), kind in rows:
+            apart, around = table.names(name), near.get(number)
+            for index, address in enumerate(packed):
+                klass = None if apart or around is not None else ip_classes.get(kind)
                 if klass is None:
-                    klass = found.klass(table.of_address(kind[0], block, name, asset), found.ip_classes)
-                    if not apart and number not in near:
+                    memberships = table.of_asset(name, asset, around[index] if around is not None else ())
+                    klass = found.klass(memberships, found.ip_classes)
+                    if not apart and around is None:
                         ip_classes[kind] = klass
                 found.addresses.append(EndpointRecord(address, 128, space, zone, number, mac_asset, klass))
             if asset.macs:
