@@ -45,8 +45,6 @@ class Population:
         self._policy = policy
         self.clean: set[str] = set()  # codes of the checks of zones and assets that found nothing
         self._near: tuple[AbstractSet[tuple[str, Block]], Mapping[int, list[Blocks]]] | None = None  # its last answer
-            None  # the last answer of `near`
-        )
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether another policy has the same zones and assets, in the same order."""
