@@ -52,6 +52,7 @@ class KernelLink:
         self._settings = settings
         self._form: Form | None = None
         self._lane: Lane | None = None  # none while it is not wanted or not possible
+        self._offered: tuple[bytes, ...] = ()  # the native form's rules, when they were found right
         self._loaded: sync.Loaded | None = None
         self._effective: Effective | None = None
         self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
@@ -76,6 +77,7 @@ class KernelLink:
         sync.ensure_base(settings.bridge.name)
         interception.install(form, settings.bridge.name, *self._queues())
         self._form = form
+        self._offered = interception.offered()
         return form
 
     def suspend(self) -> None:
@@ -147,8 +149,11 @@ class KernelLink:
         """Look for a bank in use and for the queue rule."""
         if self._form is None:
             return False
-        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
+        standing = self._intercepts(self._form)
         return standing and sync.policy_stands()
+
+    def _intercepts(self, form: Form) -> bool:
+        return interception.installed(form, self._settings.bridge.name, *self._queues(), verified=self._offered)
 
     def open_monitor(self) -> socket.socket | None:
         """Subscribe to the kernel's ruleset notifications."""
@@ -179,7 +184,7 @@ class KernelLink:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
-        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
+        standing = self._intercepts(self._form)
         loaded = sync.stands(self._loaded) if standing else None
         if loaded is None:
             return False
