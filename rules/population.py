@@ -108,10 +108,12 @@ class Population:
         if self._near is None or self._near[0] != prefixes:
             by_number = {self.spaces[name]: index for name, index in indexes.items()}
             found: dict[int, list[Blocks]] = {}
+            once: dict[Blocks, Blocks] = {(): ()}
             for at in self.places:
                 index = by_number.get(at.space)
                 if index is not None and any(index.covers(block) for block in at.blocks):
-                    found[at.number] = [tuple([around for around, _ in index.around(block)]) for block in at.blocks]
+                    around = (tuple([within for within, _ in index.around(block)]) for block in at.blocks)
+                    found[at.number] = [once.setdefault(blocks, blocks) for blocks in around]
             self._near = (frozenset(prefixes), found)
         return self._near[1]
 
