@@ -267,6 +267,7 @@ cdef class Judge:
     def __dealloc__(self):
         PyMem_Free(self.flows.entries)
         PyMem_Free(self.flows.slots)
+        PyMem_Free(self.limiter)
 
     def install(self, image, state):
         """Judge by another policy from now on, with the conversations remembered.

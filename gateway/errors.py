@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     KERNEL = 4
     UNREACHABLE = 5  # no control plane answers
     NOT_PERMITTED = 6
+    DAMAGED = 7  # a capture was damaged: what stood before the damage was read and counted
 
 
 class GatewayError(Exception):

@@ -58,7 +58,7 @@ def events(
     else:
         found = iter(here.client.get("/v1/events", **asked)["events"])
     for event in found:
-        if here.output is Output.JSON:
+        if here.output is not Output.TABLE:
             sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
         else:
             style = "red" if event.get("verdict") == "drop" else "yellow" if event["event_type"] == "alert" else ""

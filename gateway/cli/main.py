@@ -9,7 +9,20 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import events, lab, listings, policy, quarantine, stage, state, windows
+from gateway.cli import (
+    drawing,
+    events,
+    lab,
+    listings,
+    policy,
+    policy_init,
+    quarantine,
+    simulate,
+    stage,
+    state,
+    tape,
+    windows,
+)
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
 from gateway.errors import ExitCode, GatewayError
@@ -19,7 +32,7 @@ _HOISTED: Final = {"-o": "--output", "--output": "--output", "--socket": "--sock
 _EPILOG: Final = """\
 -o and --socket may stand before or after the verb. Exit codes: 0 done, 1 internal error, 2 wrong usage,
 3 refused (nothing in force has changed), 4 kernel or engine did not follow, 5 no control plane answers,
-6 not permitted.
+6 not permitted, 7 a capture was damaged.
 """
 
 
@@ -82,7 +95,9 @@ app = typer.Typer(
 @app.callback()
 def conduitctl(
     context: typer.Context,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table for people, json for scripts")] = Output.TABLE,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="table for people, json for scripts, jsonl: one line each")
+    ] = Output.TABLE,
     socket: Annotated[
         Path, typer.Option("--socket", help="the daemon's control socket", envvar="CONDUIT_SOCKET")
     ] = ControlSettings().socket,
@@ -93,11 +108,15 @@ def conduitctl(
 
 state.register(app)
 app.add_typer(stage.app, name="stage")
+policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
+simulate.register(app)
 listings.register(app)
 windows.register(app)
+drawing.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tape.app, name="tape")
 app.add_typer(lab.app, name="lab")
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.cli.failure import Failure, problem_line
+from gateway.cli import policy_check
+from gateway.cli.failure import Failure
 from gateway.cli.session import console, print_pairs, session
 from gateway.errors import ExitCode
 
@@ -40,14 +41,7 @@ def show(
     here.show(content, lambda _: print_pairs(pairs))
 
 
-@app.command()
-def check(context: typer.Context, file: File) -> None:
-    """Check a policy file and show every mistake with file, line and column. Works without the daemon."""
-    here = session(context)
-    found = compiled(file)
-    warnings = [problem.as_dict() for problem in found.warnings]
-    content = {"ok": True, "digest": found.lowered.digest.hex(), "problems": [], "warnings": warnings}
-    here.show(content, lambda answer: _checked(file, answer))
+policy_check.register(app)
 
 
 def compiled(file: Path) -> Compiled:
@@ -62,8 +56,7 @@ def compiled(file: Path) -> Compiled:
 
 
 def _checked(file: Path, content: dict[str, Any]) -> None:
-    for warning in content["warnings"]:
-        console().print(problem_line(warning), style="yellow", markup=False)
+    policy_check.print_problems(content["warnings"])
     console().print(f"{file}: can be applied, digest {content['digest'][:12]}", style="green", markup=False)
 
 
@@ -130,8 +123,7 @@ def _would_change(file: Path, content: dict[str, Any]) -> None:
 
 
 def _applied(content: dict[str, Any]) -> None:
-    for warning in content["warnings"]:
-        console().print(problem_line(warning), style="yellow", markup=False)
+    policy_check.print_problems(content["warnings"])
     console().print(f"in force: generation {content['generation']}, digest {content['digest'][:12]}", style="green")
     _changes(content["changes"], "changed")
     for key in content["overrides_dropped"]:

@@ -28,6 +28,7 @@ class Output(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    JSONL = "jsonl"
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Session:
         """Print an answer: as JSON, or by the function that makes a table of it."""
         if self.output is Output.JSON:
             print_json(content)
+        elif self.output is Output.JSONL:
+            sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
         else:
             table(content)
 

@@ -118,11 +118,14 @@ def explain(
     ] = None,
     source_zone: Annotated[str | None, typer.Option(help="where SOURCE is, for an address no zone lists")] = None,
     destination_zone: Annotated[str | None, typer.Option(help="where DESTINATION is")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="with windows as they are then: 2026-11-28T06:00, the site's local time")
+    ] = None,
 ) -> None:
     """Would it pass, by which conduit, for which reason, in which stage? Asks the engine's own code, sends nothing."""
     here = session(context)
     asked = {"source": source, "destination": destination, "service": service}
-    asked |= {"source_zone": source_zone or "", "destination_zone": destination_zone or ""}
+    asked |= {"source_zone": source_zone or "", "destination_zone": destination_zone or "", "at": at or ""}
     given = {name: value for name, value in asked.items() if value}
     content = _explain_file(policy, given) if policy else here.client.get("/v1/explain", **given)
     here.show(content, _explain_table)

@@ -15,8 +15,10 @@ ORDER, each step undone by `_roll_back` when a later one fails:
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -59,7 +61,9 @@ async def compile_policy(core: Core, bundle: Bundle) -> Compiled:
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_bundle, bundle, slots_in_force(core))
+        today = datetime.now(UTC).astimezone().date()  # what is overdue or expired: the host's day
+        compiling = partial(compile_bundle, bundle, slots_in_force(core), today, workshop=core.workshop)
+        return await asyncio.to_thread(compiling)
 
 
 async def check_policy(core: Core, bundle: Bundle) -> Compiled:
@@ -122,7 +126,7 @@ async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) ->
     )
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
-    new = await asyncio.to_thread(build, record, compiled, ifindexes)
+    new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)
     overrides = surviving(core.overrides, new.stages)
     put_all(overrides, new.stages)
     await asyncio.to_thread(core.windows.place, new)
@@ -140,6 +144,7 @@ async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) ->
     await save_boot_ruleset(core)
     if old is not None:
         old.close()
+    gc.freeze()  # a later collection would stop every thread for the second that it takes to look at all of this
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)
 
 

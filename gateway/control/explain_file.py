@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.api.models import Explanation
 from gateway.control.explain import Explainer, Question
 from gateway.control.names import Names
+from gateway.simulate.openings import Openings, moment
 from rules.image import build_image
 from rules.state import build_state
 
@@ -19,8 +21,14 @@ GENERATION: Final = 1  # nobody judges by it: it only has to be the same in imag
 
 
 def explain_policy(compiled: Compiled, asked: Mapping[str, str]) -> dict[str, Any]:
-    """Return the same answer as GET /v1/explain. Raises ConfigError."""
+    """Return the same answer as GET /v1/explain; conduits with windows are as they would be at `at`, else now.
+
+    Raises ConfigError.
+    """
     image = build_image(compiled.lowered, GENERATION)
     state = build_state(compiled.lowered, GENERATION, {})
+    question = dict(asked)
+    at = question.pop("at", None)
+    Openings(compiled, state).turn_to(moment(compiled, at) if at else datetime.now(UTC))
     explainer = Explainer(compiled, Names(compiled.lowered, GENERATION), image, state)
-    return Explanation.model_validate(explainer.answer(Question(**asked))).model_dump()
+    return Explanation.model_validate(explainer.answer(Question(**question))).model_dump()

@@ -121,7 +121,7 @@ async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyIn
 
 
 async def _compile(record: InForceRecord) -> Compiled:
-    return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots)
+    return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots, accepted=True)
 
 
 async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:

@@ -61,12 +61,12 @@ class Identity:
 
     def _owner_of_unlisted(self, ip: Address, space: str) -> str | None:
         best: tuple[int, str] | None = None
-        for found, zone in self._prefixes_with_owner():
+        for found, zone in self.prefixes_with_owner():
             if self.zones[zone].space == space and found.holds(ip) and (best is None or found.length > best[0]):
                 best = (found.length, zone)
         return None if best is None else best[1]
 
-    def _prefixes_with_owner(self) -> list[tuple[Prefix, str]]:
+    def prefixes_with_owner(self) -> list[tuple[Prefix, str]]:
         """Zones' prefixes, and prefixes that stand beside a zone in a selector."""
         owned = [(prefix, zone.name) for zone in self.policy.zones for prefix in zone.prefixes]
         for conduit in self.policy.conduits:

@@ -13,12 +13,14 @@ from gateway.control import listings
 from gateway.control.api import answers, models
 from gateway.control.apply import check_policy
 from gateway.control.counts import account
+from gateway.control.event_text import timestamp
 from gateway.control.explain import Explainer, Question
 from gateway.control.kernel_port import KernelView
 from gateway.control.quarantine import as_answer
 from gateway.control.stages import STAGE_NAMES
 from gateway.control.summary import KINDS, changes
 from gateway.errors import GatewayError
+from gateway.simulate.openings import Openings, moment
 from rules.bundle import Bundle, bundle_of_texts
 from rules.problems import PolicyError
 
@@ -203,7 +205,10 @@ async def explain(
     """Judge a made-up opening frame with the image in force."""
     current = plane.core.policy()
     question = Question(query.source, query.destination, query.service, query.source_zone, query.destination_zone)
-    explainer = Explainer(current.compiled, current.names, current.image, current.state.snapshot())
+    state = current.state.snapshot()
+    if query.at is not None:
+        await asyncio.to_thread(Openings(current.compiled, state).turn_to, moment(current.compiled, query.at))
+    explainer = Explainer(current.compiled, current.names, current.image, state)
     answer = await asyncio.to_thread(explainer.answer, question)
     entry = plane.quarantine.covering(*explainer.addresses(question))
     if entry is not None:
@@ -232,3 +237,17 @@ async def journal(
     entries = await asyncio.to_thread(book.entries, query.limit)
     broken = await asyncio.to_thread(book.verify) if query.verify else None
     return answers.JournalAnswer(entries=entries, broken_at=broken)
+
+
+async def tape(plane: ControlPlane, _operator: Operator, _body: None, _query: Any, _path: Params) -> answers.TapeAnswer:
+    """Return how much is on the decision tape."""
+    found = await asyncio.to_thread(plane.tape.extent)
+    return answers.TapeAnswer(
+        first_seen=None if found.first_ns is None else timestamp(found.first_ns),
+        last_seen=None if found.last_ns is None else timestamp(found.last_ns),
+        sights=found.sights,
+        rows=found.rows,
+        bytes=found.bytes,
+        forgotten_rows=found.forgotten_rows,
+        uncounted=found.uncounted,
+    )

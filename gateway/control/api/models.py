@@ -24,6 +24,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Waived(Model):
+    """Who took a finding on, why, and until which day."""
+
+    who: str
+    why: str
+    until: str
+
+
 class Problem(Model):
     """One mistake in a policy text; line and column count from 1, 0 means the file as a whole."""
 
@@ -34,6 +42,8 @@ class Problem(Model):
     code: str
     message: str
     hint: str
+    at: str = ""  # the object it is about, as waivers name it
+    waived: Waived | None = None
 
 
 class ErrorAnswer(Model):
@@ -99,6 +109,13 @@ class EventsQuery(Model):
     policy_verdict: Literal["accept", "drop"] | None = None
 
 
+class TapeQuery(Model):
+    """Which stretch of the decision tape, to the quarter of an hour."""
+
+    since: datetime | None = Field(default=None, description="ISO 8601; UTC when it names no zone")
+    until: datetime | None = None
+
+
 class FlowsQuery(Model):
     """Which flows."""
 
@@ -121,6 +138,7 @@ class ExplainQuery(Model):
     service: Label = Field(description="a service's name, or like tcp/502")
     source_zone: Label | None = Field(default=None, description="where an address is that no zone lists")
     destination_zone: Label | None = None
+    at: Label | None = Field(default=None, description="a moment, ISO 8601: conduits with windows as they are then")
 
 
 class JournalQuery(Model):
