@@ -1,8 +1,8 @@
-"""The sanitizer lane: builds the extensions with AddressSanitizer and UBSan and runs the fuzzer on them.
+"""The sanitizer lane: builds the extensions with AddressSanitizer and UBSan and runs the fuzzers on them.
 
 `python -m tests.fuzz.sanitize --count 1000000 --seed S`: a temporary copy of the project is built with both sanitizers
-and the fuzzer runs there under their runtimes. Prints how many frames were judged and how many reports there were;
-exit 1 on any report. Never touches the working tree. Called by the Makefile.
+and the fuzzers run there under their runtimes, each with the whole count. Prints how many frames were judged, messages
+read, and how many reports there were; exit 1 on any report. Never touches the working tree. Called by the Makefile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ FLAGS: Final = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g"
 REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: UndefinedBehaviorSanitizer")
 BUILD_SECONDS: Final = 600
 RUN_SECONDS: Final = 7200
-MODULE: Final = "fastpath/judge"  # parser, identity, flows, tables, decision: everything that reads a frame
+# Everything that reads a frame: parser, identity, flows, tables, decision; and what reads the message around it.
+MODULES: Final = ("fastpath/judge", "tests/support/reader")
+FUZZERS: Final = ("tests.fuzz.frames", "tests.fuzz.messages")
 
 
 def copy_project(place: Path) -> None:
@@ -42,12 +44,16 @@ def build(place: Path) -> None:
     """Compile the copy's data path with both sanitizers."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     headers = f"-I{sysconfig.get_path('include')}"
-    translate = [sys.executable, "-m", "cython", f"{MODULE}.pyx", "-o", f"{MODULE}.c"]
-    fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{MODULE}{suffix}", f"{MODULE}.c"]
-    for command in (translate, [compiler(), *FLAGS.split(), *fixed]):
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
+    fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers]
+    for module in MODULES:
+        translate = [sys.executable, "-m", "cython", "-I", ".", f"{module}.pyx", "-o", f"{module}.c"]
+        link = [compiler(), *FLAGS.split(), *fixed, "-o", f"{module}{suffix}", f"{module}.c"]
+        for command in (translate, link):
+            done = subprocess.run(
+                command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+            )
+            if done.returncode != 0:
+                raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
 
 
 def compiler() -> str:
@@ -65,8 +71,8 @@ def runtime(name: str) -> str:
     return found
 
 
-def run(place: Path, count: int, seed: int) -> tuple[int, str]:
-    """Run the fuzzer in the copy; return its exit code and what it printed."""
+def run(place: Path, fuzzer: str, count: int, seed: int) -> tuple[int, str]:
+    """Run a fuzzer in the copy; return its exit code and what it printed."""
     from tests.support import captures
 
     environment = os.environ | {
@@ -78,7 +84,7 @@ def run(place: Path, count: int, seed: int) -> tuple[int, str]:
     }
     if (found := captures.directory()) is not None:
         environment[captures.CAPTURES_VARIABLE] = str(found)
-    command = [sys.executable, "-m", "tests.fuzz.frames", "--count", str(count), "--seed", str(seed)]
+    command = [sys.executable, "-m", fuzzer, "--count", str(count), "--seed", str(seed)]
     done = subprocess.run(
         command, cwd=place, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
     )
@@ -86,9 +92,9 @@ def run(place: Path, count: int, seed: int) -> tuple[int, str]:
 
 
 def proves_itself(place: Path) -> bool:
-    """Tell whether the run really uses the sanitized extension: it links against the runtime."""
-    built = sorted((place / "fastpath").glob("judge*.so"))
-    return bool(built) and b"__asan_init" in built[0].read_bytes()
+    """Tell whether the run really uses the sanitized extensions: they link against the runtime."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return all(b"__asan_init" in (place / f"{module}{suffix}").read_bytes() for module in MODULES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
-        code, output = run(place, chosen.count, chosen.seed)
+        done = [run(place, fuzzer, chosen.count, chosen.seed) for fuzzer in FUZZERS]
+    code = max(abs(code) for code, _ in done)
+    output = "".join(output for _, output in done)
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]
     print(output.rstrip())
     print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")

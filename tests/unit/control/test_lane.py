@@ -16,7 +16,7 @@ from rules.state import build_state, set_lane_mark
 from tests.netns.kernel.plant import plant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parents[3]
 CHANGES: dict[str, Callable[[StateMap], None]] = {
@@ -37,6 +37,7 @@ class Kernel:
         self.asked: list[tuple[str, int, bool]] = []
         self.state: StateMap | None = None
         self.state_marks: list[int] = []
+        self.ports: Mapping[int, int] = {}
 
     def lane_wanted(self) -> bool:
         """Settings and kernel allow it."""
@@ -46,10 +47,10 @@ class Kernel:
         """What is in force."""
         return self.mark
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
         """Open."""
         self._ask("open", mark, afresh)
-        self.mark = mark
+        self.mark, self.ports = mark, ports
 
     def lane_close(self) -> None:
         """Close."""
@@ -81,7 +82,10 @@ def governed(kernel: Kernel) -> tuple[FastLane, StateMap, dict[str, str]]:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_store_is_a_new_generation(name: str) -> None:
-    """Each way to change the state in force ends in one new mark, in the state first and then in the kernel."""
+    """Each way to change the state in force ends in one new mark, in the state first and then in the kernel.
+
+    The kernel is told the ports as the engine now knows them.
+    """
     kernel = Kernel()
     _, state, _ = governed(kernel)
     before = state.lane_mark
@@ -89,16 +93,17 @@ def test_every_store_is_a_new_generation(name: str) -> None:
     assert state.lane_mark == before + 1
     assert kernel.asked == [("open", before + 1, False)]
     assert kernel.state_marks == [before + 1]
+    assert kernel.ports == state.ports()
 
 
 def test_no_store_of_the_state_map_is_silent() -> None:
-    """The cases above are all that StateMap can change, and nobody else writes a state but one of their own."""
+    """The cases above are all that StateMap can change, and nobody else in control writes one (`explain` has a copy)."""
     source = (ROOT / "gateway/control/state_map.py").read_text()
     setters = [name for name in re.findall(r"\bstate\.(set_\w+)\(", source) if name != "set_lane_mark"]
     assert len(setters) == len(CHANGES)
     assert source.count("self._tell()") == len(CHANGES)
-    own = {"state_map.py", "explain.py", "openings.py", "candidate.py"}  # explain and simulate have copies
-    others = [path for path in (ROOT / "gateway").rglob("*.py") if path.name not in own]
+    control = (ROOT / "gateway" / "control").rglob("*.py")  # simulations and replays have states of their own
+    others = [path for path in control if path.name not in {"state_map.py", "explain.py"}]
     for path in others:
         text = path.read_text()
         assert not re.search(r"rules\.state import [^\n]*set_|\bstate\.set_(ceiling|pair_stage|lane_mark)\(", text), (
