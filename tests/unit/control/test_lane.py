@@ -102,7 +102,7 @@ def test_no_store_of_the_state_map_is_silent() -> None:
     setters = [name for name in re.findall(r"\bstate\.(set_\w+)\(", source) if name != "set_lane_mark"]
     assert len(setters) == len(CHANGES)
     assert source.count("self._tell()") == len(CHANGES)
-    control = (ROOT / "gateway" / "control").rglob("*.py")  # `explain`, simulations and replays have states of their own
+    control = (ROOT / "gateway" / "control").rglob("*.py")  # others have states of their own
     others = [path for path in control if path.name not in {"state_map.py", "explain.py"}]
     for path in others:
         text = path.read_text()
