@@ -76,6 +76,12 @@ class PrefixIndex(Generic[V]):
             self._lengths = sorted(self._blocks)
         self._blocks[block.length].setdefault(block.first, []).append(value)
 
+    def covers(self, block: Block) -> bool:
+        """Tell whether any block contains this one."""
+        return any(
+            masked(block.first, length) in self._blocks[length] for length in self._lengths if length <= block.length
+        )
+
     def around(self, block: Block) -> Iterator[tuple[Block, V]]:
         """Yield every block that contains this one (itself included) with its values, longest first."""
         for length in reversed(self._lengths):

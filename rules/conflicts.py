@@ -1,7 +1,7 @@
 """Two things that can't both be true: one address of two assets, one port of two zones, routers in a circle.
 
-In: a `Policy`, possibly only the sound part of a broken one. Out: errors, each at the later of the two places.
-Only checks that missing entries can't turn from right to wrong belong here. Called by `load` and `check`.
+In: a `Policy`, possibly only the sound part of a broken one. Out: findings, each at the later of the two places.
+Only checks that missing entries can't turn from right to wrong belong here. Called by `load` and by `checks`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rules.addresses import PrefixIndex, address_block, prefix_block
+from rules.checks.registry import Finding
 from rules.problems import Problem
 from rules.values import mac_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rules.model import Policy
-
-
-def conflicts(policy: Policy) -> list[Problem]:
-    """Return every conflict between two parts of the policy."""
-    return [
-        *_ports_in_two_zones(policy),
-        *_prefixes_of_two_zones(policy),
-        *_addresses_of_two_assets(policy),
-        *_macs_of_two_assets(policy),
-        *_addresses_in_a_foreign_zone(policy),
-        *_router_circles(policy),
-    ]
-
-
-def problem(policy: Policy, path: tuple[str | int, ...], code: str, message: str, hint: str = "") -> Problem:
-    """Return an error at a path of the policy."""
-    return Problem(*policy.place(*path), message, hint, code)
 
 
 def _space(policy: Policy, zone: str) -> str | None:
@@ -44,9 +30,9 @@ def _where(policy: Policy, path: tuple[str | int, ...], other: tuple[str | int, 
     return f"line {line}" if file == policy.place(*other)[0] else f"{file}:{line}"
 
 
-def _ports_in_two_zones(policy: Policy) -> list[Problem]:
+def ports_in_two_zones(policy: Policy) -> Iterator[Finding]:
+    """Find ports and VLANs that two zones own."""
     owners: dict[tuple[str, int], str] = {}
-    found = []
     for name, zone in policy.zones.items():
         for index, port in enumerate(zone.ports):
             for vlan in zone.vlans or (0,):
@@ -54,28 +40,26 @@ def _ports_in_two_zones(policy: Policy) -> list[Problem]:
                     what = f"port {port}" + (f" with VLAN {vlan}" if vlan else "")
                     text = f"{what} is in zone '{owners[port, vlan]}' already"
                     path = ("zones", name, "ports", index)
-                    found.append(problem(policy, path, "POL105", text, "a port and VLAN have one zone"))
+                    yield Finding(path, text, "a port and VLAN have one zone")
                 owners.setdefault((port, vlan), name)
-    return found
 
 
-def _prefixes_of_two_zones(policy: Policy) -> list[Problem]:
+def prefixes_of_two_zones(policy: Policy) -> Iterator[Finding]:
+    """Find prefixes that two zones own."""
     owners: dict[tuple[str, object], str] = {}
-    found = []
     for name, zone in policy.zones.items():
         for index, prefix in enumerate(zone.prefixes):
             key = (zone.address_space, prefix)
             if key in owners:
                 text = f"prefix {prefix} is zone '{owners[key]}''s already"
                 hint = "a longer prefix may be cut out of another zone's; the same one can't be shared"
-                found.append(problem(policy, ("zones", name, "prefixes", index), "POL104", text, hint))
+                yield Finding(("zones", name, "prefixes", index), text, hint)
             owners.setdefault(key, name)
-    return found
 
 
-def _addresses_of_two_assets(policy: Policy) -> list[Problem]:
+def addresses_of_two_assets(policy: Policy) -> Iterator[Finding]:
+    """Find addresses that two assets have."""
     owners: dict[tuple[str, object], tuple[str, int]] = {}
-    found = []
     for name, asset in policy.assets.items():
         space = _space(policy, asset.zone)
         if space is None:
@@ -87,13 +71,12 @@ def _addresses_of_two_assets(policy: Policy) -> list[Problem]:
                 where = _where(policy, ("assets", owner, "ips", at), path)
                 text = f"address {ip} is asset '{owner}''s already ({where})"
                 hint = "one address, one asset; equal addresses need zones with different address_space"
-                found.append(problem(policy, path, "POL101", text, hint))
-    return found
+                yield Finding(path, text, hint)
 
 
-def _macs_of_two_assets(policy: Policy) -> list[Problem]:
+def macs_of_two_assets(policy: Policy) -> Iterator[Finding]:
+    """Find MACs that two assets have."""
     owners: dict[tuple[str, bytes], tuple[str, int]] = {}
-    found = []
     for name, asset in policy.assets.items():
         space = _space(policy, asset.zone)
         if space is None:
@@ -105,17 +88,16 @@ def _macs_of_two_assets(policy: Policy) -> list[Problem]:
                 where = _where(policy, ("assets", owner, "macs", at), path)
                 text = f"MAC {mac_text(mac)} is asset '{owner}''s already ({where})"
                 hint = "assets behind a router name it with 'behind' instead of repeating its MAC"
-                found.append(problem(policy, path, "POL102", text, hint))
-    return found
+                yield Finding(path, text, hint)
 
 
-def _addresses_in_a_foreign_zone(policy: Policy) -> list[Problem]:
+def addresses_in_a_foreign_zone(policy: Policy) -> Iterator[Finding]:
+    """Find assets whose address lies in another zone's prefix."""
     indexes: dict[str, PrefixIndex[str]] = {}
     for name, zone in policy.zones.items():
         index = indexes.setdefault(zone.address_space, PrefixIndex())
         for prefix in zone.prefixes:
             index.add(prefix_block(prefix), name)
-    found = []
     for name, asset in policy.assets.items():
         if asset.zone not in policy.zones:
             continue
@@ -125,12 +107,11 @@ def _addresses_in_a_foreign_zone(policy: Policy) -> list[Problem]:
             if zones and asset.zone not in zones:
                 text = f"address {ip} of asset '{name}' in zone '{asset.zone}' lies in a prefix of zone '{zones[0]}'"
                 hint = f"is the asset in zone '{zones[0]}', or the address mistyped?"
-                found.append(problem(policy, ("assets", name, "ips", position), "POL103", text, hint))
-    return found
+                yield Finding(("assets", name, "ips", position), text, hint)
 
 
-def _router_circles(policy: Policy) -> list[Problem]:
-    found = []
+def router_circles(policy: Policy) -> Iterator[Finding]:
+    """Find assets that are behind themselves."""
     settled: set[str] = set()
     for name in policy.assets:
         chain: dict[str, None] = {}
@@ -142,6 +123,24 @@ def _router_circles(policy: Policy) -> list[Problem]:
             names = list(chain)
             circle = [*names[names.index(at) :], at]
             shown = " → ".join(circle if len(circle) < 8 else [*circle[:6], "…", at])
-            found.append(problem(policy, ("assets", at, "behind"), "POL106", f"routers in a circle: {shown}"))
+            yield Finding(("assets", at, "behind"), f"routers in a circle: {shown}")
         settled.update(chain)
-    return found
+
+
+CONFLICTS = {
+    "POL101": addresses_of_two_assets,
+    "POL102": macs_of_two_assets,
+    "POL103": addresses_in_a_foreign_zone,
+    "POL104": prefixes_of_two_zones,
+    "POL105": ports_in_two_zones,
+    "POL106": router_circles,
+}
+
+
+def conflicts(policy: Policy) -> list[Problem]:
+    """Return every conflict between two parts of the policy, as errors."""
+    return [
+        Problem(*policy.place(*found.path), found.message, found.hint, code, at=found.at)
+        for code, find in CONFLICTS.items()
+        for found in find(policy)
+    ]

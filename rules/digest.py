@@ -11,6 +11,7 @@ import json
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from rules.population import Population, texts
 from rules.services import known_services, service_ranges
 from rules.values import mac_text
 
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean something else
 
 
-def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]]) -> bytes:
-    """Return the digest of the policy's behaviour."""
-    text = json.dumps(canonical(policy, ties), sort_keys=True, separators=(",", ":"))
+def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None) -> bytes:
+    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known."""
+    digest = assets if assets is not None else Population(policy).digest
+    text = json.dumps(canonical(policy, ties, digest), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()
 
 
-def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the behaviour as sorted plain values."""
+def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> dict[str, Any]:
+    """Return the behaviour as sorted plain values, the assets' as a digest."""
     known = known_services(policy)
     used = {name for conduit in policy.conduits.values() for name in conduit.services}
     return {
@@ -43,20 +45,11 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]
                 zone.address_space,
                 sorted(set(zone.ports)),
                 sorted(set(zone.vlans)),
-                _texts(zone.prefixes),
+                texts(zone.prefixes),
             ]
             for name, zone in policy.zones.items()
         },
-        "assets": {
-            name: [
-                asset.zone,
-                sorted({mac_text(mac) for mac in asset.macs}),
-                _texts(asset.ips),
-                sorted(set(asset.roles)),
-                asset.behind,
-            ]
-            for name, asset in policy.assets.items()
-        },
+        "assets": assets,
         "services": {
             name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
         },
@@ -67,21 +60,17 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]]) -> dict[str, Any]
     }
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
-    return sorted({str(value) for value in values})
-
-
 def _selector(selector: Selector) -> list[list[str]]:
     groups = {mac_text(group) if isinstance(group, bytes) else str(group) for group in selector.group}
     keys = (selector.zone, selector.role, selector.asset, selector.prefix, groups)
-    return [_texts(key) for key in keys]
+    return [texts(key) for key in keys]
 
 
 def _conduit(conduit: Conduit) -> list[Any]:
-    ends = [_selector(conduit.source), _selector(conduit.destination), _texts(conduit.services)]
+    ends = [_selector(conduit.source), _selector(conduit.destination), texts(conduit.services)]
     acts = [conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
-    opens = [conduit.via, _texts(conduit.windows), _texts(conduit.requires)]
-    inspected = [_texts(conduit.operations), conduit.constraints]
+    opens = [conduit.via, texts(conduit.windows), texts(conduit.requires)]
+    inspected = [texts(conduit.operations), conduit.constraints]
     return [*ends, *acts, *opens, *inspected]
 
 

@@ -13,10 +13,10 @@ from fastpath.abi import UNKNOWN_ZONE
 from rules.addresses import Block, address_block, prefix_block
 from rules.membership import Membership, Memberships, MembershipTable
 from rules.records import EndpointRecord, MacRecord
-from rules.zoning import Zoning
 
 if TYPE_CHECKING:
     from rules.model import Policy
+    from rules.population import Population
 
 
 @dataclass(slots=True)
@@ -45,56 +45,46 @@ class Endpoints:
         return found
 
 
-def lower_endpoints(policy: Policy, zone_numbers: dict[str, int], spaces: dict[str, int]) -> Endpoints:
+def lower_endpoints(policy: Policy, population: Population) -> Endpoints:
     """Return every endpoint and MAC record, in the order of the policy text."""
-    lowering = _Lowering(policy, zone_numbers, spaces, MembershipTable(policy, Zoning(policy)), Endpoints())
+    lowering = _Lowering(policy, population, MembershipTable(policy, population.zoning), Endpoints())
     lowering.assets()
     lowering.groups()
     lowering.unlisted()
     return lowering.found
 
 
-def mac_carriers(policy: Policy) -> dict[str, str | None]:
-    """Return for each asset whose MACs its frames carry: its own, its outermost router's, or None for unchecked."""
-    carriers: dict[str, str | None] = {}
-    for name in policy.assets:
-        if name in carriers:
-            continue
-        chain = [name]
-        while (router := policy.assets[chain[-1]].behind) is not None and router not in carriers:
-            chain.append(router)
-        outermost = chain[-1]
-        carrier = carriers[router] if router is not None else outermost if policy.assets[outermost].macs else None
-        carriers.update(dict.fromkeys(chain, carrier))
-    return carriers
-
-
 @dataclass(slots=True)
 class _Lowering:
     policy: Policy
-    zone_numbers: dict[str, int]
-    spaces: dict[str, int]
+    population: Population
     table: MembershipTable
     found: Endpoints
-    taken: set[tuple[int, Block]] = field(default_factory=set)
+    groups_taken: set[tuple[int, Block]] = field(default_factory=set)
 
     def assets(self) -> None:
-        policy, found = self.policy, self.found
-        numbers = {name: number for number, name in enumerate(policy.assets)}
-        carriers = mac_carriers(policy)
-        for name, asset in policy.assets.items():
-            number, zone = numbers[name], self.zone_numbers[asset.zone]
-            space = self.spaces[policy.zones[asset.zone].address_space]
-            carrier = carriers[name]
-            mac_asset = numbers[carrier] if carrier is not None else None
-            for ip in asset.ips:
-                block = address_block(ip)
-                klass = found.klass(self.table.of_address(asset.zone, block, name, asset), found.ip_classes)
-                self.taken.add((space, block))
-                found.addresses.append(EndpointRecord(block.packed(), 128, space, zone, number, mac_asset, klass))
-            for mac in asset.macs:
-                klass = found.klass(self.table.of_mac(name, asset), found.mac_classes)
-                found.macs.append(MacRecord(mac, space, zone, number, klass))
+        """Assets of one kind that no selector tells apart are in one class, which is looked up once for all of them."""
+        found, table, population = self.found, self.table, self.population
+        near = population.near(table.blocks, table.prefix_zones.keys())
+        ip_classes: dict[object, int] = {}
+        mac_classes: dict[object, int] = {}
+        rows = zip(self.policy.assets.items(), population.places, population.kinds, strict=True)
+        for (name, asset), (number, space, zone, mac_asset, blocks, packed), kind in rows:
+            apart = table.names(name)
+            for block, address in zip(blocks, packed, strict=True):
+                klass = None if apart or number in near else ip_classes.get(kind)
+                if klass is None:
+                    klass = found.klass(table.of_address(kind[0], block, name, asset), found.ip_classes)
+                    if not apart and number not in near:
+                        ip_classes[kind] = klass
+                found.addresses.append(EndpointRecord(address, 128, space, zone, number, mac_asset, klass))
+            if asset.macs:
+                klass = None if apart else mac_classes.get(kind)
+                if klass is None:
+                    klass = found.klass(table.of_mac(name, asset), found.mac_classes)
+                    if not apart:
+                        mac_classes[kind] = klass
+                found.macs += [MacRecord(mac, space, zone, number, klass) for mac in asset.macs]
 
     def groups(self) -> None:
         """A group lives behind every port: it is looked up in the egress zone's space, hence a record in each."""
@@ -103,13 +93,15 @@ class _Lowering:
             if isinstance(group, bytes):
                 klass = found.klass(memberships, found.mac_classes)
                 found.macs += [
-                    MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True) for space in self.spaces.values()
+                    MacRecord(group, space, UNKNOWN_ZONE, None, klass, anywhere=True)
+                    for space in self.population.spaces.values()
                 ]
                 continue
             block = address_block(group)
             klass = found.klass(memberships, found.ip_classes)
-            free = [space for space in self.spaces.values() if (space, block) not in self.taken]
-            self.taken.update((space, block) for space in free)
+            taken = self.population.taken
+            free = [space for space in self.population.spaces.values() if (space, block) not in taken]
+            self.groups_taken.update((space, block) for space in free)
             found.addresses += [
                 EndpointRecord(block.packed(), 128, space, UNKNOWN_ZONE, None, None, klass, anywhere=True)
                 for space in free
@@ -124,10 +116,12 @@ class _Lowering:
         for place, name in self.table.prefix_zones.items():
             blocks.setdefault(place, name)
         for (space_name, block), name in blocks.items():
-            space = self.spaces[space_name]
-            if (space, block) in self.taken:
+            space = self.population.spaces[space_name]
+            if (space, block) in self.population.taken or (space, block) in self.groups_taken:
                 continue  # one address long, and listed: the asset's record decides
             klass = self.found.klass(self.table.of_address(name, block), self.found.ip_classes)
             self.found.addresses.append(
-                EndpointRecord(block.packed(), block.length, space, self.zone_numbers[name], None, None, klass)
+                EndpointRecord(
+                    block.packed(), block.length, space, self.population.zone_numbers[name], None, None, klass
+                )
             )

@@ -1,27 +1,29 @@
 """Policy text → `Policy`, or every mistake in it with file, line and column.
 
-In: a path or a text. Out: a frozen `Policy` whose schema and references are right, or `PolicyError`.
+In: a path, a text or a bundle. Out: a frozen `Policy` whose schema and references are right, or `PolicyError`.
 Goes on past a mistake wherever it can: schema errors do not hide unknown names, and what remains of a broken policy is
 still searched for conflicts. Must never raise anything but PolicyError for a bad text. Whole-policy checks: `check`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from rules.bundle import Bundle, read_bundle
 from rules.conflicts import conflicts
+from rules.fragments import joined
 from rules.model import Policy, fields_at
+from rules.nodes import Source
 from rules.problems import PolicyError, Problem, did_you_mean
 from rules.references import reference_problems
 from rules.services import library
-from rules.text import MAX_BYTES, decoded, too_large
-from rules.nodes import Source
-from rules.tree import parse_tree
+from rules.text import decoded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic_core import ErrorDetails
 
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
@@ -29,17 +31,8 @@ MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
 
 
 def load_policy(path: str | Path) -> Policy:
-    """Read and load a policy file."""
-    name = str(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PolicyError(
-            [Problem(name, 0, 0, f"can't be read: {reason}", "check path and permissions", "POL001")]
-        ) from None
-    return load_policy_bytes(content, name)
+    """Read and load a policy file and all that it includes."""
+    return load_bundle(read_bundle(path))
 
 
 def load_policy_bytes(content: bytes, name: str = "policy.yaml") -> Policy:
@@ -48,15 +41,18 @@ def load_policy_bytes(content: bytes, name: str = "policy.yaml") -> Policy:
 
 
 def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
-    """Load a policy from text; raise PolicyError with all of its mistakes."""
-    if len(text) > MAX_BYTES:
-        raise PolicyError([too_large(name)])
-    source, problems = parse_tree(text, name)
+    """Load a policy that is one text; raise PolicyError with all of its mistakes."""
+    return load_bundle(Bundle(name, text))
+
+
+def load_bundle(bundle: Bundle) -> Policy:
+    """Load a policy from all of its files; raise PolicyError with all of their mistakes."""
+    source, problems = joined(bundle)
     problems += reference_problems(source, library())
     data = source.root.plain()
     policy: Policy | None = None
     try:
-        policy = Policy.model_validate(data).located(source)
+        policy = Policy.model_validate(data).located(source, bundle.files)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         problems += [_schema_problem(detail, source) for detail in details]

@@ -7,6 +7,7 @@ Must read exactly as "Selectors" in docs/reference/semantics.md. Called by `endp
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from rules.addresses import Block, PrefixIndex, prefix_block
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 SOURCE, DESTINATION = 0, 1
 BY_ASSET, BY_ROLE, BY_PREFIX, BY_ZONE = range(4)
+# A role is in many zones and most conduits mean one of them; a selector of more zones is looked at for every one.
+FEW_ZONES = 16
 
 
 class Membership(NamedTuple):
@@ -51,10 +54,11 @@ class MembershipTable:
     def __init__(self, policy: Policy, zoning: Zoning) -> None:
         self._by_asset: dict[str, list[Side]] = {}
         self._by_role: dict[str, list[Side]] = {}
+        self._by_zone_and_role: dict[tuple[str, str], list[Side]] = {}
         self._by_prefix: dict[tuple[str, Block], list[Side]] = {}
         self._by_zone: dict[str, list[Side]] = {}
         self._by_group: dict[IPAddress | bytes, set[Membership]] = {}
-        self._blocks: dict[str, PrefixIndex[None]] = {}
+        self.blocks: dict[str, PrefixIndex[None]] = {}  # selector prefixes by space
         self._known: dict[tuple[object, ...], Memberships] = {}
         self.prefix_zones: dict[tuple[str, Block], str] = {}  # selector prefixes: (space, block) → zone
         self._spaces = zoning.spaces
@@ -75,10 +79,12 @@ class MembershipTable:
             prefixes.append(place)
             if place not in self.prefix_zones:
                 self.prefix_zones[place] = zone
-                self._blocks.setdefault(place[0], PrefixIndex()).add(block, None)
+                self.blocks.setdefault(place[0], PrefixIndex()).add(block, None)
         entry = Side(order, side, selector, tuple(prefixes))
         if selector.asset:
             _file(self._by_asset, selector.asset, entry)
+        elif selector.role and 0 < len(selector.zone) <= FEW_ZONES:
+            _file(self._by_zone_and_role, product(selector.zone, selector.role), entry)
         elif selector.role:
             _file(self._by_role, selector.role, entry)
         elif selector.prefix:
@@ -91,10 +97,14 @@ class MembershipTable:
         for group, memberships in self._by_group.items():
             yield group, frozenset(memberships)
 
+    def names(self, asset: str) -> bool:
+        """Tell whether any conduit names this asset itself."""
+        return asset in self._by_asset
+
     def of_address(self, zone: str, block: Block, name: str | None = None, asset: Asset | None = None) -> Memberships:
         """Return the memberships of an asset's address, or of a block of unlisted addresses."""
-        index = self._blocks.get(self._spaces[zone])
-        around = tuple(found for found, _ in index.around(block)) if index is not None else ()
+        index = self.blocks.get(self._spaces[zone])
+        around = tuple([found for found, _ in index.around(block)]) if index is not None else ()
         return self._answer(zone, name, asset, around, is_mac=False)
 
     def of_mac(self, name: str, asset: Asset) -> Memberships:
@@ -104,14 +114,17 @@ class MembershipTable:
     def _answer(
         self, zone: str, name: str | None, asset: Asset | None, around: tuple[Block, ...], *, is_mac: bool
     ) -> Memberships:
-        roles = frozenset(asset.roles) if asset is not None else frozenset()
-        question = (zone, roles, around, is_mac)
+        listed = asset.roles if asset is not None else ()
+        question = (zone, listed, around, is_mac)
         nameless = self._known.get(question)
         if nameless is None:
+            roles = frozenset(listed)
             nameless = self._matching(self._candidates(zone, roles, around), zone, roles, around, is_mac=is_mac)
             self._known[question] = nameless
         named = self._by_asset.get(name) if name is not None else None
-        return nameless | self._matching(named, zone, roles, around, is_mac=is_mac) if named else nameless
+        if not named:
+            return nameless
+        return nameless | self._matching(named, zone, frozenset(listed), around, is_mac=is_mac)
 
     def _matching(
         self, sides: Iterable[Side], zone: str, roles: frozenset[str], around: tuple[Block, ...], *, is_mac: bool
@@ -123,6 +136,7 @@ class MembershipTable:
     def _candidates(self, zone: str, roles: frozenset[str], around: tuple[Block, ...]) -> Iterator[Side]:
         for role in roles:
             yield from self._by_role.get(role, ())
+            yield from self._by_zone_and_role.get((zone, role), ())
         for block in around:
             yield from self._by_prefix.get((self._spaces[zone], block), ())
         yield from self._by_zone.get(zone, ())

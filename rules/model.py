@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from fastpath.abi import Stage
 from rules.conduit_model import Conduit
 from rules.levels import NONE, SecurityLevel
+from rules.nodes import Source
 from rules.numbers import Vlan, refuse
 from rules.service_model import Service
 from rules.strict import Many, Section, Strict
 from rules.times import Date, TimeZoneName
-from rules.nodes import Source
 from rules.values import (
     Criticality,
     Host,

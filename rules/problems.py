@@ -2,7 +2,7 @@
 
 In: file name, position and words from `tree`, `load`, `references` and `check`. Out: `Problem` and `PolicyError`, which
 control turns into API answers and `conduitctl` prints. Must never be a traceback and never lose a mistake.
-Codes are stable: POL0xx the text itself, POL1xx the policy as a whole, POL2xx warnings.
+Codes are stable: POL0xx the text itself, POL1xx and POL2xx the policy as a whole (`checks`, docs/reference/checks).
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import date
 
 # difflib costs about 10 µs a candidate: beyond this many names only those that begin alike are compared.
 MANY_NAMES = 2000
@@ -22,10 +23,22 @@ MAX_MESSAGE = 400
 
 
 class Severity(Enum):
-    """Errors refuse the policy; warnings are shown and stored with the change."""
+    """Errors refuse the policy; warnings and information are shown and stored with the change."""
 
     ERROR = "error"
     WARNING = "warning"
+    INFO = "info"
+
+
+class Waived(NamedTuple):
+    """Who took a problem on, why, and until which day (inclusive)."""
+
+    who: str
+    why: str
+    until: date
+
+    def __str__(self) -> str:
+        return f"waived by {self.who} until {self.until}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class Problem:
     hint: str
     code: str
     severity: Severity = Severity.ERROR
+    at: str = ""  # the object it is about, as waivers name it: "conduits/NAME", "site"; "" for the text itself
+    waived: Waived | None = None
 
     def __post_init__(self) -> None:
         """Keep messages readable when the text quoted in them is megabytes long."""
@@ -47,9 +62,10 @@ class Problem:
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.path}:{self.line}:{self.column}: {self.severity.value} {self.code}: {self.message}{hint}"
+        waived = f" [{self.waived}]" if self.waived else ""
+        return f"{self.path}:{self.line}:{self.column}: {self.severity.value} {self.code}: {self.message}{hint}{waived}"
 
-    def as_dict(self) -> dict[str, str | int]:
+    def as_dict(self) -> dict[str, str | int | dict[str, str] | None]:
         """Return the JSON form that the control socket answers with."""
         return {
             "path": self.path,
@@ -59,14 +75,20 @@ class Problem:
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
+            "at": self.at,
+            "waived": {**self.waived._asdict(), "until": self.waived.until.isoformat()} if self.waived else None,
         }
 
 
 class PolicyError(Exception):
-    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order."""
+    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `beside` holds what checks had found that would not have refused it.
+    """
+
+    def __init__(self, problems: Iterable[Problem], beside: Iterable[Problem] = ()) -> None:
         self.problems = in_file_order(problems)
+        self.beside = tuple(beside)
         count = len(self.problems)
         super().__init__(f"{count} problem{'' if count == 1 else 's'}\n" + "\n".join(map(str, self.problems)))
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastpath.abi import FailMode, LogMode, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 
 class ServiceKind(Enum):
@@ -51,8 +56,7 @@ class PortZone:
     zone: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRecord:
+class EndpointRecord(NamedTuple):
     """An address or prefix and the endpoint class it belongs to.
 
     `address` is 16 bytes (IPv4 as ::ffff:a.b.c.d), masked; the longest match wins and carries every conduit
@@ -69,8 +73,7 @@ class EndpointRecord:
     anywhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MacRecord:
+class MacRecord(NamedTuple):
     """A MAC address (or group MAC) and the endpoint class that frames without IP have by it."""
 
     mac: bytes  # 6 bytes
@@ -91,8 +94,7 @@ class ServiceRange:
     klass: int  # >= FIRST_SERVICE_CLASS
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRecord:
+class RuleRecord(NamedTuple):
     """(source class, destination class, service class) → the conduits that permit it, most specific first.
 
     The first conduit that is open permits the frame. `service_class` SERVICE_NEIGHBOUR stands for ARP and neighbour
@@ -132,8 +134,7 @@ class ConduitRecord:
     limit: LimitRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRecord:
+class AssetRecord(NamedTuple):
     """An asset's number and name; its addresses are in the endpoint records."""
 
     number: int
@@ -157,6 +158,7 @@ class LoweredPolicy:
     services: tuple[ServiceRange, ...]
     rules: tuple[RuleRecord, ...]
     conduits: tuple[ConduitRecord, ...]  # sorted by slot; slots may have gaps
-    pair_stages: dict[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included
-    pair_refusals: frozenset[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
+    pair_stages: Mapping[tuple[int, int], Stage]  # every ordered pair of zone numbers, 0 included (`pairs.PairStages`)
+    pair_refusals: AbstractSet[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
+    seed: int = 0  # of the image's hash tables
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastpath import abi
 from fastpath.abi import Stage
+from rules.pairs import ONLY_STAGES, PairSet, PairStages, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rules.records import LoweredPolicy
 
@@ -59,9 +60,10 @@ def build_state(
     head = (abi.STATE_MAGIC, abi.ABI_VERSION, abi.STATE_HEADER.size, size, generation, chosen, 0, zone_count, capacity)
     abi.STATE_HEADER.pack_into(state, 0, *head, PORTS_OFFSET, PAIRS_OFFSET, conduits_offset, 0, bytes(60))
     set_ports(state, port_numbers(lowered, ports))
-    for (source, target), stage in (lowered.pair_stages | dict(pair_stages or {})).items():
-        refuse = abi.PAIR_REFUSE if (source, target) in lowered.pair_refusals else 0
-        state[PAIRS_OFFSET + source * zone_count + target] = stage | refuse
+    cells = joined(PairStages.of(lowered.pair_stages), PairSet.of(lowered.pair_refusals, zone_count))
+    state[PAIRS_OFFSET : PAIRS_OFFSET + len(cells)] = cells
+    for (source, target), stage in (pair_stages or {}).items():
+        set_pair_stage(state, source, target, stage)
     flags = {conduit.slot: (conduit.stage, conduit.open) for conduit in lowered.conduits}
     for slot, (stage, is_open) in (flags | dict(conduit_flags or {})).items():
         state[conduits_offset + slot] = _conduit_byte(stage, is_open=is_open)
@@ -119,6 +121,13 @@ def pair_stage(buffer: Buffer, source: int, target: int) -> Stage:
     return Stage(buffer[_pair_at(buffer, source, target)] & abi.PAIR_STAGE_MASK)
 
 
+def pair_stages(buffer: Buffer) -> PairStages:
+    """Return the stages of every ordered pair of zone numbers as they are now."""
+    head = header(buffer)
+    at, count = int(head["pairs_offset"]), int(head["zone_count"])
+    return PairStages(count, bytes(buffer[at : at + count * count]).translate(ONLY_STAGES))
+
+
 def pair_refuses(buffer: Buffer, source: int, target: int) -> bool:
     """Tell whether what is dropped from one zone number to another is answered, as the policy says."""
     return bool(buffer[_pair_at(buffer, source, target)] & abi.PAIR_REFUSE)
@@ -141,6 +150,18 @@ def conduit(buffer: Buffer, slot: int) -> ConduitState:
     """Return a conduit's stage and whether it is open."""
     byte = buffer[_conduit_at(buffer, slot)]
     return ConduitState(Stage(byte & abi.CONDUIT_STAGE_MASK), bool(byte & abi.CONDUIT_OPEN))
+
+
+def conduits(buffer: Buffer, slots: Iterable[int]) -> dict[int, ConduitState]:
+    """Return what `conduit` says of each of these slots."""
+    head = header(buffer)
+    at, capacity = int(head["conduits_offset"]), int(head["conduit_capacity"])
+    held = bytes(buffer[at : at + capacity])
+    known = {
+        byte: ConduitState(Stage(byte & abi.CONDUIT_STAGE_MASK), bool(byte & abi.CONDUIT_OPEN))
+        for byte in set(held) - {0}
+    }
+    return {slot: known[held[slot]] for slot in slots}
 
 
 def set_conduit(buffer: Buffer, slot: int, *, stage: Stage | None = None, open: bool | None = None) -> None:  # noqa: A002 the ABI's word

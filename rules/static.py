@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
+from rules.pairs import PairStages
 from rules.static_guard import declare_guard, guard_chains
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
 from rules.static_lane import LANE_COUNTER, ending, lane_script, unqueued
+from rules.static_relations import Relations, relations
 from rules.static_script import TABLE, Script, foreign, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
 from rules.static_state_chains import STATE_CHAINS, state_chains
@@ -67,10 +69,9 @@ def bank_in_use(static_chain: str) -> int | None:
     return next((bank for bank in BANKS if f"goto entry_{bank}" in static_chain), None)
 
 
-def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> dict[tuple[int, int], Stage]:
+def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> PairStages:
     """Return every zone pair's stage under a ceiling; the policy's own when none is given."""
-    limit = policy.ceiling if ceiling is None else ceiling
-    return {pair: min(stage, limit) for pair, stage in policy.pair_stages.items()}
+    return PairStages.of(policy.pair_stages).under(policy.ceiling if ceiling is None else ceiling)
 
 
 def closed_conduits(policy: LoweredPolicy) -> frozenset[int]:
@@ -116,9 +117,10 @@ def render_parts(
     """
     prepared = Script(bank, _BANKED)
     _declare(prepared)
-    identity_chains(prepared, policy, form)
+    numbered = relations(policy)
+    identity_chains(prepared, policy, form, numbered)
     service_chains(prepared, policy)
-    _state(prepared, policy, stages, closed)
+    _state(prepared, policy, numbered, stages, closed)
     switch = Script(bank, _BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     guard_chains(switch, ports, _counting(form))
@@ -142,7 +144,7 @@ def render_toggle(
 ) -> str:
     """Return the small transaction that changes stages and closed conduits in the bank that is in use."""
     script = Script(bank, _BANKED)
-    _state(script, policy, stages, closed)
+    _state(script, policy, relations(policy), stages, closed)
     return script.text()
 
 
@@ -172,12 +174,14 @@ def queue_statements(first_queue: int, queue_count: int, layer2_queue: int | Non
 def _state(
     script: Script,
     policy: LoweredPolicy,
+    numbered: Relations,
     stages: Mapping[tuple[int, int], Stage] | None,
     closed: AbstractSet[int] | None,
 ) -> None:
     state_chains(
         script,
         policy,
+        numbered,
         effective_stages(policy) if stages is None else stages,
         closed_conduits(policy) if closed is None else closed,
     )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from fastpath.abi import Form
 from rules.static_identity import Identity, ip_identity, mac_identity
 from rules.static_neighbours import address_resolution, neighbour_discovery
-from rules.static_relations import relations
 from rules.static_script import Script, address_text, classid, interface, mac_text, rule_with, span_text
 
 if TYPE_CHECKING:
     from rules.records import LoweredPolicy
+    from rules.static_relations import Relations
 
 IDENTITY_CHAINS = (
     *("zones", "zones_tagged", "permit", "tolerate", "deny", "relation"),
@@ -26,22 +26,23 @@ IDENTITY_CHAINS = (
 )
 
 
-def identity_chains(script: Script, policy: LoweredPolicy, form: Form) -> None:
+def identity_chains(script: Script, policy: LoweredPolicy, form: Form, numbered: Relations) -> None:
     """Append every chain that does not depend on stages or on open conduits."""
     _zones(script, policy)
     _endings(script, form)
-    for ipv4 in (True, False):
-        _addresses(script, ip_identity(policy, ipv4=ipv4), ipv4=ipv4)
+    identity4, identity6 = ip_identity(policy, ipv4=True), ip_identity(policy, ipv4=False)
+    _addresses(script, identity4, ipv4=True)
+    _addresses(script, identity6, ipv4=False)
     _mac_addresses(script, policy)
-    by_pair = relations(policy).by_pair
-    pairs = (f"{source} . {classid(destination)} : {number}" for (source, destination), number in by_pair.items())
+    by_pair = numbered.by_pair.items()
+    pairs = (f"{source} . {classid(destination)} : {number}" for (source, destination), number in by_pair)
     script.chain(
         "relation",
         [rule_with(pairs, "meta mark set meta mark . meta priority map %s return"), "goto violation"],
     )
     several_spaces = len({zone.space for zone in policy.zones}) > 1
-    address_resolution(script, ip_identity(policy, ipv4=True), several_spaces=several_spaces)
-    neighbour_discovery(script, ip_identity(policy, ipv4=False))
+    address_resolution(script, identity4, several_spaces=several_spaces)
+    neighbour_discovery(script, identity6)
 
 
 def _zones(script: Script, policy: LoweredPolicy) -> None:

@@ -7,7 +7,7 @@ Must never decide what is permitted. Called by `static` and its sections only.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def mac_text(mac: bytes) -> str:
 
 def address_text(address: int, *, ipv4: bool) -> str:
     """Return an IP address of the given family."""
-    return str(IPv4Address(address) if ipv4 else IPv6Address(address))
+    if ipv4:
+        return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+    return str(IPv6Address(address))
 
 
 def span_text(first: int, last: int, *, ipv4: bool) -> str:

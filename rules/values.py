@@ -33,6 +33,7 @@ MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}\Z")
 MAPPED = IPv6Network("::ffff:0:0/96")
 PROBLEM_CODE = re.compile(r"POL[0-9]{3}\Z", re.ASCII)
 MAX_PATH = 255
+LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 OPERATIONS = ("read", "write", "control", "program", "admin", "diagnose")  # what a PDU asks for
 PROOFS = ("session", "step-up", "attestation")
 CRITICALITIES = ("low", "medium", "high", "critical")
@@ -79,7 +80,7 @@ def _address(value: Any) -> IPAddress:
 
 def _host(value: Any) -> IPAddress:
     address = _address(value)
-    if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
+    if address.is_multicast or address.is_unspecified or address == LIMITED_BROADCAST:
         refuse(
             "POL013", f"'{address}' can't be an asset's address", "groups belong into a conduit's 'to: {group: ...}'"
         )

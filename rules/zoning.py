@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from rules.addresses import Block, PrefixIndex, address_block, prefix_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rules.conduit_model import Selector
     from rules.model import Asset, Policy
+
+MANY_QUESTIONS = 100_000  # three times the selectors of the largest policy
 
 
 class Zoning:
@@ -28,13 +30,26 @@ class Zoning:
             for prefix in zone.prefixes:
                 self.prefixes.add(prefix_block(prefix), name)
         self.role_assets: dict[str, list[str]] = {}
-        self.zone_roles: set[tuple[str, str]] = set()
+        self.role_zones: dict[str, set[str]] = {}
+        self._in_zone: dict[str, list[str]] = {}  # assets
+        self._in_zone_with_role: dict[tuple[str, str], list[str]] = {}
+        self._reached: dict[tuple[object, ...], frozenset[str]] = {}
         self.inhabited: set[str] = {name for name, zone in policy.zones.items() if zone.prefixes}
         for name, asset in policy.assets.items():
             self.inhabited.add(asset.zone)
+            self._in_zone.setdefault(asset.zone, []).append(name)
             for role in asset.roles:
                 self.role_assets.setdefault(role, []).append(name)
-                self.zone_roles.add((asset.zone, role))
+                self.role_zones.setdefault(role, set()).add(asset.zone)
+                self._in_zone_with_role.setdefault((asset.zone, role), []).append(name)
+
+    def inhabitants(self, zones: Iterable[str], roles: Sequence[str] = ()) -> Iterator[str]:
+        """Yield the assets in these zones, those with one of the roles only if any is given."""
+        for zone in zones:
+            if not roles:
+                yield from self._in_zone.get(zone, ())
+            for role in roles:
+                yield from self._in_zone_with_role.get((zone, role), ())
 
     def prefix_zone(self, block: Block, zones: Iterable[str]) -> str | None:
         """Return the zone that a selector's prefix belongs to, or None when that is not exactly one."""
@@ -65,19 +80,27 @@ class Zoning:
             names = [name for role in selector.role for name in self.role_assets.get(role, ())]
             return any(self.selects(selector, assets[name]) for name in names)
         if selector.role:
-            zones = selector.zone or tuple(self.policy.zones)
-            return any((zone, role) in self.zone_roles for zone in zones for role in selector.role)
+            return bool(self.reached_zones(selector))
         return bool(selector.prefix) or any(zone in self.inhabited for zone in selector.zone)
 
-    def reached_zones(self, selector: Selector) -> set[str]:
+    def reached_zones(self, selector: Selector) -> frozenset[str]:
         """Return the zones that a selector's endpoints are in; groups are in none."""
-        reached = set(selector.zone) if selector.zone else set(self.policy.zones)
-        if selector.group:
-            return set()
+        question = (selector.zone, selector.role, selector.asset, selector.prefix, selector.group)
+        known = self._reached.get(question)
+        if known is None:
+            if len(self._reached) > MANY_QUESTIONS:  # of policies long gone
+                self._reached.clear()
+            known = self._reached[question] = self._reach(selector)
+        return known
+
+    def _reach(self, selector: Selector) -> frozenset[str]:
+        kinds = []
         if selector.asset:
-            reached &= {self.policy.assets[name].zone for name in selector.asset if name in self.policy.assets}
+            kinds.append({self.policy.assets[name].zone for name in selector.asset if name in self.policy.assets})
         if selector.role:
-            reached &= {zone for zone, role in self.zone_roles if role in selector.role}
+            kinds.append(set().union(*(self.role_zones.get(role, ()) for role in selector.role)))
         if selector.prefix:
-            reached &= {self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix}
-        return reached
+            kinds.append({self.prefix_zone(prefix_block(prefix), selector.zone) or "" for prefix in selector.prefix})
+        if selector.zone:
+            kinds.append(set(selector.zone))
+        return frozenset(set.intersection(*kinds) & self.policy.zones.keys()) if kinds else frozenset()

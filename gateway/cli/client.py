@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from gateway.cli.failure import Failure, refused
 from gateway.errors import ExitCode
 
+BODY_BYTES_MAX: Final = 64 << 20  # the control socket's limit
 ANSWER_S: Final = 90.0  # a large policy compiles and loads within this time
 
 
@@ -76,7 +77,11 @@ class Client:
     ) -> http.client.HTTPResponse:
         given = {name: _text(value) for name, value in (query or {}).items() if value is not None}
         target = quote(path) + (f"?{urlencode(given)}" if given else "")
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        if content is not None and len(content) > BODY_BYTES_MAX:
+            size = len(content) // 2**20
+            detail = f"the request would be {size} MiB; the control socket takes {BODY_BYTES_MAX // 2**20} MiB"
+            raise Failure(ExitCode.REFUSED, detail, "a policy has at most 48 MiB in all of its files")
         with contextlib.suppress(BrokenPipeError):  # refused before it was read to the end: the answer says why
             connection.request(method, target, content, {"Content-Type": "application/json"})
         return connection.getresponse()

@@ -45,7 +45,9 @@ def problem_line(problem: dict[str, Any]) -> str:
     """Return a policy problem as compilers write them: editors jump to it."""
     place = f"{problem['path']}:{problem['line']}:{problem['column']}"
     hint = f" ({problem['hint']})" if problem["hint"] else ""
-    return f"{place}: {problem['severity']} {problem['code']}: {problem['message']}{hint}"
+    taken = problem.get("waived")
+    waived = f" [waived by {taken['who']} until {taken['until']}: {taken['why']}]" if taken else ""
+    return f"{place}: {problem['severity']} {problem['code']}: {problem['message']}{hint}{waived}"
 
 
 def refused(status: int, answer: dict[str, Any]) -> Failure:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import events, lab, listings, policy, quarantine, simulate, stage, state
+from gateway.cli import drawing, events, lab, listings, policy, policy_init, quarantine, simulate, stage, state
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
 from gateway.errors import ExitCode, GatewayError
@@ -95,9 +95,11 @@ def conduitctl(
 
 state.register(app)
 app.add_typer(stage.app, name="stage")
+policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
 listings.register(app)
+drawing.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(lab.app, name="lab")

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.cli.failure import Failure, problem_line
+from gateway.cli import policy_check
+from gateway.cli.failure import Failure
 from gateway.cli.session import console, print_pairs, session
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
     from rules.compile import Compiled
+    from rules.problems import PolicyError
 
-app = typer.Typer(help="The policy: zones, assets, conduits, as one YAML text.", no_args_is_help=True)
-BODY_BYTES_MAX: Final = 16 << 20  # the control socket's limit
+app = typer.Typer(help="The policy: zones, assets, conduits, in YAML.", no_args_is_help=True)
+NAME_MAX: Final = 128  # the control socket's limit
 
-File = Annotated[Path, typer.Argument(help="a policy file (YAML)")]
+File = Annotated[Path, typer.Argument(help="a policy file (YAML); what it includes comes along")]
 KINDS: Final = ("zones", "assets", "services", "conduits", "windows", "roles", "cycles", "pairs")
 
 
 @app.command()
 def show(
     context: typer.Context,
-    text: Annotated[bool, typer.Option("--text", help="print the text itself and nothing else")] = False,
+    text: Annotated[bool, typer.Option("--text", help="print the main text itself and nothing else")] = False,
 ) -> None:
     """Show which policy is in force, who applied it and when."""
     here = session(context)
@@ -34,17 +36,11 @@ def show(
         sys.stdout.write(content["text"])
         return
     names = ("site", "name", "generation", "digest", "who", "applied", "file_differs")
-    here.show(content, lambda found: print_pairs((name, found[name]) for name in names))
+    pairs = [(name, content[name]) for name in names] + [("files", len(content["files"]) + 1)]
+    here.show(content, lambda _: print_pairs(pairs))
 
 
-@app.command()
-def check(context: typer.Context, file: File) -> None:
-    """Check a policy file and show every mistake with file, line and column. Works without the daemon."""
-    here = session(context)
-    found = compiled(file)
-    warnings = [problem.as_dict() for problem in found.warnings]
-    content = {"ok": True, "digest": found.lowered.digest.hex(), "problems": [], "warnings": warnings}
-    here.show(content, lambda answer: _checked(file, answer))
+policy_check.register(app)
 
 
 def compiled(file: Path) -> Compiled:
@@ -55,14 +51,11 @@ def compiled(file: Path) -> Compiled:
     try:
         return compile_file(file)
     except PolicyError as error:
-        count = len(error.problems)
-        detail = f"{file}: {count} problem{'' if count == 1 else 's'}; nothing in force has changed"
-        raise Failure(ExitCode.REFUSED, detail, "", [problem.as_dict() for problem in error.problems]) from error
+        raise refused_policy(file, error) from error
 
 
 def _checked(file: Path, content: dict[str, Any]) -> None:
-    for warning in content["warnings"]:
-        console().print(problem_line(warning), style="yellow", markup=False)
+    policy_check.print_problems(content["warnings"])
     console().print(f"{file}: can be applied, digest {content['digest'][:12]}", style="green", markup=False)
 
 
@@ -78,7 +71,7 @@ def apply(
     Stages that operators set at run time survive, unless the new text changes the stage of that very object.
     """
     here = session(context)
-    body = {"text": _read(file), "name": str(file)[:128], "reason": reason}
+    body = {**sent(file), "reason": reason}
     if not dry_run:
         here.show(here.client.request("POST", "/v1/policy", body=body), _applied)
         return
@@ -89,15 +82,28 @@ def apply(
     here.show(content, lambda answer: _would_change(file, answer))
 
 
-def _read(file: Path) -> str:
+def sent(file: Path) -> dict[str, Any]:
+    """Return a policy with all that it includes, as the control socket takes it. Raises Failure."""
+    from rules.bundle import read_bundle  # noqa: PLC0415 (loads YAML; --help must not)
+    from rules.load import load_bundle  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.problems import PolicyError  # noqa: PLC0415 (loads YAML; --help must not)
+
     try:
-        if file.stat().st_size > BODY_BYTES_MAX:
-            raise Failure(ExitCode.REFUSED, f"{file} is larger than 16 MiB", "this is no policy file")
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(
-            ExitCode.REFUSED, f"{file} cannot be read: {error}", "check path, permissions and encoding"
-        ) from error
+        bundle = read_bundle(file)
+        if bundle.unread:
+            load_bundle(bundle)  # only here is it known why a file could not be read
+        files = bundle.texts()
+    except PolicyError as error:
+        raise refused_policy(file, error) from error
+    name = str(file) if len(str(file)) <= NAME_MAX else file.name
+    return {"text": bundle.text, "files": files, "name": name}
+
+
+def refused_policy(file: Path, error: PolicyError) -> Failure:
+    """Return a policy's problems as the failure of a command."""
+    count = len(error.problems)
+    detail = f"{file}: {count} problem{'' if count == 1 else 's'}; nothing in force has changed"
+    return Failure(ExitCode.REFUSED, detail, "", [problem.as_dict() for problem in error.problems])
 
 
 def _would_change(file: Path, content: dict[str, Any]) -> None:
@@ -106,8 +112,7 @@ def _would_change(file: Path, content: dict[str, Any]) -> None:
 
 
 def _applied(content: dict[str, Any]) -> None:
-    for warning in content["warnings"]:
-        console().print(problem_line(warning), style="yellow", markup=False)
+    policy_check.print_problems(content["warnings"])
     console().print(f"in force: generation {content['generation']}, digest {content['digest'][:12]}", style="green")
     _changes(content["changes"], "changed")
     for key in content["overrides_dropped"]:

@@ -1,6 +1,6 @@
-"""docs/reference/api.md and cli.md, made from the route table and the commands, so that they cannot disagree with them.
+"""docs/reference/api.md, cli.md and checks/, made from routes, commands and checks, so that they can't disagree.
 
-`python -m gateway.cli.reference` writes both into the current project; a test compares them. Never used by the daemon.
+`python -m gateway.cli.reference` writes them into the current project; a test compares them. Never used by the daemon.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import typer
 from gateway.cli.main import app
 from gateway.control.api.routes import Route, route_table
 from gateway.errors import ExitCode
+from rules.checks import explain
+from rules.checks.catalogue import CHECKS
 
 PLACE: Final = Path("docs") / "reference"
 _MADE: Final = "<!-- Made by `python -m gateway.cli.reference`; change the code instead. -->\n"
@@ -24,7 +26,7 @@ HTTP and JSON over a Unix socket: `curl --unix-socket /run/conduit/control.sock 
 who connects; `[roles]` in conduitd.toml says what they may do; a user without a role gets 403, and the attempt is an
 event and a journal entry. Schemas of every request and answer: `GET /openapi.json`.
 
-A refusal is `{{code, detail, hint, problems}}` with 400 (unreadable), 403, 404, 413 (above 16 MiB), 422 (understood and
+A refusal is `{{code, detail, hint, problems}}` with 400 (unreadable), 403, 404, 413 (above 64 MiB), 422 (understood and
 refused) or 503 (kernel or engine did not follow); after any of them what was in force is in force unchanged.
 
 | request | role | what | parameters |
@@ -71,10 +73,29 @@ def _command_rows(command: Any, path: str) -> list[str]:
     return [*rows, "\n"]
 
 
+def check_pages() -> dict[str, str]:
+    """Return the pages of the policy checks by file name."""
+    pages = {f"{check.code}.md": _made_page(explain.page(check.code)) for check in CHECKS}
+    return {"index.md": _made_page(explain.index()), **pages}
+
+
+def _made_page(text: str) -> str:
+    title, _, rest = text.partition("\n")
+    return f"{title}\n\n{_MADE}{rest}"
+
+
 def main() -> None:
-    """Write both pages."""
+    """Write all pages; what is in checks/ and is no page any more is removed."""
     (PLACE / "api.md").write_text(api_page(), encoding="utf-8")
     (PLACE / "cli.md").write_text(cli_page(), encoding="utf-8")
+    checks = PLACE / "checks"
+    checks.mkdir(exist_ok=True)
+    pages = check_pages()
+    for name, text in pages.items():
+        (checks / name).write_text(text, encoding="utf-8")
+    for path in checks.iterdir():
+        if path.name not in pages:
+            path.unlink()
 
 
 if __name__ == "__main__":

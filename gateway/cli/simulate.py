@@ -81,7 +81,8 @@ def simulate(
 
 def _in_force(here: Session) -> Compiled:
     """Compile the text that is in force. Raises Failure when no daemon answers."""
-    from rules.compile import compile_text  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.bundle import bundle_of_texts  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.compile import compile_bundle  # noqa: PLC0415 (loads YAML and models; --help must not)
 
     try:
         content = here.client.get("/v1/policy")
@@ -89,7 +90,8 @@ def _in_force(here: Session) -> Compiled:
         if failure.exit_code is ExitCode.UNREACHABLE:
             failure.hint = "--policy FILE judges by a file, without the daemon"
         raise
-    return compile_text(content["text"], content["name"])
+    bundle = bundle_of_texts(content["name"], content["text"], content["files"])
+    return compile_bundle(bundle, accepted=True)
 
 
 def _printer(candidate: Candidate, other: Candidate | None) -> Frames:

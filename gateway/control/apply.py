@@ -1,6 +1,7 @@
 """Putting a policy in force, so that the boundary never has a gap and a failure leaves the old one in force.
 
-In: policy text. Out: a new generation in engine, kernel and state directory, or PolicyError/GatewayError and no change.
+In: a policy with all of its files. Out: a new generation in engine, kernel and state directory, or PolicyError or
+GatewayError and no change.
 
 ORDER, each step undone by `_roll_back` when a later one fails:
 1. compile, build and validate the image in memory: a wrong text ends here, nothing was touched;
@@ -14,8 +15,10 @@ ORDER, each step undone by `_roll_back` when a later one fails:
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -26,12 +29,13 @@ from gateway.control.stages import put_all, surviving
 from gateway.control.state_dir import InForceRecord, OverridesRecord, StageOverride
 from gateway.control.summary import PolicyChanges, changes
 from gateway.errors import ControlError, GatewayError
-from rules.compile import Compiled, compile_text
+from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
     from gateway.control.core import Core
     from gateway.control.journal import Actor
+    from rules.bundle import Bundle
 
 _log = structlog.get_logger(__name__)
 
@@ -50,37 +54,39 @@ def slots_in_force(core: Core) -> dict[str, int]:
     return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
 
 
-async def compile_policy(core: Core, text: str, name: str) -> Compiled:
-    """Compile a text against the slots in force, one text at a time. Raises PolicyError with every problem.
+async def compile_policy(core: Core, bundle: Bundle) -> Compiled:
+    """Compile a policy against the slots in force, one at a time. Raises PolicyError with every problem.
 
-    A large text takes seconds of one thread. Were several compiled at once, they would take the threads that stage
+    A large one takes seconds of one thread. Were several compiled at once, they would take the threads that stage
     changes and quarantine need.
     """
     async with core.compiling:
-        return await asyncio.to_thread(compile_text, text, name, slots_in_force(core))
+        today = datetime.now(UTC).astimezone().date()  # what is overdue or expired: the host's day
+        compiling = partial(compile_bundle, bundle, slots_in_force(core), today, workshop=core.workshop)
+        return await asyncio.to_thread(compiling)
 
 
-async def check_policy(core: Core, text: str, name: str) -> Compiled:
-    """Compile a text only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
+async def check_policy(core: Core, bundle: Bundle) -> Compiled:
+    """Compile a policy only to look at it. Raises PolicyError, or ControlError while another one is being compiled."""
     if core.compiling.locked():
         raise ControlError("busy", "another policy is being checked or applied", "try again in a moment")
-    return await compile_policy(core, text, name)
+    return await compile_policy(core, bundle)
 
 
-async def apply_policy(core: Core, text: str, name: str, actor: Actor, reason: str = "") -> Applied:
-    """Put a policy text in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
+async def apply_policy(core: Core, bundle: Bundle, actor: Actor, reason: str = "") -> Applied:
+    """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
     # Outside the lock: calming the plant must not wait for a compiler.
-    slots = slots_in_force(core)
+    slots, name = slots_in_force(core), bundle.name
     try:
-        compiled = await compile_policy(core, text, name)
+        compiled = await compile_policy(core, bundle)
     except PolicyError as error:
         await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
         raise
     async with core.lock:
         try:
             if slots_in_force(core) != slots:  # another policy came into force meanwhile
-                compiled = await compile_policy(core, text, name)
-            applied = await _swap(core, compiled, text, name, actor)
+                compiled = await compile_policy(core, bundle)
+            applied = await _swap(core, compiled, bundle, actor)
         except (PolicyError, GatewayError, OSError) as error:
             await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
             raise
@@ -106,11 +112,12 @@ def _refusal(core: Core, name: str, reason: str, error: Exception) -> dict[str, 
     }
 
 
-async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Actor) -> Applied:
+async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) -> Applied:
     old = core.current
     record = InForceRecord(
-        text=text,
-        name=name,
+        text=bundle.text,
+        files=await asyncio.to_thread(bundle.texts),
+        name=bundle.name,
         digest=compiled.lowered.digest.hex(),
         generation=core.generation + 1,
         slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
@@ -119,7 +126,7 @@ async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Act
     )
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
-    new = await asyncio.to_thread(build, record, compiled, ifindexes)
+    new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)
     overrides = surviving(core.overrides, new.stages)
     put_all(overrides, new.stages)
     core.generation = record.generation  # used up, also when refused: a number never means two texts
@@ -135,6 +142,7 @@ async def _swap(core: Core, compiled: Compiled, text: str, name: str, actor: Act
     await save_boot_ruleset(core)
     if old is not None:
         old.close()
+    gc.freeze()  # a later collection would stop every thread for the second that it takes to look at all of this
     return Applied(new, changes(old.compiled if old else None, compiled), dropped)
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from gateway.control.lane import FastLane
 from gateway.errors import ConfigError
+from rules.workshop import Workshop
 
 if TYPE_CHECKING:
     from gateway.control.event_stream import EventStream
@@ -46,7 +47,8 @@ class Core:
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
+    workshop: Workshop = field(default_factory=Workshop)
     lane: FastLane = field(init=False)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from gateway.control.stages import StageTable
 from gateway.control.state_map import StateMap
 from gateway.errors import InternalError
 from gateway.segments import SegmentKind, attach, create_image, create_state
+from rules.compile import uncollected
 from rules.image import build_image
 from rules.state import build_state, port_numbers
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.control.state_dir import InForceRecord
     from rules.compile import Compiled
+    from rules.image import ImageMemory
     from rules.records import LoweredPolicy
 
 
@@ -54,13 +56,12 @@ class PolicyInForce:
 
     def stages_in_force(self) -> StagesInForce:
         """Return the stages as the state segment holds them now."""
-        zones = range(len(self.lowered.zones) + 1)
-        slots = [conduit.slot for conduit in self.lowered.conduits]
+        conduits = self.state.conduits(conduit.slot for conduit in self.lowered.conduits)
         return StagesInForce(
             ceiling=self.state.ceiling,
-            conduits={slot: self.state.conduit(slot) for slot in slots},
-            opened={slot: self.state.conduit_open(slot) for slot in slots},
-            pairs={(a, b): self.state.pair(a, b) for a in zones for b in zones},
+            conduits={slot: now.stage for slot, now in conduits.items()},
+            opened={slot: now.open for slot, now in conduits.items()},
+            pairs=self.state.pairs(),
         )
 
     def place_ports(self, ifindexes: Mapping[str, int]) -> None:
@@ -80,9 +81,12 @@ def _assemble(record: InForceRecord, compiled: Compiled, image: bytes, image_fd:
     return PolicyInForce(record, compiled, image, image_fd, state_fd, state, names, table)
 
 
-def build(record: InForceRecord, compiled: Compiled, ifindexes: Mapping[str, int]) -> PolicyInForce:
+def build(
+    record: InForceRecord, compiled: Compiled, ifindexes: Mapping[str, int], memory: ImageMemory | None = None
+) -> PolicyInForce:
     """Return a new generation with fresh memfds. CPU-bound: run it in a thread. Raises InternalError."""
-    image = build_image(compiled.lowered, record.generation)
+    with uncollected():
+        image = build_image(compiled.lowered, record.generation, memory)
     state = build_state(compiled.lowered, record.generation, ifindexes)
     try:
         validate_image(image)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastpath.abi import Form, Stage
+from fastpath.abi import Form
 from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, QueueStats, StagesInForce
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync
 from gateway.kernel.lane import Lane
+from rules.pairs import PairStages
 from rules.static import pinned_macs
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from rules.records import LoweredPolicy
 
-Effective = tuple[dict[tuple[int, int], Stage], frozenset[int]]
+Effective = tuple[PairStages, frozenset[int]]
 
 
 def effective(stages: StagesInForce) -> Effective:
     """Return what `static` must know: pair stages under the ceiling, and the closed conduits."""
-    pairs = {pair: min(stage, stages.ceiling) for pair, stage in stages.pairs.items()}
+    pairs = PairStages.of(stages.pairs).under(stages.ceiling)
     return pairs, frozenset(slot for slot, opened in stages.opened.items() if not opened)
 
 
@@ -179,7 +180,11 @@ class KernelLink:
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
         standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
-        return standing and sync.stands(self._loaded) and guard.stands()
+        loaded = sync.stands(self._loaded) if standing else None
+        if loaded is None:
+            return False
+        self._loaded = loaded
+        return guard.stands()
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
         """Block addresses."""

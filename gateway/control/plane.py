@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.control.policy_file import PolicyFile
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -35,6 +37,7 @@ class ControlPlane:
     pump: EventsPump
     counters: CountersSource
     flows: FlowsSource
+    policy_file: PolicyFile = field(default_factory=PolicyFile)
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

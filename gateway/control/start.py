@@ -23,7 +23,8 @@ from gateway.control.journal import DAEMON
 from gateway.control.stage_change import recovered_overrides
 from gateway.control.stages import put_all, surviving
 from gateway.errors import ControlError, GatewayError
-from rules.compile import Compiled, compile_text
+from rules.bundle import read_bundle
+from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyIn
 
 
 async def _compile(record: InForceRecord) -> Compiled:
-    return await asyncio.to_thread(compile_text, record.text, record.name, record.slots)
+    return await asyncio.to_thread(compile_bundle, record.bundle(), record.slots, accepted=True)
 
 
 async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
@@ -168,10 +169,7 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
 async def _first_policy(core: Core) -> None:
     path = core.settings.policy
     try:
-        text = await asyncio.to_thread(path.read_text, encoding="utf-8")
-        await apply_policy(core, text, str(path), DAEMON, "first start")
-    except (OSError, UnicodeDecodeError) as error:
-        _trouble(core, "policy", f"no policy: {path} cannot be read ({error}); the boundary is closed")
+        await apply_policy(core, await asyncio.to_thread(read_bundle, path), DAEMON, "first start")
     except (PolicyError, GatewayError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.control.durable import sync_directory, write_atomic
 from gateway.errors import ConfigError
+from rules.bundle import Bundle, bundle_of_texts
 
 IN_FORCE: Final = "in-force.json"
 PREVIOUS: Final = "in-force.previous.json"
@@ -36,12 +37,17 @@ class InForceRecord(_Record):
     """One policy as it was applied: enough to compile it again to the same image."""
 
     text: str
+    files: dict[str, str] = Field(default_factory=dict)  # what the text includes, by path relative to it
     name: str
     digest: str
     generation: int
     slots: dict[str, int]
     who: str
     applied: datetime
+
+    def bundle(self) -> Bundle:
+        """Return the policy with all of its files, to be compiled again."""
+        return bundle_of_texts(self.name, self.text, self.files)
 
 
 class StageOverride(_Record):

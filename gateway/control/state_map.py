@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from rules import state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from fastpath.abi import Stage
+    from rules.pairs import PairStages
 
 
 class StateMap:
@@ -37,6 +38,14 @@ class StateMap:
     def pair(self, source: int, destination: int) -> Stage:
         """Return the stage of an ordered pair of zone numbers."""
         return state.pair_stage(self._view, source, destination)
+
+    def pairs(self) -> PairStages:
+        """Return the stages of all ordered pairs of zone numbers."""
+        return state.pair_stages(self._view)
+
+    def conduits(self, slots: Iterable[int]) -> dict[int, state.ConduitState]:
+        """Return stage and openness of these conduits."""
+        return state.conduits(self._view, slots)
 
     def set_pair(self, source: int, destination: int, stage: Stage) -> None:
         """Set the stage of an ordered pair of zone numbers."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.stages import zone_numbers
+from rules.pairs import PairSet, PairStages, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fastpath.abi import Stage
     from rules.compile import Compiled
@@ -62,7 +63,7 @@ def changes(old: Compiled | None, new: Compiled) -> PolicyChanges:
     return PolicyChanges(
         same=old is not None and old.lowered.digest == new.lowered.digest,
         **{name: _compare(_section(before, name), _section(new.policy, name)) for name in SECTIONS},
-        pairs=_compare(_pairs(old.lowered) if old else {}, _pairs(new.lowered)),
+        pairs=_compare_pairs(old.lowered if old else None, new.lowered),
     )
 
 
@@ -78,11 +79,22 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> ObjectChanges:
     )
 
 
-def _pairs(policy: LoweredPolicy) -> dict[str, tuple[Stage, bool]]:
-    """Return what each pair does with a violation: its stage, and whether the sender gets an answer."""
+def _pairs(policy: LoweredPolicy, among: Iterable[tuple[int, int]]) -> dict[str, tuple[Stage, bool]]:
+    """Return what these pairs do with a violation: their stage, and whether the sender gets an answer."""
     zones = {number: name for name, number in zone_numbers(policy).items()}
     return {
-        f"{zones[a]} -> {zones[b]}": (stage, (a, b) in policy.pair_refusals)
-        for (a, b), stage in policy.pair_stages.items()
+        f"{zones[a]} -> {zones[b]}": (policy.pair_stages[a, b], (a, b) in policy.pair_refusals)
+        for a, b in among
         if a != b
     }
+
+
+def _compare_pairs(old: LoweredPolicy | None, new: LoweredPolicy) -> ObjectChanges:
+    """Compare pair by pair; where the zones are the same ones, only the pairs that differ are named at all."""
+    if old is not None and old.zones == new.zones:
+        count = len(new.zones) + 1
+        cells = [joined(PairStages.of(one.pair_stages), PairSet.of(one.pair_refusals, count)) for one in (old, new)]
+        same_length = zip(*cells, strict=True) if cells[0] != cells[1] else ()
+        among = [divmod(at, count) for at, (before, after) in enumerate(same_length) if before != after]
+        return _compare(_pairs(old, among), _pairs(new, among))
+    return _compare(_pairs(old, old.pair_stages) if old is not None else {}, _pairs(new, new.pair_stages))

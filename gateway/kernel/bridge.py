@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from gateway.errors import KernelError
-from gateway.kernel import nft
+from gateway.kernel import fdb, readback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ ATTRIBUTES: Final = {
     "br_forward_delay": "IFLA_BR_FORWARD_DELAY",
     "br_mcast_snooping": "IFLA_BR_MCAST_SNOOPING",
 }
-NUD_NOARP, NTF_MASTER, NTF_STICKY = 0x40, 0x04, 0x40  # linux/neighbour.h: does not age; the bridge's own; does not move
 IPV6_SETTINGS: Final = Path("/proc/sys/net/ipv6/conf")
 
 
@@ -75,7 +74,8 @@ def foreign_ports(bridge: str, names: Sequence[str]) -> list[str]:
 
 def attach(bridge: str, names: Sequence[str]) -> None:
     """Put interfaces into the bridge and bring them up. ORDER: `static` must stand first, and is looked for."""
-    if "policy drop" not in nft.text_listing("chain", "bridge", "conduit", "static"):
+    static = readback.chain("bridge", "conduit", "static")
+    if static is None or not static.drops:
         raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "no port is attached without it")
     with IPRoute() as route:
         master = _find(route, bridge)
@@ -92,24 +92,15 @@ def pin(bridge: str, places: Mapping[bytes, str]) -> None:
     asset's traffic to the forger. A sticky entry does not move, and frames to a silent asset are not flooded.
     """
     enslaved = ports(bridge)
-    wanted = {(mac.hex(":"), enslaved[port]) for mac, port in places.items() if port in enslaved}
-    with IPRoute() as route:
-        held = _pinned(route, set(enslaved.values()))
-        for mac, index in sorted(held - wanted):
-            _ask(f"unpin {mac}", route.fdb, "del", ifindex=index, lladdr=mac, flags=NTF_MASTER)
-        for mac, index in sorted(wanted - held):
-            entry = {"ifindex": index, "lladdr": mac, "state": NUD_NOARP, "flags": NTF_MASTER | NTF_STICKY}
-            _ask(f"pin {mac}", route.fdb, "replace", **entry)
-        if _pinned(route, set(enslaved.values())) != wanted:
-            raise KernelError("PIN_LOST", f"{bridge} does not hold the addresses that were bound to its ports")
-
-
-def _pinned(route: IPRoute, indexes: set[int]) -> set[tuple[str, int]]:
-    return {
-        (str(entry.get_attr("NDA_LLADDR")), int(entry["ifindex"]))
-        for entry in route.fdb("dump")
-        if entry["ifindex"] in indexes and entry["flags"] & NTF_STICKY and entry["state"] & NUD_NOARP
-    }
+    wanted = {(mac, enslaved[port]) for mac, port in places.items() if port in enslaved}
+    indexes = set(enslaved.values())
+    held = fdb.sticky(indexes)
+    if held == wanted:
+        return
+    fdb.forget(sorted(held - wanted))
+    fdb.stick(sorted(wanted - held))
+    if fdb.sticky(indexes) != wanted:
+        raise KernelError("PIN_LOST", f"{bridge} does not hold the addresses that were bound to its ports")
 
 
 def release(bridge: str, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gateway.errors import KernelError
-from gateway.kernel import nft
+from gateway.kernel import nft, readback
 from rules.static_guard import QUARANTINE, quarantine_script
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ def _element(verb: str, name: str, key: str) -> str:
 
 
 def _looks_up() -> bool:
-    return "goto quarantined" in nft.text_listing("chain", *TABLE.split(), QUARANTINE)
+    family, table = TABLE.split()
+    held = readback.chain(family, table, QUARANTINE)
+    return held is not None and held.mentions("quarantined")
 
 
 def _require_lookups() -> None:

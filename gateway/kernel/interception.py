@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Form
 from gateway.errors import KernelError
-from gateway.kernel import netlink_rule, nft
+from gateway.kernel import netlink_rule, nft, readback
 from rules.static import OFFERED, queue_statements
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ UNTAGGED_ONLY: Final = ("bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-
 
 def install(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> None:
     """Make interception stand in this form and in no other; raise KernelError when the kernel does not keep it."""
-    if not nft.text_listing("chain", "bridge", TABLE, "static"):
+    if readback.chain("bridge", TABLE, "static") is None:
         raise KernelError("STATIC_MISSING", "the chain `static` does not stand", "load the base table first")
     if form is Form.BRIDGE:
         remove_x_tables()
@@ -67,7 +67,7 @@ def suspend(form: Form) -> None:
             nft.apply(_offered())
         left = ["bridge"] if _statements() else []
     else:
-        standing = [family for family in FAMILIES if nft.text_listing("chain", family, TABLE, CHAIN)]
+        standing = [family for family in FAMILIES if readback.chain(family, TABLE, CHAIN) is not None]
         for family in standing:
             nft.apply(f"flush chain {family} {TABLE} {CHAIN}\n")
         left = [family for family in standing if netlink_rule.rules(family, TABLE, CHAIN)]
@@ -109,7 +109,8 @@ def _offered(statements: Sequence[str] = ()) -> str:
 
 def _statements() -> list[Any]:
     """Return the statements of every rule in `offered`; none when there is no such chain."""
-    if not nft.text_listing("chain", "bridge", TABLE, OFFERED):
+    held = readback.chain("bridge", TABLE, OFFERED)
+    if held is None or not held.rules:
         return []
     listed = nft.listing("chain", "bridge", TABLE, OFFERED)
     return [found["rule"]["expr"] for found in listed if "rule" in found]

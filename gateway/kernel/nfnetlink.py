@@ -72,6 +72,17 @@ def dump(netlink: socket.socket, message: int, family: int, body: bytes) -> list
             found.append(dict(attributes(answer[4:])))
 
 
+def ask(netlink: socket.socket, message: int, family: int, body: bytes) -> dict[int, bytes]:
+    """Return the attributes of the one answer to a question about one thing; errors as in `transaction`."""
+    netlink.send(_message(_kind(message), NLM_F_REQUEST, 1, family, body))
+    for kind, _, answer in _receive(netlink):
+        if kind == NLMSG_ERROR:
+            _raise_refusal(answer)
+            continue
+        return dict(attributes(answer[4:]))
+    raise KernelError("NETLINK_SILENT", "nfnetlink gave no answer")
+
+
 def text(value: str) -> bytes:
     """Spell a name."""
     return value.encode() + b"\0"

@@ -8,14 +8,11 @@ Must never open a gap: between any two changes one of the two rulesets is in for
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
-from gateway.kernel import bridge, interception, nft
+from gateway.kernel import bridge, interception, nft, readback
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
 from rules.static_guard import QUARANTINE
@@ -29,10 +26,6 @@ if TYPE_CHECKING:
     from rules.records import LoweredPolicy
 
 TABLE: Final = ("bridge", "conduit")
-MOVING: Final = frozenset({"handle", "packets", "bytes", "expires"})  # what changes without anybody changing a rule
-
-JUDGING: Final = frozenset({"chain", "rule", "map"})
-UNORDERED: Final = frozenset({"set", "elem"})  # elements are listed in the order of a hash with a random seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +33,22 @@ class Loaded:
     """What a load left in the kernel: keep it to ask later whether it still stands."""
 
     kernel_digest: str
+    generation: int = field(compare=False)  # of all rulesets, when the kernel was last found to hold it
+
+
+def _loaded() -> Loaded:
+    """Return what stands now. ORDER: the number first, so that a change in between is not taken for known."""
+    number = readback.generation()
+    return Loaded(kernel_digest(), number)
 
 
 def ensure_base(bridge_name: str) -> bool:
     """Close the bridge when no ruleset of ours stands yet; return whether it had to be done."""
-    if nft.text_listing("chain", *TABLE, "static"):
+    if readback.chain(*TABLE, "static") is not None:
         return False
     nft.apply(static.render_base(sorted(bridge.ports(bridge_name))))
-    if "policy drop" not in nft.text_listing("chain", *TABLE, "static"):
+    held = readback.chain(*TABLE, "static")
+    if held is None or not held.drops:
         raise KernelError("BASE_LOST", "the kernel does not hold the closed base table")
     return True
 
@@ -87,7 +88,7 @@ def apply_policy(
         _remove_lane()
     if _bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
-    return Loaded(kernel_digest())
+    return _loaded()
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:
@@ -96,7 +97,7 @@ def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stag
     if bank is None:
         raise KernelError("STATIC_MISSING", "no policy's ruleset stands", "apply the policy first")
     nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=bank))
-    return Loaded(kernel_digest())
+    return _loaded()
 
 
 def policy_stands() -> bool:
@@ -141,12 +142,18 @@ def in_sync(script: str) -> bool:
         nft.apply(script)
         return kernel_digest()
 
-    return bool(nft.text_listing("chain", *TABLE, "static")) and kernel_digest() == in_throw_away_namespace(elsewhere)
+    return readback.chain(*TABLE, "static") is not None and kernel_digest() == in_throw_away_namespace(elsewhere)
 
 
-def stands(loaded: Loaded) -> bool:
-    """Read the kernel back and say whether it still holds what was loaded."""
-    return kernel_digest() == loaded.kernel_digest
+def stands(loaded: Loaded) -> Loaded | None:
+    """Read the kernel back; return what to ask with next time while it still holds what was loaded, else None.
+
+    While nobody changes a ruleset this is one question. Else it takes seconds for 100,000 assets.
+    """
+    if readback.generation() == loaded.generation:
+        return loaded
+    now = _loaded()
+    return now if now == loaded else None
 
 
 def kernel_digest() -> str:
@@ -155,22 +162,13 @@ def kernel_digest() -> str:
     Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
     """
     bank = _bank_in_use()
-    spare = None if bank is None else f"_{1 - bank}"
-    held = []
-    for found in nft.listing("table", *TABLE):
-        for kind in JUDGING & found.keys():
-            name = str(found[kind]["chain" if kind == "rule" else "name"])
-            if kind == "rule" and name == QUARANTINE:
-                continue
-            if spare is None or not name.endswith(spare):
-                held.append((name, {kind: _still(found[kind])}))
-    # Chains are listed in the order in which they were made; the order of rules within one counts, and is kept.
-    held.sort(key=itemgetter(0))
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+    spare = "" if bank is None else f"_{1 - bank}"
+    return readback.digest(*TABLE, without_chain=QUARANTINE, spare=spare)
 
 
 def _bank_in_use() -> int | None:
-    return static.bank_in_use(nft.text_listing("chain", *TABLE, "static"))
+    chain = readback.chain(*TABLE, "static")
+    return next((bank for bank in static.BANKS if chain is not None and chain.mentions(f"entry_{bank}")), None)
 
 
 def remove(bridge_name: str) -> None:
@@ -188,15 +186,3 @@ def _remove_lane() -> None:
     family, name = LANE_TABLE.split()
     if nft.table_exists(family, name):
         nft.delete_table(family, name)
-
-
-def _still(value: Any) -> Any:
-    if isinstance(value, dict):
-        still = {key: _still(inner) for key, inner in value.items() if key not in MOVING}
-        for key in UNORDERED & still.keys():
-            if isinstance(still[key], list):
-                still[key] = sorted(still[key], key=json.dumps)
-        return still
-    if isinstance(value, list):
-        return [_still(inner) for inner in value]
-    return value

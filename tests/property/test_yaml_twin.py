@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from rules.problems import PolicyError
 from rules.nodes import Node
+from rules.problems import PolicyError
 from rules.tree import parse_tree, resolve_plain
 
 MISTAKEN = Path("tests/unit/rules/data/twenty_mistakes.yaml")  # one of them is a key that appears twice

@@ -78,9 +78,10 @@ class StagesAnswer(Model):
 
 
 class PolicyAnswer(PolicyBrief):
-    """The policy in force, with its text."""
+    """The policy in force, with its text and the files that it includes."""
 
     text: str
+    files: dict[str, str] = Field(description="by path relative to the text's")
 
 
 class CheckAnswer(Model):

@@ -20,6 +20,7 @@ from gateway.control.stages import STAGE_NAMES
 from gateway.control.summary import KINDS, changes
 from gateway.errors import GatewayError
 from gateway.simulate.openings import Openings, moment
+from rules.bundle import Bundle, bundle_of_texts
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
@@ -37,14 +38,7 @@ def product_version() -> str:
         return "not installed"
 
 
-def _file_differs(plane: ControlPlane) -> bool | None:
-    try:
-        return plane.core.settings.policy.read_text(encoding="utf-8") != plane.core.policy().record.text
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _brief(plane: ControlPlane) -> dict[str, Any]:
+async def _brief(plane: ControlPlane) -> dict[str, Any]:
     policy = plane.core.policy()
     record = policy.record
     return {
@@ -54,7 +48,7 @@ def _brief(plane: ControlPlane) -> dict[str, Any]:
         "digest": record.digest,
         "who": record.who,
         "applied": record.applied,
-        "file_differs": _file_differs(plane),
+        "file_differs": await plane.policy_file.differs(plane.core.settings.policy, record),
     }
 
 
@@ -70,7 +64,7 @@ async def status(
         uptime_seconds=int(time.monotonic() - plane.started),
         interception=plane.form.name.lower() if plane.form else None,
         engine=answers.EngineAnswer(state=engine.state, pid=engine.pid, restarts=engine.restarts),
-        policy=answers.PolicyBrief(**_brief(plane)) if core.current else None,
+        policy=answers.PolicyBrief(**await _brief(plane)) if core.current else None,
         ceiling=STAGE_NAMES[core.current.state.ceiling] if core.current else None,
         overrides=len(core.overrides),
         quarantined=len(plane.quarantine.entries()),
@@ -107,7 +101,13 @@ async def policy(
     plane: ControlPlane, _operator: Operator, _body: None, _query: Any, _path: Params
 ) -> answers.PolicyAnswer:
     """Return the policy in force."""
-    return answers.PolicyAnswer(**_brief(plane), text=plane.core.policy().record.text)
+    record = plane.core.policy().record
+    return answers.PolicyAnswer(**await _brief(plane), text=record.text, files=record.files)
+
+
+def bundle_of(body: models.PolicyRequest) -> Bundle:
+    """Return the policy that a request brings."""
+    return bundle_of_texts(body.name, body.text, body.files)
 
 
 def problem_models(problems: Any) -> list[models.Problem]:
@@ -130,7 +130,7 @@ async def check(
     """Check a text against what is in force."""
     core = plane.core
     try:
-        compiled = await check_policy(core, body.text, body.name)
+        compiled = await check_policy(core, bundle_of(body))
     except PolicyError as error:
         found = problem_models(error.problems)
         return answers.CheckAnswer(ok=False, digest=None, problems=found, warnings=[], changes=None)

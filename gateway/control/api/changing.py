@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gateway.control.api import answers, models
-from gateway.control.api.asking import Params, change_models, problem_models
+from gateway.control.api.asking import Params, bundle_of, change_models, problem_models
 from gateway.control.apply import apply_policy
 from gateway.control.quarantine import as_answer
 from gateway.control.stage_change import change_stage
@@ -39,7 +39,7 @@ async def apply(
     plane: ControlPlane, operator: Operator, body: models.PolicyRequest, _query: Any, _path: Params
 ) -> answers.AppliedAnswer:
     """Put a policy in force."""
-    applied = await apply_policy(plane.core, body.text, body.name, operator.actor, body.reason)
+    applied = await apply_policy(plane.core, bundle_of(body), operator.actor, body.reason)
     async with plane.core.lock:
         await plane.quarantine.restore()  # a quarantined asset may have got new addresses
     return answers.AppliedAnswer(

@@ -24,6 +24,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Waived(Model):
+    """Who took a finding on, why, and until which day."""
+
+    who: str
+    why: str
+    until: str
+
+
 class Problem(Model):
     """One mistake in a policy text; line and column count from 1, 0 means the file as a whole."""
 
@@ -34,6 +42,8 @@ class Problem(Model):
     code: str
     message: str
     hint: str
+    at: str = ""  # the object it is about, as waivers name it
+    waived: Waived | None = None
 
 
 class ErrorAnswer(Model):
@@ -60,10 +70,16 @@ class StageRequest(Model):
         return self
 
 
+FileName = Annotated[str, Field(min_length=1, max_length=255, pattern=PRINTABLE)]
+
+
 class PolicyRequest(Model):
-    """A policy text to check or to put in force."""
+    """A policy to check or to put in force: its main text, and every file that it includes."""
 
     text: str
+    files: dict[FileName, str] = Field(
+        default={}, max_length=1000, description="included YAML, CSV and ics files by path relative to the main text's"
+    )
     name: Label = Field(default="policy.yaml", description="what the text is called in error messages")
     reason: Remark = ""
 

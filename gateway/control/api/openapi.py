@@ -21,7 +21,7 @@ _REFUSALS: Final = {
     "400": "the request cannot be read",
     "403": "this user may not",
     "404": "no such object",
-    "413": "the request is larger than 16 MiB",
+    "413": "the request is larger than 64 MiB",
     "422": "understood and refused; nothing in force has changed",
     "503": "kernel or engine did not follow; nothing in force has changed",
 }

@@ -43,7 +43,8 @@ def refusal_of(error: Exception) -> tuple[int, ErrorAnswer]:
 
 def _transport_refusal(error: Exception) -> tuple[int, ErrorAnswer]:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return 413, ErrorAnswer(code="request_too_large", detail="the request is larger than 16 MiB", hint="send less")
+        hint = "a policy has at most 48 MiB in all of its files"
+        return 413, ErrorAnswer(code="request_too_large", detail="the request is larger than 64 MiB", hint=hint)
     if isinstance(error, web.HTTPException):
         detail = f"{error.reason}"
         return error.status, ErrorAnswer(code=f"http_{error.status}", detail=detail, hint="see GET /openapi.json")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.control.plane import ControlPlane
 
-BODY_BYTES_MAX: Final = 16 << 20
+BODY_BYTES_MAX: Final = 64 << 20  # a policy with all of its files is the largest; see rules.bundle.MAX_BUNDLE_BYTES
 BODY_S: Final = 30.0  # a body that takes longer is not coming
 KEEPALIVE_S: Final = 75.0
 LINGER_S: Final = 5.0  # how long the rest of a refused body is read, so that its sender sees the answer

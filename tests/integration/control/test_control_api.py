@@ -157,7 +157,7 @@ def test_100_megabyte_request_is_413(calm: ControlRig) -> None:
 def test_unannounced_length_is_413_as_well(calm: ControlRig) -> None:
     """A chunked body without a length is cut off at the same limit."""
     connection = UnixConnection(calm.socket)
-    chunks = (bytes(1_000_000) for _ in range(40))
+    chunks = (bytes(1_000_000) for _ in range(80))
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request("POST", "/v1/policy", chunks, encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
     assert connection.getresponse().status == 413

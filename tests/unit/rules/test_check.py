@@ -136,16 +136,20 @@ def test_doubtful_conduits(conduit: dict[str, Any], code: str) -> None:
 
 
 def test_doubtful_paths_into_cells() -> None:
-    """Enterprise straight to control, and anything that can write to safety, are pointed out; ping is not a write."""
+    """Enterprise straight to control, and writing to safety otherwise than by name, are refused; ping is no write."""
     zones = {"office": {"kind": "enterprise", "ports": ["e0"], "prefixes": ["10.8.0.0/16"]}}
     zones["safety"] = {"kind": "safety", "ports": ["s0"], "prefixes": ["10.9.0.0/16"]}
     straight = {"from": {"zone": "office"}, "to": {"asset": "plc"}, **SSH}
     write = {"from": {"asset": "hmi"}, "to": {"zone": "safety"}, **SSH}
+    named = write | {"to": {"asset": "sis"}}
     ping = write | {"services": ["echo"]}
-    found = check(policy_of(zones={"+": True, **zones}, conduits={"a": straight, "b": write, "c": ping}))
-    assert [(problem.code, problem.severity) for problem in found] == [
-        ("POL202", Severity.WARNING),
-        ("POL203", Severity.WARNING),
+    assets = {"+": True, "sis": {"zone": "safety", "ips": ["10.9.0.1"]}}
+    conduits = {"a": straight, "b": write, "c": named, "d": ping}
+    found = check(policy_of(zones={"+": True, **zones}, assets=assets, conduits=conduits))
+    assert sorted((problem.at, problem.code, problem.severity) for problem in found) == [
+        ("conduits/a", "POL202", Severity.ERROR),
+        ("conduits/b", "POL115", Severity.ERROR),
+        ("conduits/c", "POL203", Severity.WARNING),
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastpath import abi
 from fastpath.abi import Section
 from rules.compile import compile_file
-from rules.hashing import build_table
+from rules.hashing import place
 from rules.image import build_image
 from rules.records import LoweredPolicy, ServiceKind
 from tests.unit.rules.building import ImageReader, lowered_of, packed
@@ -155,20 +155,30 @@ def test_the_image_is_repeatable_and_the_generation_is_in_it() -> None:
 def test_tables_keep_every_key_within_reach() -> None:
     """Clustered homes make the table grow until nobody is further than MAX_PROBE from home; the order is irrelevant."""
     draw = random.Random(2)
-    entries = [(draw.getrandbits(64), index.to_bytes(4, "little")) for index in range(1, 20001)]
-    table, capacity = build_table(entries, 4)
+    keys = [draw.getrandbits(64) for _ in range(20000)]
+    slots, capacity = place(keys)
     assert capacity >= 40000
-    for home, content in entries:
-        reach = [((home + step) & (capacity - 1)) * 4 for step in range(abi.MAX_PROBE)]
-        cells = [bytes(table[at : at + 4]) for at in reach]
-        assert content in cells
-        assert bytes(4) not in cells[: cells.index(content)]
-    shuffled = entries[:]
+    assert len(set(slots)) == len(keys)
+    used = set(slots)
+    for home, slot in zip(keys, slots, strict=True):
+        distance = (slot - home) & (capacity - 1)
+        assert distance < abi.MAX_PROBE
+        assert all((home + step) & (capacity - 1) in used for step in range(distance))
+    shuffled = keys[:]
     draw.shuffle(shuffled)
-    assert build_table(shuffled, 4) == (table, capacity)
+    again = place(shuffled)
+    assert dict(zip(shuffled, again.slots, strict=True)) == dict(zip(keys, slots, strict=True))
+
+
+def test_a_full_end_goes_on_at_the_beginning() -> None:
+    """Entries at home in the last slots run over to the first free ones, behind those that are at home there."""
+    slots, capacity = place([7, 7 + 8, 7 + 16, 0])
+    assert capacity == 8
+    assert sorted(slots) == [0, 1, 2, 7]
+    assert slots[3] == 0
 
 
 def test_hopeless_collisions_are_refused() -> None:
     """More equal hashes than probes can't be stored, and that is an error rather than a lost key."""
     with pytest.raises(ValueError, match="collisions"):
-        build_table([(5, b"aaaa")] * (abi.MAX_PROBE + 1), 4)
+        place([5] * (abi.MAX_PROBE + 1))

@@ -15,7 +15,7 @@ HEAD = """
 version: 1
 site: {name: works, timezone: Europe/Berlin}
 zones:
-  offices: {kind: enterprise, ports: [p0], prefixes: [10.1.0.0/16]}
+  offices: {kind: engineering, ports: [p0], prefixes: [10.1.0.0/16]}
   dmz: {kind: dmz, ports: [p1], prefixes: [10.2.0.0/16]}
   plant: {kind: control, ports: [p2], prefixes: [10.3.0.0/16]}
 assets:

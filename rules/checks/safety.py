@@ -1,0 +1,94 @@
+"""What reaches a safety system, and what a cell lets in when nobody judges.
+
+In: a `Context`. Out: findings about conduits that can change what protects people and plant.
+Until operations are inspected, every service but ping may carry a write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastpath.abi import FailMode
+from rules.checks.registry import Finding, check
+from rules.problems import Severity
+from rules.records import ServiceKind
+from rules.services import known_services, service_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rules.checks.context import Context
+    from rules.conduit_model import Conduit, Selector
+
+READ_ONLY = frozenset({"read", "diagnose"})
+PING = frozenset({ServiceKind.ICMP4, ServiceKind.ICMP6})
+
+
+@check(
+    "POL115",
+    Severity.ERROR,
+    "safety zone writable by role, zone or prefix",
+    "Whoever may change a safety system is named one by one: a role grows by every asset that is given it.",
+    supports="3-2 ZCR 3.3",
+)
+def safety_by_role(context: Context) -> Iterator[Finding]:
+    """Find conduits that can write into a safety zone and name a side otherwise than asset by asset."""
+    for name, conduit in _writing(context):
+        sides = [
+            side for side, end in (("from", conduit.opener()), ("to", conduit.destination)) if not _one_by_one(end)
+        ]
+        if sides:
+            which = " and ".join(f"'{side}'" for side in sides)
+            text = f"conduit '{name}' can change a safety system, and {which} names no single assets"
+            yield Finding(("conduits", name), text, "name each asset: asset: [...]")
+
+
+@check(
+    "POL203",
+    Severity.WARNING,
+    "safety system writable",
+    "A safety system that the network can change protects as well as the network does.",
+    supports="3-2 ZCR 3.3",
+)
+def safety_by_name(context: Context) -> Iterator[Finding]:
+    """Find conduits by which named assets can write into a safety zone."""
+    for name, conduit in _writing(context):
+        if _one_by_one(conduit.opener()) and _one_by_one(conduit.destination):
+            yield Finding(
+                ("conduits", name), f"conduit '{name}' can change a safety system", "a read-only path is safer"
+            )
+
+
+def _one_by_one(selector: Selector) -> bool:
+    return bool(selector.asset)
+
+
+def _writing(context: Context) -> Iterator[tuple[str, Conduit]]:
+    safety = context.of_kinds("safety")
+    if not safety:
+        return
+    services = known_services(context.policy)
+    writable = {name for name, service in services.items() if not service_ranges(service).keys() <= PING}
+    for name, conduit in context.policy.conduits.items():
+        reads_only = bool(conduit.operations) and READ_ONLY.issuperset(conduit.operations)
+        if context.reaches[name].targets & safety and not reads_only and writable.intersection(conduit.services):
+            yield name, conduit
+
+
+@check(
+    "POL235",
+    Severity.WARNING,
+    "cell open while nobody judges",
+    "With fail: open every IP service passes between the two ends when the engine is absent: that is when it matters.",
+    supports="3-3 SR 5.2 RE 3",
+)
+def fails_open(context: Context) -> Iterator[Finding]:
+    """Find conduits into control and safety zones that fail open."""
+    for name, conduit in context.policy.conduits.items():
+        cells = context.reaches[name].targets & context.cells
+        if conduit.fail is FailMode.OPEN and cells:
+            text = f"conduit '{name}' lets every service into cell '{min(cells)}' while no engine judges"
+            yield Finding(("conduits", name, "fail"), text, "fail: static keeps its addresses and ports")
+
+
+CHECKS = (safety_by_role, safety_by_name, fails_open)
