@@ -91,7 +91,7 @@ def test_every_store_is_a_new_generation(name: str) -> None:
 
 
 def test_no_store_of_the_state_map_is_silent() -> None:
-    """The cases above are all that StateMap can change, and nobody else writes a state (`explain` and simulations have copies)."""
+    """The cases above are all that StateMap can change, and nobody else writes a state that is not a copy."""
     source = (ROOT / "gateway/control/state_map.py").read_text()
     setters = set(re.findall(r"\bstate\.(set_\w+)\(", source)) - {"set_lane_mark"}
     assert len(setters) == len(CHANGES)
