@@ -120,6 +120,13 @@ class LaneSettings(_Section):
     mode: Literal["off", "auto"] = "off"
 
 
+class TapeSettings(_Section):
+    """How much of what was seen is kept for later questions: simulate, learn, readiness."""
+
+    keep_days: int = Field(default=400, ge=1, le=3660)
+    max_mib: int = Field(default=256, ge=1, le=65536)
+
+
 class ControlSettings(_Section):
     """Where operators reach the control plane."""
 
@@ -138,6 +145,7 @@ class Settings(_Section):
     engine: EngineSettings = EngineSettings()
     interception: InterceptionSettings = InterceptionSettings()
     lane: LaneSettings = LaneSettings()
+    tape: TapeSettings = TapeSettings()
     control: ControlSettings = ControlSettings()
     roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
 

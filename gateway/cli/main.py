@@ -9,7 +9,19 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import drawing, events, lab, listings, policy, policy_init, quarantine, simulate, stage, state
+from gateway.cli import (
+    drawing,
+    events,
+    lab,
+    listings,
+    policy,
+    policy_init,
+    quarantine,
+    simulate,
+    stage,
+    state,
+    tape,
+)
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
 from gateway.errors import ExitCode, GatewayError
@@ -102,6 +114,7 @@ listings.register(app)
 drawing.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(tape.app, name="tape")
 app.add_typer(lab.app, name="lab")
 
 

@@ -16,6 +16,8 @@ from gateway.cli.failure import Failure
 from gateway.cli.policy import compiled
 from gateway.cli.session import Output, Session, session
 from gateway.cli.simulate_table import show_summary
+from gateway.cli.simulate_tape import simulate_tape
+from gateway.cli.tape import Since, Until
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -39,8 +41,13 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     pcap: Annotated[
-        list[str], typer.Option("--pcap", "-r", help="a capture or a folder of them; FILE=PORT when all came in by it")
-    ],
+        list[str] | None,
+        typer.Option("--pcap", "-r", help="a capture or a folder of them; FILE=PORT when all came in by it"),
+    ] = None,
+    tape: Annotated[bool, typer.Option("--tape", help="judge what the daemon has seen, instead of captures")] = False,
+    tape_file: Annotated[Path | None, typer.Option(help="the same from a tape's file, or from `tape export`")] = None,
+    since: Since = None,
+    until: Until = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", "-p", help="judge by this file, not by what is in force")
     ] = None,
@@ -56,7 +63,8 @@ def simulate(
     """What would a policy have done to recorded traffic? Judges captures by the engine's own code; sends nothing.
 
     pcap and pcapng. A capture knows no ports: each frame comes in where the policy says that its source is and goes out
-    where its destination is. -o json: a summary that adds up to the frames read; -o jsonl: one line per frame.
+    where its destination is. A tape is asked about the opening of each conversation. -o json: a summary that adds up to
+    the frames read; -o jsonl: one line per frame.
     Exit code 7: a capture was damaged; what stood before the damage was judged and shown.
     """
     from gateway.simulate.candidate import Candidate, Stages  # noqa: PLC0415 (needs the compiled engine; --help must not)
@@ -66,9 +74,17 @@ def simulate(
     here = session(context)
     if stage not in STAGES:
         raise Failure(ExitCode.USAGE, f"--stage {stage!r} is neither of {' and '.join(STAGES)}")
-    files = capture_files(pcap, ingress)
+    if (tape or tape_file is not None) == bool(pcap):
+        raise Failure(ExitCode.USAGE, "captures or a tape?", "give --pcap FILE, or --tape, or --tape-file FILE")
     chosen = compiled(policy) if policy else _in_force(here)
-    candidate = Candidate(chosen, str(policy) if policy else "in force", stages=Stages(stage))
+    name = str(policy) if policy else "in force"
+    if not pcap:
+        if diff or ingress or stage != STAGES[0]:
+            raise Failure(ExitCode.USAGE, "--diff, --ingress and --stage are for captures", "a tape knows its ports")
+        simulate_tape(here, chosen, name, tape_file, since, until, limit_rows)
+        return
+    files = capture_files(pcap, ingress)
+    candidate = Candidate(chosen, name, stages=Stages(stage))
     other = Candidate(compiled(diff), str(diff), stages=Stages(stage)) if diff else None
     run = Simulation(candidate, other, limit_rows=limit_rows)
     frames = _printer(candidate, other) if here.output is Output.JSONL else None

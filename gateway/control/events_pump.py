@@ -17,7 +17,7 @@ import structlog
 from gateway.control.event_text import EventText
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.control.event_stream import EventStream
     from gateway.control.names import NameBook
@@ -64,6 +64,7 @@ class EventsPump:
         self._text = EventText(InterfaceNames())
         self._lost_reported = reader.lost()
         self.unrenderable = 0
+        self.taps: list[Callable[[Mapping[str, Any], Mapping[str, Any]], None]] = []  # (raw, as rendered)
 
     async def run(self) -> None:
         """Pump until cancelled."""
@@ -75,7 +76,11 @@ class EventsPump:
         """Move one batch and return its size."""
         batch = self._reader.read(BATCH_EVENTS)
         self._report_lost()
-        self._stream.publish([text for event in batch if (text := self._rendered(event)) is not None])
+        rendered = [(event, text) for event in batch if (text := self._rendered(event)) is not None]
+        self._stream.publish([text for _, text in rendered])
+        for tap in self.taps:
+            for event, text in rendered:
+                tap(event, text)
         return len(batch)
 
     def _report_lost(self) -> None:

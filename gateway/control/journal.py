@@ -8,13 +8,14 @@ at a time: the enforcement core calls it through `asyncio.to_thread` under its o
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+
+from gateway.control.database import connect, open_or_begin_anew
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,6 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE TRIGGER IF NOT EXISTS journal_no_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER IF NOT EXISTS journal_no_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
-IN_MEMORY: Final = ":memory:"
 _COLUMNS: Final = ("number", "time", "uid", "user", "role", "action", "detail", "result")
 
 
@@ -55,26 +55,8 @@ DAEMON: Final = Actor(None, "conduitd", "daemon")
 
 
 def open_journal(path: Path) -> tuple[Journal, str]:
-    """Return a journal whatever the file is like, and what is wrong with it ("" when nothing is).
-
-    The boundary must come up without a journal. A damaged file is set aside and a new one begun; where the disk allows
-    none at all, entries are kept in memory until the next start.
-    """
-    try:
-        return Journal(path), ""
-    except (sqlite3.OperationalError, OSError) as error:
-        return Journal(None), f"the journal cannot be opened and is kept in memory only: {error}"
-    except sqlite3.DatabaseError as error:
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        wrong = f"the journal was damaged ({error}), set aside as {path.name}.broken-{stamp}; a new one is begun"
-    try:
-        for suffix in ("", "-wal", "-shm"):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.rename(path.with_name(f"{path.name}{suffix}.broken-{stamp}"))
-        return Journal(path), wrong
-    except (sqlite3.Error, OSError) as error:
-        return Journal(None), f"{wrong}; that failed too ({error}): it is kept in memory only"
+    """Return a journal whatever the file is like, and what is wrong with it: the boundary must come up without one."""
+    return open_or_begin_anew(path, Journal, "journal")
 
 
 def _row_digest(previous: bytes, row: tuple[Any, ...]) -> bytes:
@@ -87,17 +69,7 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         """Open or create it; None keeps it in memory only. Raises sqlite3.Error or OSError when it cannot be opened."""
         self._lock = threading.Lock()
-        where = IN_MEMORY if path is None else path
-        self._db = sqlite3.connect(where, isolation_level=None, check_same_thread=False, timeout=2.0)
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            if path is not None:
-                path.chmod(0o600)
-        except BaseException:
-            self._db.close()
-            raise
+        self._db = connect(path, _SCHEMA)
 
     def append(self, actor: Actor, action: str, detail: dict[str, Any], result: str) -> int:
         """Write one row and return its number; durable when it returns. Blocks on the disk. Raises sqlite3.Error."""

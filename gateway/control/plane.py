@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.control.policy_file import PolicyFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from fastpath.abi import Form
     from gateway.control.core import Core
     from gateway.control.counts import CountersSource
     from gateway.control.events_pump import EventsPump
     from gateway.control.quarantine import Quarantine
+    from gateway.tape.store import Tape
 
 
 class FlowsSource(Protocol):
@@ -26,6 +27,10 @@ class FlowsSource(Protocol):
 
     def flows(self) -> Iterator[dict[str, Any]]:
         """Yield every flow in use."""
+
+
+async def _nothing_to_record() -> None:
+    """Stand in until there is a recorder."""
 
 
 @dataclass(slots=True)
@@ -37,7 +42,9 @@ class ControlPlane:
     pump: EventsPump
     counters: CountersSource
     flows: FlowsSource
+    tape: Tape
     policy_file: PolicyFile = field(default_factory=PolicyFile)
+    record_now: Callable[[], Awaitable[None]] = _nothing_to_record
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

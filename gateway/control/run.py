@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from gateway.control.core import Core
+from gateway.control.database import open_or_begin_anew
 from gateway.control.event_log import EventLog
 from gateway.control.event_stream import EventStream
 from gateway.control.events_pump import EventsPump
@@ -27,6 +28,8 @@ from gateway.control.watch import Watch
 from gateway.errors import GatewayError
 from gateway.segment_readers import CountersReader, EventReader, FlowsReader
 from gateway.segments import SegmentKind, attach
+from gateway.tape.recorder import Recorder
+from gateway.tape.store import Tape
 
 if TYPE_CHECKING:
     from gateway.channel import AsyncChannel
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 JOURNAL_FILE: Final = "journal.sqlite"
+TAPE_FILE: Final = "tape.sqlite"
 ALIVE_S: Final = 2.0  # the keeper allows 10 s
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +53,7 @@ class Run:
         self._start = start
         self._tasks: list[asyncio.Task[Any]] = []
         self._fleeting: set[asyncio.Task[None]] = set()
+        self.recorder = Recorder(plane, plane.tape)
 
     @classmethod
     async def begin(cls, settings: Settings, channel: AsyncChannel, kernel: KernelPort) -> Run:
@@ -65,9 +70,15 @@ class Run:
         if wrong:
             core.trouble["journal_file"] = wrong
             _log.error("journal_degraded", detail=wrong)
+        tape, wrong = open_or_begin_anew(settings.state_dir / TAPE_FILE, Tape, "decision tape")
+        if wrong:
+            core.trouble["tape_file"] = wrong
+            _log.error("tape_degraded", detail=wrong)
         pump = EventsPump(EventReader(events), core.book, stream)
-        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows))
+        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape)
         run = cls(plane, link, start)
+        pump.taps.append(run.recorder.take)
+        plane.record_now = run.recorder.write
         link.on_stop = run.planned_stop
         link.on_engine = run.engine_changed
         run.task(link.run(), "keeper link")
@@ -80,6 +91,7 @@ class Run:
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
+        self.task(self.recorder.run(), "decision tape")
 
     def task(self, work: Any, name: str) -> None:
         """Run something for as long as this life lasts."""
@@ -128,5 +140,7 @@ class Run:
             async with asyncio.timeout(3.0):
                 await asyncio.gather(*self._tasks, *self._fleeting, return_exceptions=True)
         self.plane.pump.turn()
+        await self.recorder.write()
+        self.plane.tape.close()
         await asyncio.to_thread(self.plane.core.stream.sink.close)
         self.plane.core.journal.close()

@@ -280,3 +280,15 @@ class CountersAnswer(Model):
     engine: dict[str, int]
     per_queue: list[dict[str, int]]
     kernel: dict[str, dict[str, int]]
+
+
+class TapeAnswer(Model):
+    """How much is on the decision tape. Times are UTC; null while it is empty."""
+
+    first_seen: str | None
+    last_seen: str | None
+    sights: int = Field(description="different conversations and violations")
+    rows: int = Field(description="of a sight in a quarter of an hour")
+    bytes: int
+    forgotten_rows: int = Field(description="too old, or more than there is room for")
+    uncounted: int = Field(description="frames and flows that a flood left no room for, and events lost before")

@@ -13,6 +13,7 @@ from gateway.control import listings
 from gateway.control.api import answers, models
 from gateway.control.apply import check_policy
 from gateway.control.counts import account
+from gateway.control.event_text import timestamp
 from gateway.control.explain import Explainer, Question
 from gateway.control.kernel_port import KernelView
 from gateway.control.quarantine import as_answer
@@ -236,3 +237,17 @@ async def journal(
     entries = await asyncio.to_thread(book.entries, query.limit)
     broken = await asyncio.to_thread(book.verify) if query.verify else None
     return answers.JournalAnswer(entries=entries, broken_at=broken)
+
+
+async def tape(plane: ControlPlane, _operator: Operator, _body: None, _query: Any, _path: Params) -> answers.TapeAnswer:
+    """Return how much is on the decision tape."""
+    found = await asyncio.to_thread(plane.tape.extent)
+    return answers.TapeAnswer(
+        first_seen=None if found.first_ns is None else timestamp(found.first_ns),
+        last_seen=None if found.last_ns is None else timestamp(found.last_ns),
+        sights=found.sights,
+        rows=found.rows,
+        bytes=found.bytes,
+        forgotten_rows=found.forgotten_rows,
+        uncounted=found.uncounted,
+    )

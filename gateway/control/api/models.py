@@ -109,6 +109,13 @@ class EventsQuery(Model):
     policy_verdict: Literal["accept", "drop"] | None = None
 
 
+class TapeQuery(Model):
+    """Which stretch of the decision tape, to the quarter of an hour."""
+
+    since: datetime | None = Field(default=None, description="ISO 8601; UTC when it names no zone")
+    until: datetime | None = None
+
+
 class FlowsQuery(Model):
     """Which flows."""
 

@@ -67,6 +67,11 @@ def route_table() -> tuple[Route, ...]:
             stream=streaming.events, query=m.EventsQuery, reply=a.EventsAnswer,
         ),
         Route("GET", "/v1/counters", viewer, "The account of every frame", asking.counters, reply=a.CountersAnswer),
+        Route("GET", "/v1/tape", viewer, "How much is on the decision tape", asking.tape, reply=a.TapeAnswer),
+        Route(
+            "GET", "/v1/tape/observations", viewer, "What was seen, one JSON line for each conversation or violation",
+            stream=streaming.observations, query=m.TapeQuery, content_type="application/x-ndjson",
+        ),
         Route(
             "GET", "/v1/explain", viewer, "Would it pass, by which conduit, why",
             asking.explain, query=m.ExplainQuery, reply=m.Explanation,

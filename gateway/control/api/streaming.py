@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,6 +13,7 @@ from aiohttp import web
 from gateway.control.api import answers, models
 from gateway.control.api.asking import read_account
 from gateway.control.metrics import Reading, render
+from gateway.tape.lines import line
 
 if TYPE_CHECKING:
     from gateway.control.event_stream import Subscriber
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 WRITE_S: Final = 30.0  # a follower that takes nothing for this long is gone
 OPENAPI_DOCUMENT: Final = web.AppKey("openapi_document", bytes)
+LINES_A_TURN: Final = 256
+FOREVER_NS: Final = 1 << 62
 IDLE_LINE_S: Final = 15.0  # an empty line then shows both sides that the other is there
 
 
@@ -75,6 +79,34 @@ async def _follow(response: web.StreamResponse, subscriber: Subscriber, query: m
 async def _write(response: web.StreamResponse, content: bytes) -> None:
     if content:
         await asyncio.wait_for(response.write(content), WRITE_S)
+
+
+async def observations(
+    plane: ControlPlane, _operator: Operator, request: web.Request, query: models.TapeQuery
+) -> web.StreamResponse:
+    """Return what was seen in a stretch of time, as JSON lines."""
+    await plane.record_now()
+    found = await asyncio.to_thread(
+        lambda: list(plane.tape.observations(nanoseconds(query.since, 0), nanoseconds(query.until, FOREVER_NS)))
+    )
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    try:
+        await response.prepare(request)
+        for start in range(0, len(found), LINES_A_TURN):
+            await _write(response, b"".join(line(one) for one in found[start : start + LINES_A_TURN]))
+        await asyncio.wait_for(response.write_eof(), WRITE_S)
+    except (ConnectionError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def nanoseconds(instant: datetime | None, otherwise: int) -> int:
+    """Return an instant in nanoseconds since the epoch; one without a zone is UTC."""
+    if instant is None:
+        return otherwise
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return max(0, int(aware.timestamp())) * 1_000_000_000
 
 
 async def metrics(plane: ControlPlane, _operator: Operator, _request: web.Request, _query: Any) -> web.StreamResponse:
