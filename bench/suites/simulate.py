@@ -81,6 +81,8 @@ def run(plan: Plan) -> list[Result]:
             plan.say(f"run {number + 1}, {name}: {said}")
     finally:
         os.sched_setaffinity(0, allowed)
+        whole.unlink()
+        share.unlink()
     measured = (("frames_s", runs), ("frames_core_s", core_runs))
     return [Result.of(SUITE, name, metric, "/s", found[name]) for metric, found in measured for name in chosen]
 
