@@ -20,7 +20,7 @@ from rules.naming import OUTSIDE, YAML, Named, matching, named_files
 from rules.nodes import Node, Place, Source
 from rules.problems import PolicyError, Problem, did_you_mean
 from rules.text import decoded
-from rules.tree import parse_tree
+from rules.tree import MAX_NODES, parse_tree
 
 SECTIONS = ("zones", "assets", "roles", "services", "windows", "cycles", "conduits")
 MAX_CHAIN = 32
@@ -35,6 +35,7 @@ def joined(bundle: Bundle) -> tuple[Source, list[Problem]]:
     source, problems = parse_tree(bundle.text, bundle.name)
     joining = _Joining(bundle, problems)
     joining.fragment("", source.root)
+    joining.unnamed()
     root = Node(bundle.name, source.root.line, source.root.column, joining.entries, joining.keys)
     joining.inventories(root)
     if joining.incomplete:
@@ -52,10 +53,15 @@ class _Joining:
     done: set[str] = field(default_factory=set)
     renamed: dict[int, Node] = field(default_factory=dict)  # whose file name is relative to the main file by now
     own: set[str] = field(default_factory=set)  # sections that were copied and may be added to
+    size: int = 0  # values in all of the texts
     incomplete: bool = False
 
     def fragment(self, base: str, root: Node) -> None:
         """Add what a file includes, then what it says. Recursion ends with the files: none is included twice."""
+        self.size += root.size
+        if self.size > MAX_NODES:
+            text = f"more than {MAX_NODES} values in all files together"
+            raise PolicyError([*self.problems, Problem(*root.place, text, "is this a policy?", "POL063")])
         self.chain.append(base)
         for named in list(named_files(root, base)):
             if named.path == OUTSIDE:
@@ -156,6 +162,14 @@ class _Joining:
     def _twice(self, name: str, place: Place, first: Place) -> None:
         text = f"'{name}' is declared in {first[0]}:{first[1]} already"
         self.problems.append(Problem(*place, text, "rename one of them, or remove it", "POL064"))
+
+    def unnamed(self) -> None:
+        """Refuse files that came along and that nothing names: somebody took them for a part of the policy."""
+        named = self.done | {str(node.value) for node in self.renamed.values()}
+        for path in self.bundle.files if not self.incomplete else ():
+            if path not in named:
+                place = (self.bundle.shown(path), 0, 0)
+                self.problems.append(Problem(*place, "no file includes it", "leave it out, or include it", "POL065"))
 
     def inventories(self, root: Node) -> None:
         """Add the rows of every spreadsheet to the assets."""

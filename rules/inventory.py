@@ -28,6 +28,7 @@ LISTS = ("macs", "ips", "roles")
 LEVELS = ("sl_c",)
 SINGULAR = {"mac": "macs", "ip": "ips", "role": "roles"}
 KEYS = ("name", *Asset.model_fields)
+MAX_ROWS = 200_000  # of one file
 BETWEEN = re.compile(r"[\s,;]+")  # values in one cell
 
 
@@ -183,6 +184,9 @@ def _read_rows(sheet: Sheet, reader: Any, inventory: Inventory, node: Node) -> N
             sheet.problems.append(
                 Problem(*place, text, f"a cell with '{sheet.delimiter}' in it needs quotes", "POL067")
             )
+        if len(sheet.rows) >= MAX_ROWS:
+            sheet.refuse((sheet.name, line, 1), f"more than {MAX_ROWS} rows", "is this an inventory?", "POL063")
+            return
         name = cells[sheet.columns["name"]].strip() if sheet.columns["name"] < len(cells) else ""
         row = Row(sheet, line, cells)
         earlier = sheet.rows.setdefault(name, row) if name else row

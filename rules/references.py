@@ -86,9 +86,11 @@ class ReferenceCheck:
                 self._waived(at, at.value)
 
     def inventories(self) -> None:
-        """Check the zone that rows without one belong to; it may be wrong before any row is read."""
+        """Check what rows have that say nothing themselves."""
         for node in _items(self.source.root.child("inventory")):
             self._each(node, "zone", "zone")
+            if (declared := self.source.root.child("roles")) is not None:
+                self._declared(node, set(declared.entries()))
 
     def circles(self, section: str, key: str) -> None:
         """Report entries that stand for themselves by way of others."""
@@ -196,7 +198,8 @@ def _section(root: Node, name: str) -> Iterable[Node]:
 
 
 def _roles(root: Node) -> Iterator[str]:
-    for asset in _section(root, "assets"):
+    """Yield the roles that assets have, those that a spreadsheet's entry gives to rows without one among them."""
+    for asset in [*_section(root, "assets"), *_items(root.child("inventory"))]:
         for item in _items(asset.child("roles")):
             if isinstance(item.value, str):
                 yield item.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -80,6 +81,16 @@ def apply(
         detail = f"{file}: {len(content['problems'])} problems; it could not be applied"
         raise Failure(ExitCode.REFUSED, detail, "", content["problems"])
     here.show(content, lambda answer: _would_change(file, answer))
+
+
+@app.command()
+def schema(
+    fragment: Annotated[bool, typer.Option("--fragment", help="of a file that another one includes")] = False,
+) -> None:
+    """Print the policy language as JSON Schema, for editors. Works without the daemon."""
+    from rules.schema import policy_schema  # noqa: PLC0415 (loads models; --help must not)
+
+    sys.stdout.write(json.dumps(policy_schema(fragment=fragment), indent=1, ensure_ascii=False) + "\n")
 
 
 def sent(file: Path) -> dict[str, Any]:

@@ -198,9 +198,9 @@ class KernelLink:
         """Say whether `intercept` found that there can and may be a lane."""
         return self._lane is not None
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
         """Put a generation of the lane in force."""
-        self._wanted_lane().open_at(mark, afresh=afresh)
+        self._wanted_lane().open_at(mark, ports, afresh=afresh)
 
     def lane_close(self) -> None:
         """Close the lane."""

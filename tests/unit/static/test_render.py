@@ -20,7 +20,8 @@ from rules.static import (
     render_parts,
     render_toggle,
 )
-from rules.static_lane import LANE_SETS, MARK_LANED
+from rules.static_counting import COUNTED, counting_chain
+from rules.static_lane import LANE_CHAINS, LANE_SETS, MARK_LANED
 from rules.static_relations import permitted, relations
 from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
 
@@ -45,11 +46,26 @@ def test_nothing_tracks_connections_or_flushes_tables() -> None:
         assert not re.search(r"\bct\b|delete (table|chain|set)|flush (ruleset|table|set)", text)
 
 
-def test_every_counter_is_declared_and_none_is_anonymous() -> None:
-    """Counters survive a swap only when they have names."""
-    text = render(POLICY, form=Form.BRNF)
+@pytest.mark.parametrize("form", list(Form))
+def test_counts_survive_a_swap(form: Form) -> None:
+    """Every counter has a name, or stands in a chain that no part of a swap refills; every frame is counted so."""
+    parts = render_parts(POLICY, form=form, lane=True)
+    text = "".join(parts)
     assert all(f"add counter bridge conduit {name}\n" in text for name in COUNTERS)
     assert not re.search(r"counter (?!name|bridge)", text)
+    for name in COUNTED:
+        chain = counting_chain(name)
+        assert f"goto {chain}\n" in text
+        assert f"add chain bridge conduit {chain}\n" in text
+        assert not re.search(rf"(flush chain|add rule) bridge conduit {chain}\b", text)
+        assert f"add rule bridge conduit {chain} counter " in render(POLICY, form=form)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_forward_hook_is_met_twice(form: Form) -> None:
+    """Each base chain costs every frame: one stands in front of the queue, one behind it, with the lane as without."""
+    text = render(POLICY, form=form, lane=True)
+    assert len(re.findall("type filter hook forward", text)) == 2
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -68,7 +84,7 @@ def test_a_bank_refers_to_itself_only(bank: int) -> None:
     prepare, switch = render_parts(POLICY, form=Form.BRNF, bank=bank)
     rules = "\n".join(line for line in prepare.splitlines() if line.startswith(("add rule", "flush", "add element")))
     assert not re.search(rf"_{1 - bank}\b", rules)
-    assert not re.search(r"conduit (guard|before|judge|static) ", rules)
+    assert not re.search(r"conduit (guard|static) ", rules)
     assert bank_in_use(switch) == bank
     assert bank_in_use(render_base(PORTS)) is None
 
@@ -117,10 +133,10 @@ def test_assets_are_pinned_to_the_port_of_their_zone() -> None:
 
 
 def test_the_lane_is_asked_only_where_it_is_wanted() -> None:
-    """Off, no rule looks for a flow or adds one, and what the engine marked still passes; on, each port has a chain."""
+    """Off, no rule looks for a flow or adds one, what the engine marked still passes; on, each port has a mark."""
     off, on = (render(POLICY, form=Form.BRNF, lane=wanted) for wanted in (False, True))
     assert not any(f"@{name}" in off for name in LANE_SETS)
-    assert "conduit_lane" not in off
+    assert not any(f"chain bridge conduit {chain}\n" in off for chain in LANE_CHAINS)
     assert all(f"add @{name}" in on for name in LANE_SETS)
     assert all(f"{number:#04x}000000" in on for number in (1, 2, 3))
     assert MARK_LANED & MARK_LANE_MASK != MARK_LANE
