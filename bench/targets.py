@@ -119,6 +119,12 @@ TARGETS: Final = (
     Target("the same, image", value("compile", OURS, "image_mib"), AT_MOST, 64, "MiB"),
     Target("one conduit of 10,000 changed, in force", value("compile", OURS, "change_s"), AT_MOST, 2, "s"),
     Target("classify, 10,000 ÷ 10 conduits", metrics("classify", OURS, "ns_10000", "ns_10"), AT_MOST, 1.5),
+    Target(
+        "simulate, summary, frames a second of one core",
+        value("simulate", "conduitctl-simulate", "frames_core_s"),
+        AT_LEAST,
+        200_000,
+    ),
     Target("bulk TCP, judged ÷ C accept-all with GSO", ratio("bulk", "mbit", OURS, SINGLE), AT_LEAST, 0.9),
     Target("engine memory, largest policy, flows full", value("memory", OURS, "rss_mib"), AT_MOST, 128, "MiB"),
     Target("polls missed, 1,000,000 spoofed flows", value("storm", OURS, "polls_missed_flood"), AT_MOST, 0),
