@@ -86,12 +86,12 @@ def simulate(
     files = capture_files(pcap, ingress)
     candidate = Candidate(chosen, name, stages=Stages(stage))
     other = Candidate(compiled(diff), str(diff), stages=Stages(stage)) if diff else None
-    run = Simulation(candidate, other)
+    run = Simulation(candidate, other, limit_rows=limit_rows)
     frames = _printer(candidate, other) if here.output is Output.JSONL else None
     with _progress(files) as progress:
         summary = run.run(files, progress=progress, frames=frames)
     if frames is None:
-        here.show(summary.as_dict(limit_rows), show_summary)
+        here.show(summary.as_dict(), show_summary)
     _end(summary)
 
 

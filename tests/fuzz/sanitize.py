@@ -28,7 +28,9 @@ FLAGS: Final = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g"
 REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: UndefinedBehaviorSanitizer")
 BUILD_SECONDS: Final = 600
 RUN_SECONDS: Final = 7200
-MODULE: Final = "fastpath/judge"  # parser, identity, flows, tables, decision: everything that reads a frame
+# Everything that reads a frame (parser, identity, flows, tables, decision), and what reads captures of strangers.
+MODULES: Final = ("fastpath/judge", "fastpath/replay")
+FILES_SHARE: Final = 50  # one broken capture file for so many mutated frames
 
 
 def copy_project(place: Path) -> None:
@@ -42,9 +44,12 @@ def build(place: Path) -> None:
     """Compile the copy's data path with both sanitizers."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     headers = f"-I{sysconfig.get_path('include')}"
-    translate = [sys.executable, "-m", "cython", f"{MODULE}.pyx", "-o", f"{MODULE}.c"]
-    fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{MODULE}{suffix}", f"{MODULE}.c"]
-    for command in (translate, [compiler(), *FLAGS.split(), *fixed]):
+    commands = []
+    for module in MODULES:
+        commands.append([sys.executable, "-m", "cython", f"{module}.pyx", "-o", f"{module}.c"])
+        fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{module}{suffix}", f"{module}.c"]
+        commands.append([compiler(), *FLAGS.split(), *fixed])
+    for command in commands:
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
         if done.returncode != 0:
             raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
@@ -65,8 +70,8 @@ def runtime(name: str) -> str:
     return found
 
 
-def run(place: Path, count: int, seed: int) -> tuple[int, str]:
-    """Run the fuzzer in the copy; return its exit code and what it printed."""
+def run(place: Path, fuzzer: str, count: int, seed: int) -> tuple[int, str]:
+    """Run a fuzzer in the copy; return its exit code and what it printed."""
     from tests.support import captures
 
     environment = os.environ | {
@@ -78,7 +83,7 @@ def run(place: Path, count: int, seed: int) -> tuple[int, str]:
     }
     if (found := captures.directory()) is not None:
         environment[captures.CAPTURES_VARIABLE] = str(found)
-    command = [sys.executable, "-m", "tests.fuzz.frames", "--count", str(count), "--seed", str(seed)]
+    command = [sys.executable, "-m", fuzzer, "--count", str(count), "--seed", str(seed)]
     done = subprocess.run(
         command, cwd=place, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
     )
@@ -86,9 +91,9 @@ def run(place: Path, count: int, seed: int) -> tuple[int, str]:
 
 
 def proves_itself(place: Path) -> bool:
-    """Tell whether the run really uses the sanitized extension: it links against the runtime."""
-    built = sorted((place / "fastpath").glob("judge*.so"))
-    return bool(built) and b"__asan_init" in built[0].read_bytes()
+    """Tell whether the runs really use the sanitized extensions: they link against the runtime."""
+    built = [next(place.glob(f"{module}*.so"), None) for module in MODULES]
+    return all(library is not None and b"__asan_init" in library.read_bytes() for library in built)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
-        code, output = run(place, chosen.count, chosen.seed)
+        code, output = run(place, "tests.fuzz.frames", chosen.count, chosen.seed)
+        print(output.rstrip(), flush=True)
+        other_code, more = run(place, "tests.fuzz.recordings", chosen.count // FILES_SHARE, chosen.seed)
+    code, output = code or other_code, output + more
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]
-    print(output.rstrip())
+    print(more.rstrip())
     print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")
     return 1 if code or reports else 0
 
