@@ -20,8 +20,8 @@ from gateway.control.quarantine import as_answer
 from gateway.control.stages import STAGE_NAMES
 from gateway.control.summary import KINDS, changes
 from gateway.errors import GatewayError
-from rules.bundle import Bundle, bundle_of_texts
 from gateway.simulate.openings import Openings, moment
+from rules.bundle import Bundle, bundle_of_texts
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
