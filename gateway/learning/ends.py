@@ -1,6 +1,6 @@
 """What a policy says of something seen → evidence: names of ends, numbers of services.
 
-In: `Said`, addresses as text, numbers as frames carry them. Out: ends, numbers and reasons as `rules.learning` wants them.
+In: `Said`, addresses as text, numbers as frames carry them. Out: ends and numbers as `rules.learning` wants them.
 """
 
 from __future__ import annotations

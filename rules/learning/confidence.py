@@ -50,11 +50,11 @@ def confidence(traffic: Collection[Traffic], permitted: int) -> Confidence:
     """Return how sure one may be of a path: `traffic` of each pair seen, and how many pairs it would permit."""
     whole = together(part for one in traffic for part in one.parts)
     points, reasons = _points(whole, answered=_answered(traffic))
-    level = _level(points)
+    level = _level(points, whole.days)
     unseen = permitted - len(traffic)
     if unseen:
         reasons.append(f"{unseen} of {permitted} pairs never seen")
-    rare = sum(_level(_points(one.seen, answered=one.answered)[0]) is Level.LOW for one in traffic)
+    rare = sum(_points(one.seen, answered=one.answered)[0] < MEDIUM for one in traffic)
     if rare and len(traffic) > 1:
         reasons.append(f"{rare} of {len(traffic)} pairs seen too little by themselves")
     if level is Level.HIGH and (rare or unseen):
@@ -68,14 +68,16 @@ def _answered(traffic: Collection[Traffic]) -> bool | None:
     return False if False in answers else True if True in answers else None
 
 
-def _level(points: int) -> Level:
-    return Level.HIGH if points >= HIGH else Level.MEDIUM if points >= MEDIUM else Level.LOW
+def _level(points: int, days: int) -> Level:
+    if points < MEDIUM:
+        return Level.LOW
+    return Level.HIGH if points >= HIGH and days >= DAYS else Level.MEDIUM
 
 
 def _points(seen: Seen, *, answered: bool | None) -> tuple[int, list[str]]:
     slots = len(seen.slots)
     points = 0
-    reasons = [f"seen on {_count(seen.days, 'day')}, in {_count(slots, 'quarter-hour')}"]
+    reasons = [f"seen on {counted(seen.days, 'day')}, in {counted(slots, 'quarter-hour')}"]
     points += (seen.days >= DAYS) + (slots >= SLOTS)
     if slots == 1 and seen.last_ns - seen.first_ns < BRIEF_NS:
         points -= 1
@@ -92,5 +94,6 @@ def _points(seen: Seen, *, answered: bool | None) -> tuple[int, list[str]]:
     return points, reasons
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Return a number of things in words: 1 day, 2,000 days."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

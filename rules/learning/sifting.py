@@ -199,6 +199,11 @@ def _doubt(policy: Policy, sifted: Sifted, thresholds: Thresholds) -> None:
     traffic = sifted.traffic
     sifted.hold_traffic(Why.ERROR, [key for key in traffic if key[1].number in ERRORS.get(key[1].protocol, ())])
     sifted.hold_traffic(Why.NUMBER, [key for key in traffic if key[1].protocol in PORTS and key[1].number == 0])
+    # Frames without IP are judged by MAC, and only an asset's MAC can be selected.
+    sifted.hold_traffic(
+        Why.NUMBER,
+        [k for k in traffic if k[1].protocol == "ethertype" and ADDRESS in (k[0].source.kind, k[0].destination.kind)],
+    )
     served = _served(policy)
     spoken = {pair for pair, _ in traffic}
     answers = [
