@@ -13,6 +13,7 @@ from gateway.cli import (
     drawing,
     events,
     lab,
+    learn,
     listings,
     policy,
     policy_init,
@@ -110,6 +111,7 @@ app.add_typer(stage.app, name="stage")
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
+learn.register(app)
 listings.register(app)
 drawing.register(app)
 events.register(app)

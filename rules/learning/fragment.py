@@ -70,6 +70,8 @@ def fragment(learned: Learned, accepting: Accepting) -> str:
     out = io.StringIO()
     out.write(_comment(_head(learned, accepting)))
     yaml.dump(root, out)
+    if not out.getvalue().endswith("\n"):
+        out.write("\n")  # ruamel leaves a commented mapping's last line open
     out.write(_comment(_tail(learned)))
     return out.getvalue()
 
