@@ -75,6 +75,7 @@ def learn(
     here = session(context)
     _refuse_contradictions(pcap, stage, min_confidence, from_tape=tape or tape_file is not None)
     from gateway.learning.accepting import accept as write  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from gateway.learning.accepting import refuse_existing  # noqa: PLC0415 (as above)
     from gateway.learning.report import report  # noqa: PLC0415 (as above)
     from rules.learning.confidence import Level  # noqa: PLC0415 (as above)
     from rules.learning.fragment import Accepting  # noqa: PLC0415 (as above)
@@ -82,6 +83,8 @@ def learn(
     from rules.learning.thresholds import Thresholds  # noqa: PLC0415 (as above)
     from rules.problems import PolicyError  # noqa: PLC0415 (as above)
 
+    if accept is not None:
+        refuse_existing(accept)
     bundle, compiled = _policy(here, policy)
     today = datetime.now().astimezone().date()
     readings: tuple[Reading, ...] = ()

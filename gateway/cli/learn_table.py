@@ -46,8 +46,9 @@ def _row(one: dict[str, Any]) -> list[Any]:
     ends = [_selector(conduit[side]) for side in ("from", "to")]
     seen = one["seen"]
     checks = sorted({note["code"] for note in one["notes"]})
-    return [one["name"], *ends, conduit["services"], conduit.get("windows", []), one["confidence"], seen["frames"],
-            seen["quarter_hours"], seen["last_seen"][:_SECOND], one["pairs"], len(one["never_seen"]), checks]  # fmt: skip
+    when = [seen["frames"], seen["quarter_hours"], seen["last_seen"][:_SECOND]]
+    about = [conduit["services"], conduit.get("windows", []), one["confidence"]]
+    return [one["name"], *ends, *about, *when, one["pairs"], len(one["never_seen"]), checks]
 
 
 def _selector(content: dict[str, Any]) -> str:

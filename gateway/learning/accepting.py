@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 def accept(bundle: Bundle, learned: Learned, accepting: Accepting, path: Path) -> Compiled:
     """Write what was learned to a new file and return the policy with it. Raises ConfigError, PolicyError."""
-    if path.exists():
-        raise ConfigError("file_exists", f"{path} exists", "another name: what was learned never replaces a file")
+    refuse_existing(path)
     text = fragment(learned, accepting)
     compiled = together(bundle, text, path, accepting)
     for one in learned.proposals:
@@ -38,6 +37,12 @@ def accept(bundle: Bundle, learned: Learned, accepting: Accepting, path: Path) -
             raise InternalError("fragment_differs", f"conduit '{one.name}' would be read as another one: {got}", "")
     _write(path, text)
     return compiled
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise ConfigError when there is something at a path."""
+    if path.exists() or path.is_symlink():
+        raise ConfigError("file_exists", f"{path} exists", "another name: what was learned never replaces a file")
 
 
 def _write(path: Path, text: str) -> None:
