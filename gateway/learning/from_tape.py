@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import Reason
+from gateway.errors import ConfigError
 from gateway.learning.ends import ECHO_REPLY, NEIGHBOUR_DISCOVERY, number_of, pair_of
 from gateway.simulate.words import Said
 from gateway.tape.replay import Replayed, TapeReplay
@@ -52,7 +53,7 @@ def _opening(row: Replayed, number: Number) -> Evidence:
     sight = row.sight
     said = row.said or _then(sight)
     quarantined = sight.reason == Reason.GUARD_QUARANTINE.name
-    reason = Reason.GUARD_QUARANTINE if quarantined else Reason[str(said.reason)]
+    reason = Reason.GUARD_QUARANTINE if quarantined else _reason(str(said.reason))
     if row.said is None and sight.protocol == ICMP6 and sight.number in NEIGHBOUR_DISCOVERY:
         reason = Reason.NEIGHBOUR_NO_CONDUIT if reason is Reason.POLICY_NO_CONDUIT else reason
     return Evidence(
@@ -69,7 +70,15 @@ def _reply(row: Replayed, pairs: dict[Ends, Pair]) -> Evidence:
     if pair is None:  # nobody was seen asking: by the names of then
         answer = pair_of(_then(sight), sight.source, sight.destination)
         pair = Pair(answer.destination, answer.source)
-    return Evidence(pair, number, Reason[sight.reason], _seen(row), reply=True)
+    return Evidence(pair, number, _reason(sight.reason), _seen(row), reply=True)
+
+
+def _reason(name: str) -> Reason:
+    try:
+        return Reason[name]
+    except KeyError as error:
+        hint = "is it of a newer gateway?"
+        raise ConfigError("tape_format", f"the tape has a reason {name!r} that is not known here", hint) from error
 
 
 def _then(sight: Sight) -> Said:

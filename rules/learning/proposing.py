@@ -17,7 +17,7 @@ from rules.learning.naming import ServiceNames, conduit_name
 from rules.learning.occasions import Occasions
 from rules.learning.sifting import Why, sift
 from rules.learning.thresholds import Thresholds
-from rules.learning.trial import Refusal, notes, refusals, selectors
+from rules.learning.trial import Refusal, Trial, selectors
 from rules.learning.use import already, unused
 from rules.zoning import Zoning
 
@@ -75,7 +75,7 @@ class _Learning:
 
     policy: Policy
     thresholds: Thresholds
-    today: date | None
+    trial: Trial
     sifted: Sifted
     roles: Roles
     occasions: Occasions
@@ -85,7 +85,7 @@ class _Learning:
         """Return proposals that no error names; each round names ends one by one, or withholds something."""
         while True:
             found, services = self._named()
-            refused = refusals(self.policy, {one.name: one.plain() for one in found}, services, self.today)
+            refused = self.trial.refusals({one.name: one.plain() for one in found}, services)
             if not refused:
                 return found, services
             for one in found:
@@ -143,7 +143,7 @@ def learn(
     sifted = sift(policy, rows, limits, everything=everything)
     slots = (slot for one in sifted.traffic.values() for part in one.parts for slot in part.slots)
     roles = Roles(Zoning(policy))
-    learning = _Learning(policy, limits, today, sifted, roles, Occasions(policy, slots, limits))
+    learning = _Learning(policy, limits, Trial(policy, today), sifted, roles, Occasions(policy, slots, limits))
     found, services = learning.proposals()
     confirmed = (
         already(policy, [(one.draft.block, one.services, one.replaces) for one in found]) if everything else set()
@@ -152,7 +152,7 @@ def learn(
     found = learning.unsure(found, least)
     named = {service for one in found for service in one.services}
     services = {name: content for name, content in sorted(services.items()) if name in named}
-    said = notes(policy, {one.name: one.plain() for one in found}, services, today)
+    said = learning.trial.notes({one.name: one.plain() for one in found}, services)
     proposals = tuple(replace(one, notes=said.get(one.name, ())) for one in found)
     idle = unused(policy, rows) if everything else []
     return Learned(proposals, services, tuple(sifted.withheld()), tuple(sorted(confirmed)), tuple(idle))

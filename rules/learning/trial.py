@@ -11,12 +11,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastpath.abi import Stage
-from rules.check import check
+from rules.check import Examination
 from rules.compile import compile_policy
 from rules.conduit_model import Conduit
 from rules.learning.evidence import ADDRESS, ASSET, GROUP
 from rules.problems import Severity
 from rules.service_model import Service
+from rules.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,38 +57,43 @@ def _selector(side: Side) -> dict[str, Any]:
     raise ValueError(f"{side.ends[0]} can't be selected")
 
 
-def with_proposals(policy: Policy, conduits: Mapping[str, Any], services: Mapping[str, Any]) -> Policy:
-    """Return the policy as it would be."""
-    said = {"owner": SAID, "reason": SAID, "stage": Stage.MONITOR.name.lower()}
-    more = {name: Conduit.model_validate({**said, **content}) for name, content in conduits.items()}
-    new = {name: Service.model_validate(content) for name, content in services.items()}
-    return policy.model_copy(update={"conduits": policy.conduits | more, "services": policy.services | new})
+class Trial:
+    """One policy that proposals are tried on; what follows from its zones and assets is worked out once."""
 
+    def __init__(self, policy: Policy, today: date | None) -> None:
+        self._policy = policy
+        self._today = today
+        self._workshop = Workshop()
 
-def refusals(
-    policy: Policy, conduits: Mapping[str, Any], services: Mapping[str, Any], today: date | None
-) -> dict[str, Refusal]:
-    """Return what is refused and why, by name."""
-    problems = check(with_proposals(policy, conduits, services), today)
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    found: dict[str, Refusal] = {}
-    for problem in errors:
-        section, _, name = problem.at.partition("/")
-        if section == "conduits" and name in conduits:
-            found.setdefault(name, Refusal(problem.code, problem.message))
-    if errors and not found:
-        first = errors[0]
-        found = {name: Refusal(first.code, first.message, for_all=True) for name in conduits}
-    return found
+    def with_proposals(self, conduits: Mapping[str, Any], services: Mapping[str, Any]) -> Policy:
+        """Return the policy as it would be."""
+        said = {"owner": SAID, "reason": SAID, "stage": Stage.MONITOR.name.lower()}
+        more = {name: Conduit.model_validate({**said, **content}) for name, content in conduits.items()}
+        new = {name: Service.model_validate(content) for name, content in services.items()}
+        update = {"conduits": self._policy.conduits | more, "services": self._policy.services | new}
+        return self._policy.model_copy(update=update)
 
+    def refusals(self, conduits: Mapping[str, Any], services: Mapping[str, Any]) -> dict[str, Refusal]:
+        """Return which conduits are refused and why, by name."""
+        candidate = self.with_proposals(conduits, services)
+        problems = Examination(candidate, self._today, self._workshop.population(candidate)).before_lowering()
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        found: dict[str, Refusal] = {}
+        for problem in errors:
+            section, _, name = problem.at.partition("/")
+            if section == "conduits" and name in conduits:
+                found.setdefault(name, Refusal(problem.code, problem.message))
+        if errors and not found:
+            first = errors[0]
+            found = {name: Refusal(first.code, first.message, for_all=True) for name in conduits}
+        return found
 
-def notes(
-    policy: Policy, conduits: Mapping[str, Any], services: Mapping[str, Any], today: date | None
-) -> dict[str, tuple[Problem, ...]]:
-    """Return what else the checks say of each, also what shows only when the policy is lowered."""
-    found: dict[str, list[Problem]] = defaultdict(list)
-    for problem in compile_policy(with_proposals(policy, conduits, services), today=today).warnings:
-        section, _, name = problem.at.partition("/")
-        if section == "conduits" and name in conduits:
-            found[name].append(problem)
-    return {name: tuple(problems) for name, problems in found.items()}
+    def notes(self, conduits: Mapping[str, Any], services: Mapping[str, Any]) -> dict[str, tuple[Problem, ...]]:
+        """Return what else the checks say of each, also what shows only when the policy is lowered."""
+        found: dict[str, list[Problem]] = defaultdict(list)
+        candidate = self.with_proposals(conduits, services)
+        for problem in compile_policy(candidate, today=self._today, workshop=self._workshop).warnings:
+            section, _, name = problem.at.partition("/")
+            if section == "conduits" and name in conduits:
+                found[name].append(problem)
+        return {name: tuple(problems) for name, problems in found.items()}

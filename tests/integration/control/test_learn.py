@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fastpath.abi import Reason, Stage, Verdict
 from gateway.tape.sight import Sight, Sum
 from gateway.tape.store import SLOT_NS, Tape
+from tests.integration.control.plant import wait_for
 from tests.integration.control.test_command_line import EXAMPLE, ctl
 from tests.support import captures
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.integration.control.plant import ControlRig
 
 NOW = 1_790_000_000_000_000_000 // SLOT_NS * SLOT_NS
 QUARTERS = 4 * 24 * 4  # four days
@@ -121,6 +125,30 @@ def test_a_fragment_in_a_folder_that_the_policy_includes_already(tape: Path, pol
     assert "hmi-to-plc-tcp-8080" in done.stdout
     assert ctl("policy", "check", str(policy)).returncode == 0
     assert ctl("explain", "--policy", str(policy), "hmi-1", "plc-2", "tcp/8080", "-o", "json").returncode == 0
+
+
+def test_from_the_daemons_own_tape_for_the_policy_in_force(rig: ControlRig, tmp_path: Path) -> None:
+    """Without a source and without a policy: what the daemon has seen, added to what is in force."""
+    address = bytes(10) + b"\xff\xff"
+    for host in (10, 11):
+        rig.put_event(
+            source=address + bytes((10, 20, 40, host)), destination=address + bytes((10, 20, 50, 10)), ethertype=0x0800,
+            protocol=6, source_port=40000, destination_port=8080, reason=Reason.POLICY_NO_CONDUIT,
+            verdict=Verdict.ACCEPT, policy_verdict=Verdict.DROP, stage=Stage.MONITOR, conduit=0xFFFFFFFF, source_zone=4,
+            destination_zone=5, source_asset=0xFFFFFFFF, destination_asset=0xFFFFFFFF, length=60,
+            source_mac=bytes((2, 0, 10, 20, 40, host)),
+        )  # fmt: skip
+    wait_for("both", lambda: rig.get("/v1/tape")["sights"] == 2)
+    learned = tmp_path / "learned.yaml"
+    asked = ["learn", "--since", "1h", "--min-confidence", "low", "--accept", str(learned), "-o", "json"]
+    done = ctl(*asked, socket=rig.socket)
+    assert done.returncode == 0, done.stderr
+    (one,) = json.loads(done.stdout)["proposals"]
+    assert one["conduit"] == {
+        "from": {"zone": "supervisory", "role": "hmi"}, "to": {"asset": "plc-1"}, "services": ["tcp-8080"],
+    }  # fmt: skip
+    assert one["name"] in learned.read_text()
+    assert rig.get("/v1/policy")["digest"] == rig.get("/v1/status")["policy"]["digest"], "nothing in force has changed"
 
 
 @pytest.mark.parametrize(
