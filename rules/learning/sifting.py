@@ -133,12 +133,12 @@ class Sifted:
 def sift(policy: Policy, evidence: Iterable[Evidence], thresholds: Thresholds, *, everything: bool = False) -> Sifted:
     """Return what counts and what is withheld."""
     sifted = Sifted()
-    replies: dict[Key, list[Seen]] = {}
+    replies: dict[Key, list[Evidence]] = {}
     passed: set[Key] = set()
     for one in evidence:
         key = (one.pair, one.number)
         if one.reply:
-            replies.setdefault(key, []).append(one.seen)
+            replies.setdefault(key, []).append(one)
             continue
         why = _why(one)
         if why is not None:
@@ -181,7 +181,7 @@ def _why(one: Evidence) -> Why | None:
     }.get(reason)
 
 
-def _answer(sifted: Sifted, replies: dict[Key, list[Seen]], passed: set[Key]) -> None:
+def _answer(sifted: Sifted, replies: dict[Key, list[Evidence]], passed: set[Key]) -> None:
     for key, traffic in sifted.traffic.items():
         if key in replies:
             traffic.answered = True
@@ -190,8 +190,9 @@ def _answer(sifted: Sifted, replies: dict[Key, list[Seen]], passed: set[Key]) ->
     held = {(pair, number) for (_, pair, *_), numbers in sifted.kept_back.items() for number in numbers}
     for key, parts in replies.items():
         if key not in sifted.traffic and key not in held:
-            for seen in parts:
-                sifted.hold(Why.REPLY, *key, seen)
+            for one in parts:
+                if one.reason is Reason.POLICY_NO_CONDUIT:
+                    sifted.hold(Why.REPLY, *key, one.seen)
 
 
 def _doubt(policy: Policy, sifted: Sifted, thresholds: Thresholds) -> None:

@@ -189,6 +189,11 @@ def test_what_is_no_evidence_is_withheld_and_said(plant: Policy, why: Why) -> No
     assert sum(one.seen.frames for one in learned.withheld) == sum(row.seen.frames for row in WITHHELD[why])
 
 
+def test_answers_to_what_is_permitted_are_nobodys_business(plant: Policy) -> None:
+    for reason in (Reason.ZONE_INTERNAL, Reason.FLOW_ESTABLISHED):
+        assert from_(plant, asked(SCADA, PLC[0], reason=reason, reply=True)).withheld == ()
+
+
 def test_a_clients_own_port_is_no_service_where_it_opens_the_other_way(plant: Policy) -> None:
     learned = from_(plant, asked(SCADA, PLC[0]), asked(PLC[0], SCADA, "tcp/50123"))
     assert only(learned).services == ("modbus",)
