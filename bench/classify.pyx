@@ -26,9 +26,11 @@ from fastpath.counters cimport commit, queue_counters, store64
 from fastpath.events cimport ring_of
 from fastpath.flow cimport flow_slot_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
+from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
 
 from fastpath.judge import validate_image, validate_state
+from fastpath.worker import new_limits
 
 cdef extern from *:
     """
@@ -72,7 +74,8 @@ cdef class Classifier:
     """One table, one flow memory, one set of counters, and messages to judge.
 
     flows: a flows segment with one table; counters, events: segments of one queue. messages: STRIDE_BYTES each, the
-    netlink message first, its length in the header. payload_at: where the IP header stands in every message.
+    netlink message first, its length in the header. payload_at: where the IP header stands in every message. limits:
+    the clocks of `worker.new_limits`, which several of them may share.
     """
 
     cdef bench_t bench
@@ -82,12 +85,15 @@ cdef class Classifier:
     cdef uint16_t next_port
     cdef object kept
 
-    def __init__(self, image, state, flows, counters, events, const uint8_t[::1] messages, uint32_t payload_at):
+    def __init__(
+        self, image, state, flows, counters, events, const uint8_t[::1] messages, uint32_t payload_at, *, limits=None
+    ):
         cdef const uint8_t[::1] image_view = image
         cdef const uint8_t[::1] state_view = state
         cdef uint8_t[::1] flows_view = flows
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
+        cdef uint8_t[::1] limits_view = new_limits() if limits is None else limits
         cdef flows_header_t *header = <flows_header_t *>&flows_view[0]
         cdef judging_t *judging = &self.bench.judging
         validate_image(image)
@@ -98,7 +104,7 @@ cdef class Classifier:
             raise ValueError("no room for an IP header")
         if <uint64_t>flows_view.shape[0] < FLOWS_HEADER_BYTES + header.flows_per_table * sizeof(flow_t):
             raise ValueError("the flows segment is shorter than it says")
-        attach_table(&self.bench.table, &image_view[0], &state_view[0], NULL)  # its policies have no limits
+        attach_table(&self.bench.table, &image_view[0], &state_view[0], <limiter_t *>&limits_view[0])
         judging.counters = queue_counters(&counters_view[0], 0)
         judging.ring = ring_of(&events_view[0], 0)
         judging.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES)
@@ -110,7 +116,7 @@ cdef class Classifier:
         index_flows(&judging.flows)
         self.messages = messages
         self.payload_at = payload_at
-        self.kept = (image, state, flows, counters, events)
+        self.kept = (image, state, flows, counters, events, limits_view)
 
     def __dealloc__(self):
         PyMem_Free(self.bench.judging.flows.slots)

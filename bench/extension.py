@@ -1,7 +1,7 @@
-"""Compiles bench/classify.pyx with the product's own compiler flags, into build/bench, when something changed.
+"""Compiles bench/classify.pyx and its like with the product's compiler flags, into build/bench, when something changed.
 
 In: the project's sources. Out: the imported module. The flags are those of `fastpath.worker` in pyproject.toml, so that
-what is measured is what the product runs. Called by the suite `classify` and the instruction guard.
+what is measured is what the product runs. Called by the suite `classify`, the instruction guard and tests/support.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def classify_module() -> Any:
     return load(compiled())
 
 
-def load(library: Path) -> Any:
+def load(library: Path, name: str = MODULE) -> Any:
     """Import the module from a compiled library."""
-    spec = importlib.util.spec_from_file_location(MODULE, library)
+    spec = importlib.util.spec_from_file_location(name, library)
     if spec is None or spec.loader is None:
         raise RuntimeError(f"{library} cannot be imported")
     module = importlib.util.module_from_spec(spec)
@@ -41,15 +41,15 @@ def load(library: Path) -> Any:
     return module
 
 
-def compiled() -> Path:
-    """Return the compiled library; its name carries the digest of everything that it was made from."""
+def compiled(source: Path = SOURCE, name: str = MODULE) -> Path:
+    """Return the compiled library of a module; its folder carries the digest of everything that it was made from."""
     flags = worker_flags()
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    library = RAW / f"classify-{_digest(flags)}" / f"classify{suffix}"
+    library = RAW / f"{source.stem}-{_digest(source, flags)}" / f"{source.stem}{suffix}"
     if library.exists():
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
-    translated, unfinished = library.with_name("classify.c"), library.with_name(f"unfinished{suffix}")
+    translated, unfinished = library.with_name(f"{source.stem}.c"), library.with_name(f"unfinished{suffix}")
     _run(
         [
             sys.executable,
@@ -59,8 +59,8 @@ def compiled() -> Path:
             "-I",
             str(PROJECT),
             "--module-name",
-            MODULE,
-            str(SOURCE),
+            name,
+            str(source),
             "-o",
             str(translated),
         ]
@@ -84,9 +84,9 @@ def c_compiler() -> str:
     return os.environ.get("CC", "gcc")
 
 
-def _digest(flags: list[str]) -> str:
+def _digest(source: Path, flags: list[str]) -> str:
     found = hashlib.sha256(" ".join([sys.version, c_compiler(), *flags]).encode())
-    for path in (SOURCE, *sorted((PROJECT / "fastpath").rglob("*.pxd"))):
+    for path in (source, *sorted((PROJECT / "fastpath").rglob("*.pxd"))):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
 

@@ -19,6 +19,7 @@ cdef extern from *:
 cdef extern from *:
     uint16_t __builtin_bswap16(uint16_t value) noexcept nogil
     uint32_t __builtin_bswap32(uint32_t value) noexcept nogil
+    uint64_t __builtin_bswap64(uint64_t value) noexcept nogil
 
 cdef struct cursor_t:
     const uint8_t *at  # SAFETY: borrowed from the receive buffer, valid until its verdict is sent
@@ -65,14 +66,18 @@ cdef inline uint64_t be48(const uint8_t *p) noexcept nogil:
     return (<uint64_t>be16(p) << 32) | be32(p + 2)
 
 
-cdef inline void put_be48(uint8_t *to, uint64_t value) noexcept nogil:
-    cdef int i
-    for i in range(6):
-        to[i] = <uint8_t>(value >> (40 - 8 * i))
-
-
 cdef inline uint64_t raw64(const uint8_t *p) noexcept nogil:
     """Return eight bytes as they lie in memory."""
     cdef uint64_t word
     memcpy(&word, p, 8)
     return word
+
+
+cdef inline uint64_t be48_of_8(const uint8_t *p) noexcept nogil:
+    """Return the first six of eight readable bytes as a number."""
+    return __builtin_bswap64(raw64(p)) >> 16
+
+
+cdef inline void put_be48(uint8_t *to, uint64_t value) noexcept nogil:
+    value = __builtin_bswap64(value << 16)
+    memcpy(to, &value, 6)

@@ -30,11 +30,12 @@ from fastpath.abi cimport (
 )
 from fastpath.decision cimport decision_t
 from fastpath.flow cimport can_flow, fetch_flow, fetch_slots, flows_t, key_of
-from fastpath.frame cimport KIND_ARP, KIND_IP, KIND_ND, frame_t, parse, unwrap_tag
+from fastpath.frame cimport KIND_ARP, KIND_IP, KIND_L2, KIND_ND, frame_t, parse, unwrap_tag
 from fastpath.identity cimport (
     destination_by_address,
     destination_by_mac,
-    fetch_parties,
+    find_homes,
+    homes_t,
     nobody,
     source_by_address,
     source_by_mac,
@@ -60,21 +61,41 @@ cdef inline void look_at(
     parse(frame)
     decision.flow = NULL
     decision.flowing = 0
-    decision.judged_by_ip = frame.kind == KIND_IP and is_between_zones(frame, decision)
-    if decision.judged_by_ip and can_flow(frame):
+    decision.homes.known = 0
+    decision.identified = (frame.kind == KIND_IP or frame.kind == KIND_L2) and is_between_zones(frame, decision)
+    if decision.identified and can_flow(frame):
         decision.flowing = 1
         key_of(&decision.key, flows, frame, decision.source_zone, decision.destination_zone)
         fetch_slots(flows, &decision.key)
 
 
 cdef inline void fetch_ahead(
-    const table_t *table, const frame_t *frame, const flows_t *flows, const decision_t *decision
+    const table_t *table, const frame_t *frame, const flows_t *flows, decision_t *decision
 ) noexcept nogil:
     """Ask for the memory that `decide` will need for a frame, while others of its group are dealt with."""
     if decision.flowing and fetch_flow(flows, &decision.key):
         return
-    if decision.judged_by_ip:
-        fetch_parties(table, frame, decision.source_zone, decision.destination_zone)
+    if decision.identified:
+        find_homes(table, frame, decision.source_zone, decision.destination_zone, &decision.homes)
+
+
+cdef inline uint8_t identify(const table_t *table, const frame_t *frame, decision_t *decision) noexcept nogil:
+    """Lines 5 and 6."""
+    cdef const homes_t *homes = &decision.homes
+    cdef uint8_t reason
+    if not homes.known:
+        find_homes(table, frame, decision.source_zone, decision.destination_zone, &decision.homes)
+    if frame.kind == KIND_IP:
+        reason = source_by_address(table, frame, frame.source, homes, decision.source_zone, &decision.source)
+        if reason != REASON_NONE:
+            return reason
+        return destination_by_address(
+            table, frame, frame.destination, homes.destination, decision.destination_zone, &decision.destination
+        )
+    reason = source_by_mac(table, frame, homes, decision.source_zone, &decision.source)
+    if reason != REASON_NONE:
+        return reason
+    return destination_by_mac(table, frame, homes, decision.destination_zone, &decision.destination)
 
 
 cdef inline uint8_t decide_reason(
@@ -94,16 +115,7 @@ cdef inline uint8_t decide_reason(
         reason = decide_familiar(table, frame, flows, now_ns, decision)
         if reason != REASON_NONE:
             return reason
-    if frame.kind == KIND_IP:
-        reason = source_by_address(table, frame, frame.source, decision.source_zone, &decision.source)
-        if reason == REASON_NONE:
-            reason = destination_by_address(
-                table, frame, frame.destination, decision.destination_zone, &decision.destination
-            )
-    else:
-        reason = source_by_mac(table, frame, decision.source_zone, &decision.source)
-        if reason == REASON_NONE:
-            reason = destination_by_mac(table, frame, decision.destination_zone, &decision.destination)
+    reason = identify(table, frame, decision)
     if reason != REASON_NONE:
         return reason
     return decide_conduit(table, frame, flows, now_ns, decision)

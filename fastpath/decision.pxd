@@ -9,7 +9,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 
 from fastpath.abi cimport flow_t
 from fastpath.flow cimport flow_key_t
-from fastpath.identity cimport party_t
+from fastpath.identity cimport homes_t, party_t
 
 cdef struct decision_t:
     uint8_t verdict
@@ -24,8 +24,9 @@ cdef struct decision_t:
     party_t source
     party_t destination
     # Set by look_at; direction and flow by whoever found or opened it
-    uint8_t judged_by_ip  # lines 5 and 6 will look its addresses up, unless its flow is familiar
+    uint8_t identified  # lines 5 and 6 will look its two ends up, unless its flow is familiar
     uint8_t flowing  # it can belong to a flow, and `key` says to which
     int direction
     flow_key_t key
+    homes_t homes
     flow_t *flow  # SAFETY: into the flow table; valid until the next frame is decided, which may evict it

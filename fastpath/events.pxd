@@ -97,9 +97,10 @@ cdef inline void write_event(
         ring.lost += 1
         return
     event = <event_t *>(<uint8_t *>ring + PAGE_BYTES) + (head & (EVENTS_PER_RING - 1))
-    memset(event, 0, sizeof(event_t))
     fill_event(event, frame, decision, now_ns)
     event.generation = generation
     event.queue = queue
     event.sequence = head
+    event.reserved = 0
+    memset(event.reserved2, 0, sizeof(event.reserved2))
     store64(&ring.head, head + 1)

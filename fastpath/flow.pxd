@@ -16,11 +16,11 @@ from fastpath.abi cimport (
     FLOW_FIN_OPENER,
     FLOW_FIN_RESPONDER,
     FLOW_WAYS,
+    NO_ASSET,
     NO_CONDUIT,
     flow_t,
-    mix64,
 )
-from fastpath.cursor cimport prefetch
+from fastpath.cursor cimport prefetch, raw64
 from fastpath.frame cimport (
     ICMP_ECHO_REPLY,
     ICMP_ECHO_REQUEST,
@@ -56,6 +56,22 @@ cdef extern from *:
     """
     const uint64_t UDP_IDLE_NS "CND_UDP_IDLE_NS"
     const uint64_t ECHO_IDLE_NS "CND_ECHO_IDLE_NS"
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* Both halves of the product in one word: one multiplication mixes two words. Without knowing the seed in one of
+       them nobody can tell which others collide. */
+    static inline uint64_t cnd_fold(uint64_t a, uint64_t b) {
+        unsigned __int128 product = (unsigned __int128)a * b;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+    #define CND_ODD_BITS 0x9E3779B97F4A7C15ULL
+    #define CND_LOWER_HALVES 0x0000FFFF0000FFFFULL
+    """
+    uint64_t fold "cnd_fold"(uint64_t a, uint64_t b) noexcept nogil
+    const uint64_t ODD_BITS "CND_ODD_BITS"
+    const uint64_t LOWER_HALVES "CND_LOWER_HALVES"
 
 cdef struct flow_slot_t:
     uint32_t tag  # of the entry's key; 0 = unused
@@ -102,11 +118,11 @@ cdef inline int can_flow(const frame_t *frame) noexcept nogil:
 
 cdef inline void hash_key(flow_key_t *key, const flows_t *flows) noexcept nogil:
     """Set bucket and tag: the same ones for both directions."""
-    cdef uint64_t one_end = <uint64_t>key.source_port << 16 ^ key.source_zone
-    cdef uint64_t other_end = <uint64_t>key.destination_port << 16 ^ key.destination_zone
-    cdef uint64_t one = mix64(flows.seed ^ key.source[0], key.source[1] ^ one_end)
-    cdef uint64_t other = mix64(flows.seed ^ key.destination[0], key.destination[1] ^ other_end)
-    cdef uint64_t hashed = mix64(one + other, key.protocol)
+    cdef uint64_t one_end = <uint64_t>key.source_port << 16 ^ key.source_zone ^ ODD_BITS
+    cdef uint64_t other_end = <uint64_t>key.destination_port << 16 ^ key.destination_zone ^ ODD_BITS
+    cdef uint64_t one = fold(flows.seed ^ key.source[0], key.source[1] ^ one_end)
+    cdef uint64_t other = fold(flows.seed ^ key.destination[0], key.destination[1] ^ other_end)
+    cdef uint64_t hashed = fold((one + other) ^ flows.seed, ODD_BITS ^ key.protocol)
     key.bucket = (<uint32_t>hashed & flows.bucket_mask) * FLOW_WAYS
     key.tag = <uint32_t>(hashed >> 32) | 1
 
@@ -127,12 +143,21 @@ cdef inline void key_of(
     hash_key(key, flows)
 
 
+cdef inline uint64_t ends_of(const uint16_t *source_port) noexcept nogil:
+    """Return both ports and both zones in one word: in flow_key_t as in flow_t the four stand side by side."""
+    return raw64(<const uint8_t *>source_port)
+
+
+cdef inline uint64_t turned(uint64_t ends) noexcept nogil:
+    """Exchange the ports with each other, and the zones."""
+    return (ends & LOWER_HALVES) << 16 | (ends >> 16 & LOWER_HALVES)
+
+
 cdef inline int is_forward(const flow_t *flow, const flow_key_t *key) noexcept nogil:
     return (
         flow.opener[0] == key.source[0] and flow.opener[1] == key.source[1]
         and flow.responder[0] == key.destination[0] and flow.responder[1] == key.destination[1]
-        and flow.opener_port == key.source_port and flow.responder_port == key.destination_port
-        and flow.opener_zone == key.source_zone and flow.responder_zone == key.destination_zone
+        and ends_of(&flow.opener_port) == ends_of(&key.source_port)
     )
 
 
@@ -140,8 +165,7 @@ cdef inline int is_backward(const flow_t *flow, const flow_key_t *key) noexcept 
     return (
         flow.responder[0] == key.source[0] and flow.responder[1] == key.source[1]
         and flow.opener[0] == key.destination[0] and flow.opener[1] == key.destination[1]
-        and flow.responder_port == key.source_port and flow.opener_port == key.destination_port
-        and flow.responder_zone == key.source_zone and flow.opener_zone == key.destination_zone
+        and ends_of(&flow.opener_port) == turned(ends_of(&key.source_port))
     )
 
 
@@ -257,11 +281,22 @@ cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reverse
     flows.evicted += flows.slots[place].tag != 0
     # ORDER: unused first, key last, so that a reader never sees a half-written entry as somebody's flow.
     flow.in_use = 0
-    memset(flow, 0, sizeof(flow_t))
+    flow.flags = 0
     flow.conduit = NO_CONDUIT
+    flow.opener_asset = NO_ASSET
+    flow.responder_asset = NO_ASSET
     flow.protocol = key.protocol
+    flow.generation = 0
+    memset(flow.opener_mac, 0, sizeof(flow.opener_mac))
+    memset(flow.responder_mac, 0, sizeof(flow.responder_mac))
+    flow.service = 0
+    flow.reserved = 0
     flow.first_seen_ns = now_ns
     flow.last_seen_ns = now_ns
+    flow.opener_frames = 0
+    flow.responder_frames = 0
+    flow.opener_bytes = 0
+    flow.responder_bytes = 0
     if reversed_:
         flow.opener[0] = key.destination[0]
         flow.opener[1] = key.destination[1]
@@ -287,13 +322,17 @@ cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reverse
 
 
 cdef inline void index_flows(flows_t *flows) noexcept nogil:
-    """Make the index of entries that an earlier engine left; one that stands where no lookup finds it is given up."""
+    """Make the index of entries that an earlier engine left; one that stands where no lookup finds it is given up.
+
+    The index is all zeros before. Where no flow was ever created no entry is looked at: reading it would cost its page.
+    """
     cdef uint32_t i
     cdef flow_t *flow
     cdef flow_key_t key
+    if not flows.created:
+        return
     for i in range((flows.bucket_mask + 1) * FLOW_WAYS):
         flow = flows.entries + i
-        flows.slots[i].tag = 0
         if not flow.in_use:
             continue
         key.source[0] = flow.opener[0]

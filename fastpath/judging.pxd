@@ -15,14 +15,20 @@ from fastpath.decide cimport decide, fetch_ahead, look_at
 from fastpath.decision cimport decision_t
 from fastpath.events cimport event_shares_t, write_event
 from fastpath.flow cimport flows_t
+from fastpath.frame cimport frame_t
 from fastpath.lane cimport may_take_lane
-from fastpath.netlink cimport is_answer, is_packet, packet_t, read_packet
+from fastpath.message cimport packet_t, read_packet, shapes_t
+from fastpath.netlink cimport is_answer, is_packet
 from fastpath.refuse cimport is_refused, prepare_answer, refuser_t
 from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
 cdef enum:
     GROUP = 8  # frames whose lookups are under way together: enough for the memory's latency, few enough for the cache
+
+cdef struct case_t:
+    packet_t packet
+    decision_t decision
 
 cdef struct judging_t:
     # SAFETY: counters, ring and the flows' entries are mapped for the worker's life
@@ -32,19 +38,19 @@ cdef struct judging_t:
     flows_t flows
     uint16_t number  # of the queue
     uint8_t index  # of the queue in the segments
-    packet_t packets[GROUP]  # of the group in hand, with what was decided about each
-    decision_t decisions[GROUP]
+    shapes_t shapes  # of the messages of late
+    case_t cases[GROUP]  # of the group in hand
     refuser_t refuser  # answers that wait for the verdicts to be sent
 
 
-cdef inline uint32_t read_group(
+cdef inline case_t *read_group(
     judging_t *judging, const table_t *table, inbox_t *inbox, int first, int end
 ) noexcept nogil:
-    """Read packets and ask for the memory that judging them will need; returns how many there are."""
+    """Read packets and ask for the memory that judging them will need; returns the end of the cases."""
     cdef const uint8_t *message
     cdef uint32_t length
-    cdef uint32_t read = 0
-    cdef uint32_t i
+    cdef case_t *case = judging.cases
+    cdef case_t *behind
     cdef int at
     for at in range(first, end):
         message = datagram(inbox, at)
@@ -52,47 +58,50 @@ cdef inline uint32_t read_group(
         if not is_packet(message, length):
             judging.counters.verdict_errors += is_answer(message, length)
             continue
-        if not read_packet(&judging.packets[read], message, length):
+        if not read_packet(&case.packet, &judging.shapes, message, length):
             judging.counters.receive_errors += 1
             continue
-        look_at(table, &judging.packets[read].frame, &judging.flows, &judging.decisions[read])
-        read += 1
-    for i in range(read):
-        fetch_ahead(table, &judging.packets[i].frame, &judging.flows, &judging.decisions[i])
-    return read
+        look_at(table, &case.packet.frame, &judging.flows, &case.decision)
+        case += 1
+    behind = case
+    case = judging.cases
+    while case != behind:
+        fetch_ahead(table, &case.packet.frame, &judging.flows, &case.decision)
+        case += 1
+    return behind
 
 
 cdef inline uint32_t mark_of(
-    judging_t *judging, const table_t *table, uint32_t lane_mark, const packet_t *packet, const decision_t *decision
+    judging_t *judging, const table_t *table, uint32_t lane_mark, const frame_t *frame, const decision_t *decision
 ) noexcept nogil:
     """Return the mark that a packet is accepted with, 0 for a drop."""
     if decision.verdict != VERDICT_ACCEPT:
         return 0
-    if lane_mark and may_take_lane(table, &packet.frame, decision):
+    if lane_mark and may_take_lane(table, frame, decision):
         judging.counters.laned += 1
         return lane_mark
     return MARK_JUDGED
 
 
 cdef inline void judge_group(
-    judging_t *judging, const table_t *table, uint32_t read, uint32_t lane_mark, uint64_t now_ns, verdicts_t *verdicts
+    judging_t *judging, const table_t *table, const case_t *behind, uint32_t lane_mark, uint64_t now_ns,
+    verdicts_t *verdicts
 ) noexcept nogil:
     """Judge the packets of a group."""
-    cdef packet_t *packet
+    cdef case_t *case = judging.cases
+    cdef frame_t *frame
     cdef decision_t *decision
-    cdef uint32_t i
-    for i in range(read):
-        packet = &judging.packets[i]
-        decision = &judging.decisions[i]
-        decide(table, &packet.frame, &judging.flows, now_ns, decision)
+    while case != behind:
+        frame = &case.packet.frame
+        decision = &case.decision
+        decide(table, frame, &judging.flows, now_ns, decision)
         tally(judging.counters, verdicts.count, decision)
         if decision.write_event:
-            write_event(
-                judging.ring, &judging.event_shares, judging.index, table.generation, &packet.frame, decision, now_ns
-            )
-        if is_refused(table, &packet.frame, decision):
-            prepare_answer(&judging.refuser, table, &packet.frame, decision, now_ns)
-        add_verdict(verdicts, packet.id, mark_of(judging, table, lane_mark, packet, decision))
+            write_event(judging.ring, &judging.event_shares, judging.index, table.generation, frame, decision, now_ns)
+        if is_refused(table, frame, decision):
+            prepare_answer(&judging.refuser, table, frame, decision, now_ns)
+        add_verdict(verdicts, case.packet.id, mark_of(judging, table, lane_mark, frame, decision))
+        case += 1
 
 
 cdef inline void judge_batch(
@@ -100,7 +109,7 @@ cdef inline void judge_batch(
 ) noexcept nogil:
     """Judge every packet of a batch and write its verdicts; `now_ns` is CLOCK_REALTIME."""
     cdef verdicts_t verdicts
-    cdef uint32_t read
+    cdef const case_t *behind
     cdef int first = 0
     # ORDER: the lane's mark before any other state, so that no frame judged by older state carries a newer mark.
     # From a full batch frames are still parked behind this one: in the lane, later ones would overtake them.
@@ -109,8 +118,8 @@ cdef inline void judge_batch(
     verdicts.count = 0
     verdicts.dropped = 0
     while first < count:
-        read = read_group(judging, table, inbox, first, min(first + GROUP, count))
-        judge_group(judging, table, read, lane_mark, now_ns, &verdicts)
+        behind = read_group(judging, table, inbox, first, min(first + GROUP, count))
+        judge_group(judging, table, behind, lane_mark, now_ns, &verdicts)
         first += GROUP
     if not verdicts.count:
         return

@@ -5,7 +5,7 @@ In: a parsed ARP or ND frame whose zones are known. Out: NEIGHBOUR_RESOLUTION or
 conduits for address resolution: it follows them. A forged answer would draw traffic, so every address in it must agree.
 """
 
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from fastpath.abi cimport (
     NO_NODE,
@@ -19,8 +19,8 @@ from fastpath.abi cimport (
 from fastpath.cursor cimport be48, cursor_t, take
 from fastpath.decision cimport decision_t
 from fastpath.frame cimport KIND_ARP, KIND_ND, ND_ADVERTISEMENT, V4_MAPPED, frame_t, is_group_v6
-from fastpath.identity cimport destination_by_address, source_by_address
-from fastpath.table cimport find_rule, table_t
+from fastpath.identity cimport destination_by_address, homes_t, source_by_address
+from fastpath.table cimport find_rule, host_home, mac_home, table_t
 
 cdef inline uint8_t neighbour_options(const frame_t *frame) noexcept nogil:
     """Check the link-layer address options of a solicitation or advertisement (RFC 4861 section 4.6.1)."""
@@ -43,6 +43,8 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
     """Line 4: address resolution follows the conduits."""
     cdef const uint64_t *sender = frame.source
     cdef const uint64_t *target = frame.destination
+    cdef uint16_t space = table.zones[decision.source_zone].space
+    cdef homes_t homes
     cdef uint8_t reason
     cdef int announcement
     cdef int advertisement = frame.kind == KIND_ND and frame.icmp_type == ND_ADVERTISEMENT
@@ -61,7 +63,9 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
             return reason
         if advertisement and (frame.source[0] != sender[0] or frame.source[1] != sender[1]):
             return REASON_IDENTITY_NEIGHBOUR
-    reason = source_by_address(table, frame, sender, decision.source_zone, &decision.source)
+    homes.source = host_home(table, sender, space)
+    homes.source_mac = mac_home(table, frame.source_mac, space)
+    reason = source_by_address(table, frame, sender, &homes, decision.source_zone, &decision.source)
     if reason != REASON_NONE:
         return reason
     if frame.kind == KIND_ARP:
@@ -70,7 +74,10 @@ cdef inline uint8_t decide_neighbour(const table_t *table, const frame_t *frame,
         announcement = advertisement and is_group_v6(target)
     if announcement:
         return REASON_NEIGHBOUR_RESOLUTION if decision.source.mac_checked else REASON_NEIGHBOUR_NO_CONDUIT
-    reason = destination_by_address(table, frame, target, decision.destination_zone, &decision.destination)
+    homes.destination = host_home(table, target, table.zones[decision.destination_zone].space)
+    reason = destination_by_address(
+        table, frame, target, homes.destination, decision.destination_zone, &decision.destination
+    )
     if reason != REASON_NONE:
         return reason
     decision.service = SERVICE_NEIGHBOUR

@@ -23,7 +23,7 @@ from fastpath.abi cimport (
     REASON_POLICY_NO_CONDUIT,
     flow_t,
 )
-from fastpath.cursor cimport be48, put_be48
+from fastpath.cursor cimport be48_of_8, put_be48
 from fastpath.decision cimport decision_t
 from fastpath.flow cimport (
     FLOW_BACKWARD,
@@ -74,23 +74,30 @@ cdef inline int is_familiar(const table_t *table, const frame_t *frame, const de
     if flow.generation != table.generation or not is_open(table, flow.conduit):
         return 0
     if decision.direction == FLOW_FORWARD:
-        return flow.flags & FLOW_KNOWN_OPENER and be48(flow.opener_mac) == frame.source_mac
-    return flow.flags & FLOW_KNOWN_RESPONDER and be48(flow.responder_mac) == frame.source_mac
+        return flow.flags & FLOW_KNOWN_OPENER and be48_of_8(flow.opener_mac) == frame.source_mac
+    return flow.flags & FLOW_KNOWN_RESPONDER and be48_of_8(flow.responder_mac) == frame.source_mac
 
 
 cdef inline uint8_t decide_familiar(
     const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Lines 5 to 7 in one step where they would say the same as for an earlier frame of this flow; else NONE."""
+    cdef flow_t *flow
     decision.flow = find_flow(flows, frame, &decision.key, now_ns, &decision.direction)
-    if decision.flow == NULL or not is_familiar(table, frame, decision):
+    flow = decision.flow
+    if flow == NULL or not is_familiar(table, frame, decision):
         return REASON_NONE
     if decision.direction == FLOW_FORWARD:
-        decision.source.asset = decision.flow.opener_asset
-        decision.destination.asset = decision.flow.responder_asset
+        decision.source.asset = flow.opener_asset
+        decision.destination.asset = flow.responder_asset
     else:
-        decision.source.asset = decision.flow.responder_asset
-        decision.destination.asset = decision.flow.opener_asset
+        decision.source.asset = flow.responder_asset
+        decision.destination.asset = flow.opener_asset
+    if flow.flags & FLOW_PLAIN:  # most are: accept_flow without its questions
+        decision.conduit = flow.conduit
+        decision.service = flow.service
+        touch_flow(flows, flow, frame, decision.direction, now_ns)
+        return REASON_FLOW_ESTABLISHED
     return accept_flow(table, flows, frame, now_ns, decision)
 
 

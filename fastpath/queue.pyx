@@ -13,6 +13,7 @@ import struct
 
 from libc.errno cimport ENOENT, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from netfilterqueue import COPY_PACKET, NetfilterQueue
 
@@ -31,6 +32,7 @@ from fastpath.batch cimport (
 )
 from fastpath.counters cimport commit, load32, queue_counters, store32, store64
 from fastpath.cursor cimport native32
+from fastpath.message cimport packet_t, read_packet, shapes_t
 from fastpath.netlink cimport (
     NF_ACCEPT,
     NFNL_SUBSYS_QUEUE,
@@ -47,9 +49,7 @@ from fastpath.netlink cimport (
     VERDICT_BYTES,
     is_answer,
     is_packet,
-    packet_t,
     put_verdict,
-    read_packet,
 )
 
 from fastpath import abi
@@ -129,9 +129,11 @@ def _configure(sock, number, attributes):
 def _release_one(sock, number, bytes message):
     """Accept, unmarked, a packet that came before its queue was configured."""
     cdef packet_t packet
+    cdef shapes_t shapes
     cdef uint8_t verdict[VERDICT_BYTES]
     cdef const uint8_t *start = message
-    if read_packet(&packet, start, <uint32_t>len(message)):
+    memset(&shapes, 0, sizeof(shapes))
+    if read_packet(&packet, &shapes, start, <uint32_t>len(message)):
         put_verdict(verdict, NFQNL_MSG_VERDICT, 0, number, packet.id, NF_ACCEPT, 0)
         sock.sendto(verdict[:VERDICT_BYTES], (0, 0))
 
@@ -147,6 +149,7 @@ cdef class Releaser:
     cdef uint16_t number
     cdef object counters_buffer
     cdef queue_counters_t *counters
+    cdef shapes_t shapes
     cdef uint32_t stopping
 
     def __init__(self, int fd, counters, int index):
@@ -232,7 +235,7 @@ cdef class Releaser:
     cdef void note(self, const uint8_t *message, uint32_t length) noexcept nogil:
         """Remember a packet as read."""
         cdef packet_t packet
-        if read_packet(&packet, message, length):
+        if read_packet(&packet, &self.shapes, message, length):
             store32(&self.counters.last_id, packet.id)
             self.counters.received += 1
             self.counters.released += 1

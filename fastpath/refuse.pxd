@@ -35,7 +35,7 @@ from fastpath.frame cimport (
     is_opening,
 )
 from fastpath.pace cimport take_turn
-from fastpath.table cimport find_endpoint, pair_refuses, prefix_mask, table_t
+from fastpath.table cimport find_endpoint, host_home, pair_refuses, prefix_mask, table_t
 
 cdef enum:
     BATCH_ANSWERS = 8
@@ -142,7 +142,9 @@ cdef inline int is_answerable(const frame_t *frame) noexcept nogil:
 
 cdef inline int is_broadcast(const table_t *table, const frame_t *frame, uint16_t zone) noexcept nogil:
     """Tell whether the destination is a group, or the last address of the prefix that it lies in."""
-    cdef const endpoint_t *endpoint = find_endpoint(table, frame.destination, table.zones[zone].space)
+    cdef uint16_t space = table.zones[zone].space
+    cdef uint32_t home = host_home(table, frame.destination, space)
+    cdef const endpoint_t *endpoint = find_endpoint(table, home, frame.destination, space)
     cdef uint64_t host_bits
     if endpoint == NULL or endpoint.flags & ENDPOINT_ANYWHERE:
         return 1

@@ -32,7 +32,6 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
-from fastpath.cursor cimport prefetch
 from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
 from fastpath.pace cimport limiter_t
 
@@ -102,19 +101,14 @@ cdef inline uint32_t mac_home(const table_t *table, uint64_t mac, uint16_t space
     return <uint32_t>mix64(table.seed, mac << 16 | space) & table.mac_mask
 
 
-cdef inline void fetch_endpoint(const table_t *table, const uint64_t *address, uint16_t space) noexcept nogil:
-    """Ask for the cache line where the lookup of a host address begins."""
-    prefetch(&table.endpoints[endpoint_home(table, address[0], address[1], space, HOST_PREFIX_LENGTH)])
-
-
-cdef inline void fetch_mac(const table_t *table, uint64_t mac, uint16_t space) noexcept nogil:
-    prefetch(&table.macs[mac_home(table, mac, space)])
+cdef inline uint32_t host_home(const table_t *table, const uint64_t *address, uint16_t space) noexcept nogil:
+    """Return where the lookup of an address begins: with the address itself."""
+    return endpoint_home(table, address[0], address[1], space, HOST_PREFIX_LENGTH)
 
 
 cdef inline const endpoint_t *find_masked(
-    const table_t *table, uint64_t high, uint64_t low, uint16_t space, uint8_t prefix_length
+    const table_t *table, uint32_t slot, uint64_t high, uint64_t low, uint16_t space, uint8_t prefix_length
 ) noexcept nogil:
-    cdef uint32_t slot = endpoint_home(table, high, low, space, prefix_length)
     cdef const endpoint_t *entry
     cdef uint32_t _tries
     for _tries in range(MAX_PROBE):
@@ -141,10 +135,13 @@ cdef extern from *:
 
 
 cdef inline const endpoint_t *find_endpoint(
-    const table_t *table, const uint64_t *address, uint16_t space
+    const table_t *table, uint32_t home, const uint64_t *address, uint16_t space
 ) noexcept nogil:
-    """Return the endpoint of an address: the address itself, else the longest prefix; NULL when unlisted everywhere."""
-    cdef const endpoint_t *entry = find_masked(table, address[0], address[1], space, HOST_PREFIX_LENGTH)
+    """Return the endpoint of an address: the address itself, else the longest prefix; NULL when unlisted everywhere.
+
+    `home`: the address's `host_home`.
+    """
+    cdef const endpoint_t *entry = find_masked(table, home, address[0], address[1], space, HOST_PREFIX_LENGTH)
     cdef uint32_t i
     cdef uint8_t length
     cdef uint64_t high, low
@@ -160,16 +157,15 @@ cdef inline const endpoint_t *find_endpoint(
         else:
             high = address[0] & prefix_mask(length)
             low = 0
-        entry = find_masked(table, high, low, space, length)
+        entry = find_masked(table, endpoint_home(table, high, low, space, length), high, low, space, length)
         if entry != NULL:
             return entry
     return NULL
 
 
-cdef inline const mac_t *find_mac(const table_t *table, uint64_t mac, uint16_t space) noexcept nogil:
-    """Return the entry of a 48-bit MAC, NULL when it is no asset's and no listed group."""
+cdef inline const mac_t *find_mac(const table_t *table, uint32_t slot, uint64_t mac, uint16_t space) noexcept nogil:
+    """Return the entry of a 48-bit MAC whose `mac_home` is `slot`, NULL when it is no asset's and no listed group."""
     cdef uint64_t key = mac << 16 | space
-    cdef uint32_t slot = mac_home(table, mac, space)
     cdef uint32_t _tries
     if key == 0:
         return NULL

@@ -20,7 +20,7 @@ from fastpath.abi cimport (
 )
 from fastpath.frame cimport KIND_ARP, KIND_L2, KIND_ND, ND_SOLICITATION, frame_t, is_group_v6, is_mapped
 from fastpath.places cimport first_zone_of, places_t, port_beyond, port_of
-from fastpath.table cimport find_endpoint, find_mac, table_t
+from fastpath.table cimport find_endpoint, find_mac, host_home, mac_home, table_t
 
 cdef extern from *:
     uint64_t __builtin_bswap64(uint64_t value) noexcept nogil
@@ -38,7 +38,7 @@ cdef inline const mac_t *listed_mac(
     cdef const mac_t *one
     cdef uint32_t i
     for i in range(places.space_count):
-        one = find_mac(table, mac, places.spaces[i])
+        one = find_mac(table, mac_home(table, mac, places.spaces[i]), mac, places.spaces[i])
         if one == NULL or one.zone == MAC_ANYWHERE_ZONE:
             continue
         if port_of(places, one.zone, vlan):
@@ -66,7 +66,7 @@ cdef inline const endpoint_t *listed_address(
     if frame.kind == KIND_L2 or is_nowhere(frame, address):
         return NULL
     for i in range(places.space_count):
-        one = find_endpoint(table, address, places.spaces[i])
+        one = find_endpoint(table, host_home(table, address, places.spaces[i]), address, places.spaces[i])
         if one == NULL:
             continue
         score = 1 + one.prefix_length
@@ -82,7 +82,7 @@ cdef inline int carries(const table_t *table, const endpoint_t *endpoint, uint64
     """Tell whether a MAC is one that frames of an address must carry: the asset's own, or its router's."""
     cdef const mac_t *found = NULL
     if endpoint.mac_asset != NO_ASSET:
-        found = find_mac(table, mac, endpoint.space)
+        found = find_mac(table, mac_home(table, mac, endpoint.space), mac, endpoint.space)
     return found != NULL and found.asset == endpoint.mac_asset
 
 

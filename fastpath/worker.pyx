@@ -226,12 +226,12 @@ cdef class Worker:
                 continue
             # A swap during the wait must hold for the packets that ended it.
             judge_batch(&self.judging, self.adopt(), inbox, count, clock_ns(CLOCK_REALTIME), &outbox)
+            self.counters.flows_created = self.judging.flows.created
+            self.counters.flows_evicted = self.judging.flows.evicted
             error = self.send(&outbox)
             if error:
                 return error
             commit(self.counters)
-            self.counters.flows_created = self.judging.flows.created
-            self.counters.flows_evicted = self.judging.flows.evicted
             if self.judging.refuser.count:
                 send_answers(&self.judging.refuser, self.counters)
         return 0

@@ -7,7 +7,8 @@ anything but the tail of the event rings, of which control is the only owner. Ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fastpath import abi
@@ -15,6 +16,8 @@ from gateway.segments import Segment
 
 MASK64: Final = (1 << 64) - 1
 READ_LIMIT: Final = 4096  # events per call: bounds the time control is away from its socket
+FILTERED: Final = ("generation", "conduit", "opener_asset", "responder_asset")  # of a flow, in a FlowFilter's order
+FlowFilter = Callable[[int, int, int, int], bool]
 _REASON_NAMES: Final = {reason.value: reason.name for reason in abi.Reason}
 _TOTALS: Final = (
     "received", "accepted", "dropped", "would_drop", "released", "batches",
@@ -137,12 +140,30 @@ class FlowsReader:
             for index in range(segment.header["table_count"])
         ]
 
-    def flows(self) -> Iterator[dict[str, Any]]:
-        """Yield every flow in use as `abi.FLOW` fields and the index of its `queue`."""
+    def flows(self, wanted: FlowFilter | None = None) -> Iterator[dict[str, Any]]:
+        """Yield every flow in use that is wanted, as `abi.FLOW` fields and the index of its `queue`.
+
+        `wanted` is asked with the entry's generation, conduit, opener's and responder's asset, as they stand there.
+        """
         for queue, table in enumerate(self._tables):
-            end = table + self._flows_per_table * abi.FLOW.size
-            # One strided copy finds the used entries: most of a table is empty.
-            in_use = self._view[table + abi.FLOW.offsets["in_use"] : end : abi.FLOW.size].tobytes()
-            for index, used in enumerate(in_use):
-                if used:
-                    yield abi.FLOW.unpack_from(self._view, table + index * abi.FLOW.size) | {"queue": queue}
+            for index in self._used(table, wanted):
+                flow = abi.FLOW.unpack_from(self._view, table + index * abi.FLOW.size)
+                # The entry may be another flow's by now.
+                if flow["in_use"] and (wanted is None or wanted(*(flow[name] for name in FILTERED))):
+                    yield flow | {"queue": queue}
+
+    def _used(self, table: int, wanted: FlowFilter | None) -> Iterator[int]:
+        """Yield the numbers of used and wanted entries: only the columns that are asked for are read of the others."""
+        used = self._column(table, "in_use")
+        if wanted is None:
+            return (index for index, in_use in enumerate(used) if in_use)
+        columns = zip(used, *(self._column(table, name) for name in FILTERED), strict=True)
+        return (index for index, (in_use, *values) in enumerate(columns) if in_use and wanted(*values))
+
+    def _column(self, table: int, name: str) -> list[int]:
+        """Return one field of all entries of a table."""
+        code: Any = abi.FLOW.fields[name]
+        width = struct.calcsize(f"<{code}")
+        entries = self._view[table : table + self._flows_per_table * abi.FLOW.size].cast(code)
+        found: list[int] = entries[abi.FLOW.offsets[name] // width :: abi.FLOW.size // width].tolist()
+        return found

@@ -14,27 +14,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from rules.bundle import Bundle, size_problems
-from rules.inventory import read_sheet
 from rules.model import Inventory, Policy
 from rules.naming import OUTSIDE, YAML, Named, matching, named_files
 from rules.nodes import Node, Place, Source
 from rules.problems import PolicyError, Problem, did_you_mean
+from rules.sheet_memory import SheetMemory
 from rules.text import decoded
-from rules.tree import parse_tree
+from rules.tree import MAX_NODES, parse_tree
 
 SECTIONS = ("zones", "assets", "roles", "services", "windows", "cycles", "conduits")
 MAX_CHAIN = 32
 LISTS = ("include", "inventory", "denials", "waivers")
 
 
-def joined(bundle: Bundle) -> tuple[Source, list[Problem]]:
-    """Return the whole policy as one tree. Raises PolicyError when a part of it is not known."""
+def joined(bundle: Bundle, sheets: SheetMemory | None = None) -> tuple[Source, list[Problem]]:
+    """Return the whole policy as one tree; `sheets` are those that were read before.
+
+    Raises PolicyError when a part of it is not known.
+    """
     too_large = list(size_problems(bundle))
     if too_large:
         raise PolicyError(too_large)
     source, problems = parse_tree(bundle.text, bundle.name)
-    joining = _Joining(bundle, problems)
+    joining = _Joining(bundle, problems, sheets or SheetMemory())
     joining.fragment("", source.root)
+    joining.unnamed()
     root = Node(bundle.name, source.root.line, source.root.column, joining.entries, joining.keys)
     joining.inventories(root)
     if joining.incomplete:
@@ -46,16 +50,22 @@ def joined(bundle: Bundle) -> tuple[Source, list[Problem]]:
 class _Joining:
     bundle: Bundle
     problems: list[Problem]
+    sheets: SheetMemory
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
     chain: list[str] = field(default_factory=list)  # the files that include each other down to here
     done: set[str] = field(default_factory=set)
     renamed: dict[int, Node] = field(default_factory=dict)  # whose file name is relative to the main file by now
     own: set[str] = field(default_factory=set)  # sections that were copied and may be added to
+    size: int = 0  # values in all of the texts
     incomplete: bool = False
 
     def fragment(self, base: str, root: Node) -> None:
         """Add what a file includes, then what it says. Recursion ends with the files: none is included twice."""
+        self.size += root.size
+        if self.size > MAX_NODES:
+            text = f"more than {MAX_NODES} values in all files together"
+            raise PolicyError([*self.problems, Problem(*root.place, text, "is this a policy?", "POL063")])
         self.chain.append(base)
         for named in list(named_files(root, base)):
             if named.path == OUTSIDE:
@@ -157,6 +167,14 @@ class _Joining:
         text = f"'{name}' is declared in {first[0]}:{first[1]} already"
         self.problems.append(Problem(*place, text, "rename one of them, or remove it", "POL064"))
 
+    def unnamed(self) -> None:
+        """Refuse files that came along and that nothing names: somebody took them for a part of the policy."""
+        named = self.done | {str(node.value) for node in self.renamed.values()}
+        for path in self.bundle.files if not self.incomplete else ():
+            if path not in named:
+                place = (self.bundle.shown(path), 0, 0)
+                self.problems.append(Problem(*place, "no file includes it", "leave it out, or include it", "POL065"))
+
     def inventories(self, root: Node) -> None:
         """Add the rows of every spreadsheet to the assets."""
         sheets = [(node, _inventory(node)) for node in _listed(root.child("inventory"))]
@@ -164,7 +182,7 @@ class _Joining:
             content = self.bundle.files.get(inventory.csv) if inventory is not None else None
             if inventory is None or content is None:
                 continue
-            sheet = read_sheet(content, self.bundle.shown(inventory.csv), inventory, node)
+            sheet = self.sheets.read(content, self.bundle.shown(inventory.csv), inventory, node)
             self.problems += sheet.problems
             self.incomplete |= not sheet.complete
             assets = root.child("assets") or Node(root.file, root.line, root.column, {}, {})

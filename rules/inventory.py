@@ -28,6 +28,7 @@ LISTS = ("macs", "ips", "roles")
 LEVELS = ("sl_c",)
 SINGULAR = {"mac": "macs", "ip": "ips", "role": "roles"}
 KEYS = ("name", *Asset.model_fields)
+MAX_ROWS = 200_000  # of one file
 BETWEEN = re.compile(r"[\s,;]+")  # values in one cell
 
 
@@ -69,12 +70,13 @@ class Sheet:
 class Row(Node):
     """One asset of a sheet; the values of its cells are made when they are asked for."""
 
-    __slots__ = ("cells", "sheet")
+    __slots__ = ("asset", "cells", "sheet")
 
     def __init__(self, sheet: Sheet, line: int, cells: list[str]) -> None:
         super().__init__(sheet.name, line, 1, {})
         self.sheet = sheet
         self.cells = cells
+        self.asset: Asset | None = None  # what it became, when a sheet is used again (`sheet_memory`)
 
     @property
     def place(self) -> Place:
@@ -99,6 +101,8 @@ class Row(Node):
 
     def plain(self) -> Any:
         """Return the asset as the models take it."""
+        if self.asset is not None:
+            return self.asset
         found = dict(self.sheet.defaults)
         cells, count = self.cells, len(self.cells)
         for key, index in self.sheet.columns.items():
@@ -183,6 +187,9 @@ def _read_rows(sheet: Sheet, reader: Any, inventory: Inventory, node: Node) -> N
             sheet.problems.append(
                 Problem(*place, text, f"a cell with '{sheet.delimiter}' in it needs quotes", "POL067")
             )
+        if len(sheet.rows) >= MAX_ROWS:
+            sheet.refuse((sheet.name, line, 1), f"more than {MAX_ROWS} rows", "is this an inventory?", "POL063")
+            return
         name = cells[sheet.columns["name"]].strip() if sheet.columns["name"] < len(cells) else ""
         row = Row(sheet, line, cells)
         earlier = sheet.rows.setdefault(name, row) if name else row

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from rules.numbers import refuse, whole
 from rules.problems import did_you_mean
@@ -88,6 +88,17 @@ def _levels(value: Any) -> Levels:
     return uniform(_level(value))
 
 
+LEVEL_SHAPE = {"type": "integer", "minimum": 0, "maximum": HIGHEST}
+LEVELS_SHAPE: dict[str, Any] = {
+    "anyOf": [
+        LEVEL_SHAPE,
+        {"type": "array", "items": LEVEL_SHAPE, "minItems": 7, "maxItems": 7},
+        {"type": "object", "properties": dict.fromkeys(Levels._fields, LEVEL_SHAPE), "additionalProperties": False},
+    ]
+}
 SecurityLevel = Annotated[
-    Levels, BeforeValidator(_levels), PlainSerializer(Levels.written, return_type=Any, when_used="json")
+    Levels,
+    BeforeValidator(_levels),
+    PlainSerializer(Levels.written, return_type=Any, when_used="json"),
+    WithJsonSchema(LEVELS_SHAPE),
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PrivateAttr, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from fastpath.abi import Stage
 from rules.conduit_model import Conduit
@@ -122,8 +123,11 @@ class Denial(Strict):
         return self
 
 
+DELIMITERS = (",", ";", "\t", "|")
+
+
 def _delimiter(value: Any) -> Any:
-    if value not in (",", ";", "\t", "|"):
+    if value not in DELIMITERS:
         refuse("POL066", f"{value!r} can't separate cells", "one of ',', ';', '|' and a tab (\"\\t\")")
     return value
 
@@ -132,10 +136,19 @@ class Inventory(Strict):
     """Assets from a spreadsheet: which column holds which key, and what every row has that no column says."""
 
     csv: RelativePath
-    delimiter: Annotated[str, BeforeValidator(_delimiter)] | None = None  # None: seen from the first line
+    delimiter: Annotated[str, BeforeValidator(_delimiter), WithJsonSchema({"enum": [*DELIMITERS]})] | None = (
+        None  # None: seen from the first line
+    )
     columns: Annotated[dict[Name, Text], Section] = Field(default_factory=dict)  # our key → the header's word
     zone: Name | None = None
     roles: Annotated[tuple[Name, ...], Many] = ()
+
+
+class _FileName(BeforeValidator):
+    """A mapping, or only the name of the file."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "minLength": 1}, handler(core)]}
 
 
 def _file_name(value: Any) -> Any:
@@ -147,7 +160,7 @@ class Policy(Strict):
 
     version: Annotated[Literal[1], BeforeValidator(whole_version)]
     include: Annotated[tuple[RelativePath, ...], Many] = ()
-    inventory: Annotated[tuple[Annotated[Inventory, BeforeValidator(_file_name)], ...], Many] = ()
+    inventory: Annotated[tuple[Annotated[Inventory, _FileName(_file_name)], ...], Many] = ()
     site: Site
     zones: Annotated[dict[Name, Zone], Section] = Field(default_factory=dict)
     assets: Annotated[dict[Name, Asset], Section] = Field(default_factory=dict)

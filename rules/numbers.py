@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, NamedTuple, NoReturn
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 RANGE = re.compile(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})\Z")
@@ -85,9 +85,15 @@ def _range_text(numbers: NumberRange) -> int | str:
     return numbers.first if numbers.first == numbers.last else f"{numbers.first}-{numbers.last}"
 
 
+def _shape(first: int, last: int, *, ranges: bool = True) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": first, "maximum": last}
+    written = {"type": "string", "pattern": r"^[0-9]{1,5}\s*-\s*[0-9]{1,5}$"}
+    return WithJsonSchema({"anyOf": [number, written]} if ranges else number)
+
+
 _as_written = PlainSerializer(_range_text, return_type=int | str, when_used="json")
-Vlan = Annotated[int, BeforeValidator(_vlan)]
-Port = Annotated[NumberRange, BeforeValidator(_port), _as_written]
-IcmpType = Annotated[NumberRange, BeforeValidator(_icmp_type), _as_written]
-ProtocolNumber = Annotated[NumberRange, BeforeValidator(_protocol_number), _as_written]
-EtherType = Annotated[NumberRange, BeforeValidator(_ethertype), _as_written]
+Vlan = Annotated[int, BeforeValidator(_vlan), _shape(1, 4094, ranges=False)]
+Port = Annotated[NumberRange, BeforeValidator(_port), _as_written, _shape(1, 65535)]
+IcmpType = Annotated[NumberRange, BeforeValidator(_icmp_type), _as_written, _shape(0, 255)]
+ProtocolNumber = Annotated[NumberRange, BeforeValidator(_protocol_number), _as_written, _shape(0, 255)]
+EtherType = Annotated[NumberRange, BeforeValidator(_ethertype), _as_written, _shape(0x0600, 0xFFFF, ranges=False)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from rules.numbers import refuse
 
@@ -67,4 +67,9 @@ def _rate(value: Any) -> Rate:
     return Rate(count, unit, int(burst) if burst is not None else _one_second(count, unit))
 
 
-RateWord = Annotated[Any, BeforeValidator(_rate), PlainSerializer(str, return_type=str, when_used="json")]
+RateWord = Annotated[
+    Any,
+    BeforeValidator(_rate),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]{1,9}\s*/\s*(s|min)(\s+burst\s+[0-9]{1,9})?\s*$"}),
+]

@@ -4,10 +4,11 @@ In: a lowered policy, the form of interception, the effective stages of the zone
 nft scripts, each one transaction that may be loaded any number of times; counters, pinholes and quarantine survive.
 Meaning: docs/reference/semantics.md, "The kernel's fallback". Must never touch the kernel. Called by gateway/kernel.
 
-Cost of a frame that the engine judged: a set of our ports, its link protocol, a mark. Cost of one that it did not, in
-lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the relation of their
-classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets and conduits
-there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the policy names).
+Cost of a frame that the engine judged: a set of our ports, its link protocol, a mark, two counters. Cost of one that it
+did not, in lookups: 2 for the zones, 1 for the same zone, 1 for the protocol, 1 to 3 for each endpoint, 1 for the
+relation of their classes, 1 for the service and 1 for what the relation permits: about 10, however many zones, assets
+and conduits there are. All are hashed except prefixes and service numbers (trees and bitmaps of the ranges that the
+policy names).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import MARK_JUDGED, Form, Stage
 from rules.pairs import PairStages
+from rules.static_counting import OFFERED, counting_chain, counting_script, declare_counting
 from rules.static_guard import declare_guard, guard_chains
 from rules.static_identity_chains import IDENTITY_CHAINS, identity_chains
-from rules.static_lane import LANE_COUNTER, ending, lane_script, unqueued
+from rules.static_lane import declare_lane, entering, entrance, lane_chains, passed
 from rules.static_relations import Relations, relations
 from rules.static_script import TABLE, Script, foreign, interface
 from rules.static_service_chains import SERVICE_CHAINS, service_chains
@@ -30,18 +32,16 @@ if TYPE_CHECKING:
 
     from rules.records import LoweredPolicy
 
+# Counters with names of their own, which the few frames meet; those that every frame meets: `static_counting`.
 COUNTERS: Final = (
-    *("c_quarantined", "frames_before_queue", "l2_before", "judged_accepted", LANE_COUNTER),
+    *("c_quarantined", "l2_before"),
     *("static", "static_accepted", "static_dropped", "static_would_drop"),
     *("l2_accepted", "l2_dropped", "l2_would_drop", "local_dropped"),
 )
-# chain → priority at the bridge's forward hook. The fast lane has chains of its own, behind `guard` and in front of
-# `static`: see `static_lane`.
-HOOKS: Final = {"guard": -20, "static": 10}
-# ORDER: `judge`, which only the native form has, is in front of br_netfilter, which has priority 0 and takes ARP (and
+# chain → priority at the bridge's forward hook.
+# ORDER: `guard`, which queues in the native form, is in front of br_netfilter, which has priority 0 and takes ARP (and
 # IP, where its settings say so) out of the hook: that goes on behind 0, past chains that are at 0 too.
-JUDGE_HOOK: Final = "type filter hook forward priority -4; policy accept;"
-OFFERED: Final = "offered"  # holds the queue statements alone, so that it can be taken out for a planned stop
+HOOKS: Final = {"guard": -20, "static": 10}
 BANKED_CHAINS: Final = (*IDENTITY_CHAINS, *SERVICE_CHAINS, *STATE_CHAINS)
 BANKS: Final = (0, 1)
 PINHOLE_SECONDS: Final = 30  # docs/reference/semantics.md
@@ -60,13 +60,7 @@ _MAPS: Final = {
     "nd_hosts": "typeof meta priority . @nh,64,128 : meta priority",
     "nd_prefixes": "typeof meta priority . @nh,64,128 : meta priority; flags interval",
 }
-
-_BANKED: Final = (*BANKED_CHAINS, *_MAPS)
-
-
-def bank_in_use(static_chain: str) -> int | None:
-    """Return which bank the chain `static` goes to, from its listing; None while only the closed base stands."""
-    return next((bank for bank in BANKS if f"goto entry_{bank}" in static_chain), None)
+BANKED: Final = (*BANKED_CHAINS, *_MAPS)
 
 
 def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> PairStages:
@@ -111,28 +105,33 @@ def render_parts(
     `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
     `lane`: flows may stay in the kernel, see `static_lane`.
-    Everything that judges exists twice. ORDER: fill the bank that is not in use (see `bank_in_use`), then switch.
+    Everything that judges exists twice. ORDER: fill the bank that is not in use, then switch.
     Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
     after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
     """
-    prepared = Script(bank, _BANKED)
+    prepared = Script(bank, BANKED)
     _declare(prepared)
+    if lane:
+        declare_lane(prepared)
     numbered = relations(policy)
     identity_chains(prepared, policy, form, numbered)
     service_chains(prepared, policy)
     _state(prepared, policy, numbered, stages, closed)
-    switch = Script(bank, _BANKED)
+    switch = Script(bank, BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
-    guard_chains(switch, ports, _counting(form))
-    _interception(switch, ports, form, queue_statements(first_queue, queue_count, layer2_queue))
-    _static(switch, ports, form)
-    by_number = {port.number: port.name for port in policy.ports}
-    return prepared.text(), switch.text() + (lane_script(by_number) if lane else "")
+    offering = _offering(form)
+    guard_chains(switch, ports, [entrance()] if lane else [], offering)
+    if lane:
+        lane_chains(switch, {port.number: port.name for port in policy.ports}, offering)
+    queueing = queue_statements(first_queue, queue_count, layer2_queue)
+    switch.hook(OFFERED, queueing if form is Form.BRIDGE else [])
+    _static(switch, ports, form, lane=lane)
+    return prepared.text(), switch.text()
 
 
 def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:
-    """Return `render_parts` as one transaction: for a kernel that nothing crosses yet, and for comparing."""
-    return "".join(render_parts(policy, form=form, **how))
+    """Return `render_parts` as one transaction that counts from zero: for a kernel that nothing crosses yet."""
+    return "".join((counting_script(), *render_parts(policy, form=form, **how)))
 
 
 def render_toggle(
@@ -143,14 +142,14 @@ def render_toggle(
     bank: int = 0,
 ) -> str:
     """Return the small transaction that changes stages and closed conduits in the bank that is in use."""
-    script = Script(bank, _BANKED)
+    script = Script(bank, BANKED)
     _state(script, policy, relations(policy), stages, closed)
     return script.text()
 
 
 def render_base(ports: Sequence[str]) -> str:
     """Return the closed ruleset for the time before any policy: nothing passes between these ports."""
-    script = Script(0, _BANKED)
+    script = Script(0, BANKED)
     _declare(script)
     names = [interface(port) for port in ports]
     guard_chains(script, names)
@@ -192,6 +191,7 @@ def _declare(script: Script) -> None:
     script.line(f"add table {TABLE}")
     for counter in COUNTERS:
         script.line(f"add counter {TABLE} {counter}")
+    declare_counting(script)
     declare_guard(script)
     limits = f"size {DYNAMIC_ELEMENTS}; flags dynamic,timeout; timeout"
     for name, kind in _PINHOLES.items():
@@ -204,36 +204,29 @@ def _declare(script: Script) -> None:
             script.line(f"add map {TABLE} {name}_{bank} {{ {kind}; }}")
         for chain in BANKED_CHAINS:
             script.line(f"add chain {TABLE} {chain}_{bank}")
-    script.line(f"add chain {TABLE} {OFFERED}")
     for chain, priority in HOOKS.items():
         # FAIL-CLOSED: the last chain drops what no rule of it accepted.
         policy = "drop" if chain == "static" else "accept"
         script.line(f"add chain {TABLE} {chain} {{ type filter hook forward priority {priority}; policy {policy}; }}")
 
 
-def _counting(form: Form) -> list[str]:
+def _offering(form: Form) -> list[str]:
     """Return the rules that count what is offered to the engine, and what is not."""
+    counted = f"goto {counting_chain('frames_before_queue')}"
     if form is Form.BRIDGE:
-        return ["counter name frames_before_queue"]
+        return [counted]
     # br_netfilter offers untagged IP to `ip conduit` and `ip6 conduit` at priority 0 and nothing else.
-    return ["ether type { ip, ip6 } counter name frames_before_queue accept", "counter name l2_before"]
+    return [f"ether type {{ ip, ip6 }} {counted}", "counter name l2_before"]
 
 
-def _interception(script: Script, ports: Sequence[str], form: Form, queueing: Sequence[str]) -> None:
-    """Append the queue itself where the bridge family has one."""
-    if form is Form.BRIDGE:
-        script.line(f"add chain {TABLE} judge {{ {JUDGE_HOOK} }}")
-        script.hook("judge", [foreign(ports), unqueued(), f"goto {OFFERED}"])
-    script.hook(OFFERED, queueing if form is Form.BRIDGE else [])
-
-
-def _static(script: Script, ports: Sequence[str], form: Form) -> None:
+def _static(script: Script, ports: Sequence[str], form: Form, *, lane: bool) -> None:
     unjudged = "counter name static"
+    judged = f"meta mark {MARK_JUDGED:#010x} goto {counting_chain('judged_accepted')}"
     script.hook(
         "static",
         [
-            f"meta mark {MARK_JUDGED:#010x} counter name judged_accepted accept",
-            *ending(),
+            *((passed(), judged) if lane else (judged, passed())),  # what most frames are comes first
+            entering(lane=lane),
             foreign(ports),
             unjudged if form is Form.BRIDGE else f"ether type {{ ip, ip6 }} {unjudged}",
             "goto entry",

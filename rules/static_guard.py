@@ -46,12 +46,13 @@ def declare_guard(script: Script) -> None:
         script.line(f"add chain {TABLE} {chain} {{ {line} }}")
 
 
-def guard_chains(script: Script, ports: Sequence[str], counting: Sequence[str] = ()) -> None:
+def guard_chains(script: Script, ports: Sequence[str], first: Sequence[str] = (), offering: Sequence[str] = ()) -> None:
     """Append the rules: clear the mark, which only the engine may set, drop quarantine and talk to ourselves.
 
-    `counting`: what counts the frames that go on. It stands here because one more chain at the hook costs every frame.
+    `first`: where frames of the lane's ports go. `offering`: what counts the frames that go on, and offers them to the
+    engine. Both stand here because one more chain at the hook costs every frame.
     """
-    script.hook("guard", [foreign(ports), "meta mark set 0", f"jump {QUARANTINE}", *counting])
+    script.hook("guard", [*first, foreign(ports), "meta mark set 0", f"jump {QUARANTINE}", *offering])
     script.hook("quarantined", ["counter name c_quarantined drop"])
     ours = braces(ports)
     for chain, where in (("local_in", "iifname"), ("local_out", "oifname")):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 
 class Strict(BaseModel):
@@ -27,5 +28,20 @@ def empty_mapping(value: Any) -> Any:
     return {} if value is None else value
 
 
-Many = BeforeValidator(one_or_many)
-Section = BeforeValidator(empty_mapping)
+class _Many(BeforeValidator):
+    """A list, one of its items, or nothing."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(core)
+        return {"anyOf": [several["items"], several, {"type": "null"}]}
+
+
+class _Section(BeforeValidator):
+    """A mapping, or nothing."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "null"}]}
+
+
+Many = _Many(one_or_many)
+Section = _Section(empty_mapping)

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from enum import IntEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from rules.numbers import refuse
 from rules.problems import did_you_mean
@@ -146,12 +146,21 @@ _as_day = PlainSerializer(lambda day: day.isoformat(), return_type=str, when_use
 _as_name = PlainSerializer(lambda day: day.name.lower(), return_type=str, when_used="json")
 _as_duration = PlainSerializer(duration_text, return_type=str, when_used="json")
 
-WeekdayName = Annotated[Weekday, BeforeValidator(_weekday), _as_name]
-TimeOfDay = Annotated[time, BeforeValidator(_time_of_day), _as_hour]
-Date = Annotated[date, BeforeValidator(_date), _as_day]
-Moment = Annotated[datetime, BeforeValidator(_moment), _as_iso]
-Beginning = Annotated[datetime, BeforeValidator(_beginning), _as_iso]
-Ending = Annotated[datetime, BeforeValidator(_ending), _as_iso]
-Duration = Annotated[timedelta, BeforeValidator(_duration), _as_duration]
-TimeZoneName = Annotated[str, BeforeValidator(_time_zone)]
-RecurrenceText = Annotated[str, BeforeValidator(_recurrence)]
+
+def _shape(pattern: str, **more: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, **more})
+
+
+HOUR_SHAPE = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+DAY_SHAPE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+LENGTH_SHAPE = r"^(?=.)([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m(in)?)?([0-9]+s)?$"
+_day_or_moment = _shape(f"^{DAY_SHAPE}([T ]({HOUR_SHAPE}|24:00))?$")
+WeekdayName = Annotated[Weekday, BeforeValidator(_weekday), _as_name, WithJsonSchema({"enum": list(WEEKDAYS)})]
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day), _as_hour, _shape(f"^({HOUR_SHAPE}|24:00)$")]
+Date = Annotated[date, BeforeValidator(_date), _as_day, _shape(f"^{DAY_SHAPE}$", format="date")]
+Moment = Annotated[datetime, BeforeValidator(_moment), _as_iso, _shape(f"^{DAY_SHAPE}[T ]({HOUR_SHAPE}|24:00)$")]
+Beginning = Annotated[datetime, BeforeValidator(_beginning), _as_iso, _day_or_moment]
+Ending = Annotated[datetime, BeforeValidator(_ending), _as_iso, _day_or_moment]
+Duration = Annotated[timedelta, BeforeValidator(_duration), _as_duration, _shape(LENGTH_SHAPE)]
+TimeZoneName = Annotated[str, BeforeValidator(_time_zone), _shape(r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$")]
+RecurrenceText = Annotated[str, BeforeValidator(_recurrence), _shape(r"^[A-Z]+=[A-Z0-9,+:-]+(;[A-Z]+=[A-Z0-9,+:-]+)*$")]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DEPTH = 32  # the language itself nests 6 deep
+MAX_NODES = 2_000_000  # of one text: 100,000 assets have 1.3 million; each takes a good hundred bytes
 MAX_ALIAS_NODES = 10_000  # nodes that aliases may stand for, all together: a "YAML bomb" expands to millions
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z|0x[0-9a-fA-F]+\Z|0o[0-7]+\Z")
 MAX_INTEGER_DIGITS = 18
@@ -58,6 +59,7 @@ class TreeBuilder:
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
         self._alias_nodes = 0
+        self._nodes = 0
 
     def feed(self, events: Iterator[Any]) -> None:
         """Build the tree from a stream of events."""
@@ -129,6 +131,9 @@ class TreeBuilder:
             self.root = node
             return
         frame = self._stack[-1]
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            self._fatal(node.line, node.column, f"more than {MAX_NODES} values", "is this a policy?", "POL002")
         frame.node.size += node.size
         if frame.node.depth <= node.depth:
             frame.node.depth = node.depth + 1

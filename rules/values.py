@@ -12,14 +12,14 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from fastpath.abi import FailMode, LogMode, Stage
 from rules.numbers import refuse
 from rules.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -194,23 +194,42 @@ _as_group = PlainSerializer(
     lambda g: mac_text(g) if isinstance(g, bytes) else str(g), return_type=str, when_used="json"
 )
 
-Name = Annotated[str, BeforeValidator(_name)]
+
+def _shape(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
+
+
+def _words(words: Iterable[str]) -> WithJsonSchema:
+    return WithJsonSchema({"enum": list(words)})
+
+
+STAGES = {stage.name.lower(): stage for stage in Stage}
+FAILS = {mode.name.lower(): mode for mode in FailMode}
+LOGS = {mode.name.lower(): mode for mode in LogMode}
+NAME_SHAPE = r"[A-Za-z][A-Za-z0-9._-]{0,62}"
+MAC_SHAPE = r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}"
+ADDRESS_SHAPE = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*"
+
+Name = Annotated[str, BeforeValidator(_name), _shape(NAME_SHAPE)]
+NameOrAll = Annotated[str, BeforeValidator(_name_or_all), _shape(rf"\*|{NAME_SHAPE}")]
 RefuseWord = Annotated[
-    bool, BeforeValidator(_refuse_word), PlainSerializer(_refusing, return_type=str, when_used="json")
+    bool,
+    BeforeValidator(_refuse_word),
+    PlainSerializer(_refusing, return_type=str, when_used="json"),
+    _words(("silent", "reset")),
 ]
-NameOrAll = Annotated[str, BeforeValidator(_name_or_all)]
-Interface = Annotated[str, BeforeValidator(_interface)]
-Text = Annotated[str, BeforeValidator(_text)]
-Host = Annotated[Any, BeforeValidator(_host), _as_text]
-Prefix = Annotated[Any, BeforeValidator(_prefix), _as_text]
-Mac = Annotated[Any, BeforeValidator(_mac), _as_mac]
-Group = Annotated[Any, BeforeValidator(_group), _as_group]
-ZoneKind = Annotated[str, BeforeValidator(_one_of(ZONE_KINDS, "kind of zone"))]
-Criticality = Annotated[str, BeforeValidator(_one_of(CRITICALITIES, "criticality"))]
-Operation = Annotated[str, BeforeValidator(_one_of(OPERATIONS, "operation"))]
-Proof = Annotated[str, BeforeValidator(_one_of(PROOFS, "proof that a conduit can require"))]
-RelativePath = Annotated[str, BeforeValidator(_relative_path)]
-ProblemCode = Annotated[str, BeforeValidator(_problem_code)]
-StageWord = Annotated[Stage, BeforeValidator(_word({stage.name.lower(): stage for stage in Stage})), _as_word]
-FailWord = Annotated[FailMode, BeforeValidator(_word({mode.name.lower(): mode for mode in FailMode})), _as_word]
-LogWord = Annotated[LogMode, BeforeValidator(_word({mode.name.lower(): mode for mode in LogMode})), _as_word]
+Interface = Annotated[str, BeforeValidator(_interface), _shape(r"[A-Za-z0-9_.+@-]{1,15}")]
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer", "null"]})]
+Host = Annotated[Any, BeforeValidator(_host), _as_text, _shape(ADDRESS_SHAPE)]
+Prefix = Annotated[Any, BeforeValidator(_prefix), _as_text, _shape(rf"({ADDRESS_SHAPE})(/[0-9]{{1,3}})?")]
+Mac = Annotated[Any, BeforeValidator(_mac), _as_mac, _shape(MAC_SHAPE)]
+Group = Annotated[Any, BeforeValidator(_group), _as_group, _shape(rf"{MAC_SHAPE}|{ADDRESS_SHAPE}")]
+ZoneKind = Annotated[str, BeforeValidator(_one_of(ZONE_KINDS, "kind of zone")), _words(ZONE_KINDS)]
+Criticality = Annotated[str, BeforeValidator(_one_of(CRITICALITIES, "criticality")), _words(CRITICALITIES)]
+Operation = Annotated[str, BeforeValidator(_one_of(OPERATIONS, "operation")), _words(OPERATIONS)]
+Proof = Annotated[str, BeforeValidator(_one_of(PROOFS, "proof that a conduit can require")), _words(PROOFS)]
+RelativePath = Annotated[str, BeforeValidator(_relative_path), _shape(r"[^/\\][^\\]{0,254}")]
+ProblemCode = Annotated[str, BeforeValidator(_problem_code), _shape(r"POL[0-9]{3}")]
+StageWord = Annotated[Stage, BeforeValidator(_word(STAGES)), _as_word, _words(STAGES)]
+FailWord = Annotated[FailMode, BeforeValidator(_word(FAILS)), _as_word, _words(FAILS)]
+LogWord = Annotated[LogMode, BeforeValidator(_word(LOGS)), _as_word, _words(LOGS)]

@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import time
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from rules.numbers import refuse, whole
 from rules.strict import Many, Strict
 from rules.times import (
+    DAY_SHAPE,
     Beginning,
     Duration,
     Ending,
@@ -67,6 +69,13 @@ class Once(Span):
     reason: Text = ""
 
 
+class _Day(BeforeValidator):
+    """A span, or only the date of one day."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": f"^{DAY_SHAPE}$"}, handler(core)]}
+
+
 def one_day(value: Any) -> Any:
     """Take a bare date as the span of that day."""
     return {"from": value, "to": value} if isinstance(value, (str, int)) else value
@@ -78,7 +87,7 @@ class Window(Strict):
     timezone: TimeZoneName | None = None  # the site's when absent
     weekly: Annotated[tuple[Weekly, ...], Many] = ()
     rules: Annotated[tuple[Recurrence, ...], Many] = ()
-    exceptions: Annotated[tuple[Annotated[Span, BeforeValidator(one_day)], ...], Many] = Field((), alias="except")
+    exceptions: Annotated[tuple[Annotated[Span, _Day(one_day)], ...], Many] = Field((), alias="except")
     once: Annotated[tuple[Once, ...], Many] = ()
     ics: RelativePath | None = None
     description: Text = ""
@@ -101,7 +110,9 @@ class Cycle(Strict):
     weekly: Annotated[tuple[Weekly, ...], Many] = ()
     rules: Annotated[tuple[Recurrence, ...], Many] = ()
     every: Duration | None = None
-    minimum: Annotated[int, BeforeValidator(_occurrences)] = 1  # how many must have been observed
+    minimum: Annotated[int, BeforeValidator(_occurrences), WithJsonSchema({"type": "integer", "minimum": 1})] = (
+        1  # how many must have been observed
+    )
     description: Text = ""
 
     @model_validator(mode="after")

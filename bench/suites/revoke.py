@@ -9,7 +9,6 @@ kernel of the far host.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,6 @@ from bench.results import Result, percentile
 from bench.streams import CHANGING, WITHIN_S, Arrivals, Change, Streams, streams
 from deploy.lab.processes import wait_for
 from deploy.lab.topology import GATEWAY
-from rules.static_lane import LANE_COUNTER
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -84,9 +82,10 @@ def in_lane(running: Streams) -> bool:
 
 def lane_packets(running: Streams) -> int:
     """Return how many frames passed in the lane, by the kernel's counter."""
-    argv = ["nft", "-j", "list", "counter", "bridge", "conduit", LANE_COUNTER]
-    listed = json.loads(running.lab.run(GATEWAY, argv).stdout)["nftables"]
-    return next(int(entry["counter"]["packets"]) for entry in listed if "counter" in entry)
+    status, answer = running.gateway.api("GET", "/v1/counters")
+    if status != 200:
+        raise RuntimeError(f"no counters: {status} {answer}")
+    return int(answer["lane"])
 
 
 def check_lane(passed: int, arrivals: Arrivals) -> None:

@@ -10,8 +10,9 @@ import typer
 
 from gateway.cli.captures import shown_progress, tell_damage
 from gateway.cli.failure import Failure
+from gateway.cli.in_force import bundle_in_force
 from gateway.cli.learn_table import show_learned, tell_accepted
-from gateway.cli.policy import bundle_in_force, refused_policy
+from gateway.cli.policy import refused_policy
 from gateway.cli.session import Session, session
 from gateway.cli.tape import Since, Until, observations
 from gateway.errors import ExitCode

@@ -10,7 +10,8 @@ import typer
 
 from gateway.cli.captures import shown_progress, tell_damage
 from gateway.cli.failure import Failure
-from gateway.cli.policy import compiled, in_force
+from gateway.cli.in_force import in_force
+from gateway.cli.policy import compiled
 from gateway.cli.session import Output, session
 from gateway.cli.simulate_table import show_summary
 from gateway.cli.simulate_tape import simulate_tape
@@ -67,10 +68,10 @@ def simulate(
     here = session(context)
     if stage not in STAGES:
         raise Failure(ExitCode.USAGE, f"--stage {stage!r} is neither of {' and '.join(STAGES)}")
-    chosen = compiled(policy) if policy else in_force(here)
-    name = str(policy) if policy else "in force"
     if (tape or tape_file is not None) == bool(pcap):
         raise Failure(ExitCode.USAGE, "captures or a tape?", "give --pcap FILE, or --tape, or --tape-file FILE")
+    chosen = compiled(policy) if policy else in_force(here)
+    name = str(policy) if policy else "in force"
     if not pcap:
         if diff or ingress or stage != STAGES[0]:
             raise Failure(ExitCode.USAGE, "--diff, --ingress and --stage are for captures", "a tape knows its ports")

@@ -131,8 +131,11 @@ class KernelPort(Protocol):
     def lane_wanted(self) -> bool:
         """Say whether settings and kernel allow a fast lane; known after `intercept`."""
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
-        """Let flows of this mark stay in the kernel and no others; `afresh` forgets all. Takes 0.1 ms."""
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
+        """Let flows of this mark, between these ports (ifindex → number), stay in the kernel and no others.
+
+        `afresh` forgets all. Takes 0.1 ms.
+        """
 
     def lane_close(self) -> None:
         """Let no flow stay in the kernel. As quick."""

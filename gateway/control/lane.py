@@ -57,7 +57,7 @@ class FastLane:
         try:
             mark = self._next(state)
             state.lane_mark = mark
-            self._kernel.lane_open(mark, afresh=self._afresh)
+            self._kernel.lane_open(mark, state.ports(), afresh=self._afresh)
         except (GatewayError, OSError) as error:
             _log.error("lane_closed", error=str(error))
             self._trouble[TROUBLE] = f"closed, every frame is judged: {error}"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from gateway.control.core import Core
     from gateway.control.in_force import PolicyInForce
+    from gateway.control.names import NameBook
     from gateway.control.plane import ControlPlane
+    from gateway.segment_readers import FlowFilter
     from rules.conduit_model import Limit, Selector
 
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -118,6 +120,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 log=record.log.name.lower(),
                 limit=limit_text(model.limit),
                 windows=list(model.windows),
+                next_change=plane.core.windows.next_change(policy, record.name),
                 requires=list(model.requires),
                 owner=model.owner,
                 reason=model.reason,
@@ -151,13 +154,25 @@ def selector_text(selector: Selector) -> str:
 
 def flows(plane: ControlPlane, query: FlowsQuery) -> Iterator[FlowRow]:
     """Yield known flows that the query asks for."""
-    for flow in plane.flows.flows():
-        row = _flow_row(plane, flow)
-        if query.asset and query.asset not in (row.opener_asset, row.responder_asset):
-            continue
-        if query.conduit and query.conduit != row.conduit:
-            continue
-        yield row
+    for flow in plane.flows.flows(_flow_filter(plane.core.book, query)):
+        yield _flow_row(plane, flow)
+
+
+def _flow_filter(book: NameBook, query: FlowsQuery) -> FlowFilter | None:
+    """Return what tells a wanted entry of the flow table; a generation whose names are forgotten has none."""
+    if not query.asset and not query.conduit:
+        return None
+
+    def wanted(generation: int, conduit: int, opener: int, responder: int) -> bool:
+        names = book.of(generation)
+        if names is None:
+            return False
+        if query.conduit and query.conduit != names.conduit(present(conduit, NO_CONDUIT)):
+            return False
+        ends = (names.asset(present(asset, NO_ASSET)) for asset in (opener, responder))
+        return not query.asset or query.asset in ends
+
+    return wanted
 
 
 def lane(plane: ControlPlane, frames: int, limit: int) -> LaneAnswer:

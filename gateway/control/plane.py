@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from gateway.control.counts import CountersSource
     from gateway.control.events_pump import EventsPump
     from gateway.control.quarantine import Quarantine
+    from gateway.segment_readers import FlowFilter
     from gateway.tape.store import Tape
 
 
 class FlowsSource(Protocol):
     """The flows segment, as `gateway.segment_readers.FlowsReader` reads it."""
 
-    def flows(self) -> Iterator[dict[str, Any]]:
-        """Yield every flow in use."""
+    def flows(self, wanted: FlowFilter | None = None) -> Iterator[dict[str, Any]]:
+        """Yield every flow in use that is wanted."""
 
 
 async def _nothing_to_record() -> None:

@@ -94,11 +94,13 @@ def _table(box: Box) -> str:
 
 
 def _row(row: Row) -> str:
-    if not row.assets:
+    if not row.count:
         return escape(row.title)
     lines = wrap(", ".join(row.assets), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
     names = "".join(f'{escape(line)}<BR ALIGN="LEFT"/>' for line in lines)
-    return _heading(f"<I>{escape(row.title)} ({len(row.assets)})</I>", names)
+    if not names:
+        return f"<I>{escape(row.title)} ({row.count})</I>"
+    return _heading(f"<I>{escape(row.title)} ({row.count})</I>", names)
 
 
 def _heading(title: str, below: str) -> str:

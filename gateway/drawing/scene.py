@@ -33,10 +33,11 @@ class Anchor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line in a zone's box: the assets of one role, or one asset that a conduit names."""
+    """A line in a zone's box: the assets of one role, or below it one of them that a conduit names by itself."""
 
     title: str
-    assets: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()  # of a role, those without a line of their own
+    count: int = 0  # of a role, all; 0 for a single asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,12 @@ def scene(
     joined: dict[tuple[Anchor, Anchor, str, bool], list[str]] = {}
     for name, conduit in policy.conduits.items():
         stage = (stages or {}).get(name) or min(conduit.stage, policy.site.ceiling).name.lower()
-        is_open = conduit.enabled if closed is None else name not in closed
-        for source in layout.anchors(conduit.source):
+        is_open = conduit.enabled and not conduit.requires if closed is None else name not in closed
+        label = f"{name} (windows)" if conduit.windows else name
+        for source in layout.anchors(conduit.opener()):
             for destination in layout.anchors(conduit.destination):
                 if source.zone != destination.zone:
-                    joined.setdefault((source, destination, stage, is_open), []).append(name)
+                    joined.setdefault((source, destination, stage, is_open), []).append(label)
     arrows = tuple(Arrow(*ends[:2], tuple(names), ends[2], ends[3]) for ends, names in joined.items())
     tried = _between_known(policy, attempts)
     return Scene(policy.site.name, layout.boxes({a.destination.zone for a in arrows}, tried), arrows, tried)
@@ -113,6 +115,13 @@ def _between_known(policy: Policy, attempts: Iterable[Attempt]) -> tuple[Attempt
     return tuple(Attempt(*pair, count) for pair, count in sorted(frames.items()) if pair != (UNKNOWN, UNKNOWN))
 
 
+class _Whole(NamedTuple):
+    """All assets of a zone with one role, and the line that stands for them."""
+
+    row: int
+    members: frozenset[str]
+
+
 class _Layout:
     """Rows of every zone, and which of them a selector covers."""
 
@@ -125,6 +134,7 @@ class _Layout:
         single = self._named_singly()
         self._rows: dict[str, list[Row]] = {}
         self._row_of: dict[str, int] = {}
+        self._role_of: dict[str, _Whole] = {}
         for zone, residents in self._residents.items():
             self._rows[zone] = self._lines(residents, single)
 
@@ -137,9 +147,17 @@ class _Layout:
             if not selector.role and not selector.asset:
                 found.append(Anchor(zone))
                 continue
-            rows = {self._row_of[name] for name in self._selected(selector, zone)}
+            rows = self._rows_of(set(self._selected(selector, zone)))
             found += [Anchor(zone, row) for row in sorted(rows)] if 0 < len(rows) <= FEW else [Anchor(zone)]
         return found
+
+    def _rows_of(self, selected: set[str]) -> set[int]:
+        """Return the lines that stand for assets of one zone: a role's own where all of its assets are meant."""
+        rows: set[int] = set()
+        for name in selected:
+            whole = self._role_of[name]
+            rows.add(whole.row if whole.members <= selected else self._row_of[name])
+        return rows
 
     def boxes(self, reached: set[str], attempts: tuple[Attempt, ...]) -> tuple[Box, ...]:
         """Return the zones in the policy's order, and the two that no policy declares where an arrow needs them."""
@@ -160,18 +178,19 @@ class _Layout:
 
     def _lines(self, residents: list[str], single: set[str]) -> list[Row]:
         by_role: dict[str, list[str]] = {}
-        rows: list[Row] = []
         for name in residents:
-            if name in single:
-                self._row_of[name] = len(rows)
-                rows.append(Row(name))
-            else:
-                roles = self._policy.assets[name].roles
-                by_role.setdefault(roles[0] if roles else "", []).append(name)
+            roles = self._policy.assets[name].roles
+            by_role.setdefault(roles[0] if roles else "", []).append(name)
+        rows: list[Row] = []
         for role, names in by_role.items():
+            alone = [name for name in names if name in single]
+            whole = _Whole(len(rows), frozenset(names))
+            if len(names) > 1 or not alone:
+                rows.append(Row(role or "other", tuple(name for name in names if name not in single), len(names)))
             for name in names:
-                self._row_of[name] = len(rows)
-            rows.append(Row(role or "other", tuple(names)))
+                self._role_of[name] = whole
+                self._row_of[name] = whole.row if name not in single else len(rows) + alone.index(name)
+            rows += [Row(name) for name in alone]
         return rows
 
     def _selected(self, selector: Selector, zone: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The kernel's own counts: named nft counters and the queue statistics, as numbers.
+"""The kernel's own counts: nft counters, by name or by the chain that counts, and the queue statistics, as numbers.
 
 In: nothing. Out: (packets, bytes) by counter name, and per queue what waits and what was lost. These two, with the
 engine's counters, make the account that closes. Read without nft, which would read every set of the machine first.
@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
-from gateway.kernel import nft
+from gateway.kernel import nft, readback
+from gateway.kernel.expressions import expressions
 from gateway.kernel.nfnetlink import attribute, attributes, be32, dump, open_socket, text
 from rules.static import COUNTERS
+from rules.static_counting import COUNTED, counting_chain, counting_script
+from rules.static_lane import LANE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,17 +46,33 @@ class QueueStats:
 
 
 def counters() -> dict[str, tuple[int, int]]:
-    """Return (packets, bytes) by counter name; raise KernelError when one of ours is missing."""
+    """Return (packets, bytes) by counter name; raise KernelError when one of ours is missing.
+
+    `frames_before_queue` counts the lane's frames too.
+    """
     place = attribute(NFTA_OBJ_TABLE, text("conduit")) + attribute(NFTA_OBJ_TYPE, be32(NFT_OBJECT_COUNTER))
     try:
         with open_socket() as netlink:
             found = dict(_counter(answer) for answer in dump(netlink, NFT_MSG_GETOBJ, NFPROTO_BRIDGE, place))
     except OSError as error:
         raise KernelError("COUNTERS_UNREADABLE", f"table bridge conduit: {error.strerror}") from error
-    missing = [name for name in COUNTERS if name not in found]
+    counted = {name: _in_rules(counting_chain(name)) for name in COUNTED}
+    missing = [name for name in COUNTERS if name not in found] + [name for name in COUNTED if not counted[name]]
     if missing:
         raise KernelError("COUNTERS_MISSING", f"table bridge conduit lacks {', '.join(missing)}")
-    return found
+    before = [*counted["frames_before_queue"], *counted[LANE]]
+    return found | {name: _sum(rules) for name, rules in (counted | {"frames_before_queue": before}).items()}
+
+
+def _in_rules(chain: str) -> list[tuple[int, int]]:
+    """Return what the counters in a chain's rules say."""
+    held = readback.chain("bridge", "conduit", chain)
+    steps = (step for rule in (held.rules if held else ()) for step in expressions(rule))
+    return [step.counted() for step in steps if step.name == "counter"]
+
+
+def _sum(counts: list[tuple[int, int]]) -> tuple[int, int]:
+    return sum(packets for packets, _ in counts), sum(volume for _, volume in counts)
 
 
 def _counter(answer: dict[int, bytes]) -> tuple[str, tuple[int, int]]:
@@ -71,6 +90,7 @@ def reset() -> None:
     if not nft.table_exists("bridge", "conduit"):
         return
     nft.reset_counters("bridge", "conduit")
+    nft.apply(counting_script())
     counters()  # raises when one is missing
 
 

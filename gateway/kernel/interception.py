@@ -1,6 +1,6 @@
 """Puts frames in front of the engine: one of two forms, chosen by `probe`.
 
-BRIDGE: the bridge table's chain `offered`, which its chain `judge` goes to, queues, frames without IP in a queue of
+BRIDGE: the bridge table's chain `offered`, where every counted frame goes, queues, frames without IP in a queue of
 their own where one is given; br_netfilter is kept out.
 BRNF: br_netfilter shows bridged IP to `ip conduit` and `ip6 conduit`, whose only rule queues what crosses our bridge.
 In: form, bridge, queue range. Out: the interception stands and was read back. Must never queue routed traffic, and
@@ -10,12 +10,13 @@ must be called only while `static` stands in the bridge table. Idempotent. Calle
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import Form
 from gateway.errors import KernelError
 from gateway.kernel import netlink_rule, nft, readback
-from rules.static import OFFERED, queue_statements
+from rules.static import queue_statements
+from rules.static_counting import OFFERED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def install(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_
         if not _offers(first_queue, queue_count, layer2_queue):
             raise KernelError("QUEUE_RULE_LOST", f"bridge {TABLE} {OFFERED}: the kernel does not hold our queue rule")
         return
-    if _statements():
+    if _offering():
         nft.apply(_offered())
     for family in FAMILIES:
         nft.apply(
@@ -63,14 +64,14 @@ def suspend(form: Form) -> None:
     an instant: the reader drains until it has been empty for some milliseconds. Doing it again changes nothing.
     """
     if form is Form.BRIDGE:
-        if _statements():
+        if _offering():
             nft.apply(_offered())
-        left = ["bridge"] if _statements() else []
+        left = ["bridge"] if _offering() else []
     else:
-        standing = [family for family in FAMILIES if readback.chain(family, TABLE, CHAIN) is not None]
-        for family in standing:
-            nft.apply(f"flush chain {family} {TABLE} {CHAIN}\n")
-        left = [family for family in standing if netlink_rule.rules(family, TABLE, CHAIN)]
+        for family in FAMILIES:
+            if netlink_rule.rules(family, TABLE, CHAIN):
+                nft.apply(f"flush chain {family} {TABLE} {CHAIN}\n")
+        left = [family for family in FAMILIES if netlink_rule.rules(family, TABLE, CHAIN)]
     if left:
         raise KernelError("QUEUE_RULE_STANDS", f"still queueing after suspending: {', '.join(left)}")
 
@@ -82,7 +83,13 @@ def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool
     return len(found) == 1 and netlink_rule.same(found[0], wanted)
 
 
-def installed(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> bool:
+def installed(
+    form: Form,
+    bridge: str,
+    first_queue: int,
+    queue_count: int,
+    layer2_queue: int | None = None,
+) -> bool:
     """Say whether the whole interception stands as `install` left it; for doctor and for periodic checks."""
     if form is Form.BRIDGE:
         return _offers(first_queue, queue_count, layer2_queue)
@@ -107,30 +114,16 @@ def _offered(statements: Sequence[str] = ()) -> str:
     return f"add chain {chain}\nflush chain {chain}\n{rules}"
 
 
-def _statements() -> list[Any]:
-    """Return the statements of every rule in `offered`; none when there is no such chain."""
-    held = readback.chain("bridge", TABLE, OFFERED)
-    if held is None or not held.rules:
-        return []
-    listed = nft.listing("chain", "bridge", TABLE, OFFERED)
-    return [found["rule"]["expr"] for found in listed if "rule" in found]
+def _offering() -> list[bytes]:
+    """Return every rule in `offered`, as the kernel spells it; none when there is no such chain."""
+    return netlink_rule.rules("bridge", TABLE, OFFERED)
 
 
 def _offers(first_queue: int, queue_count: int, layer2_queue: int | None) -> bool:
     """Say whether `offered` holds exactly our queue statements, by reading them back."""
-    last = first_queue + queue_count - 1
-    wanted = [[_queue(first_queue if last == first_queue else {"range": [first_queue, last]})]]
-    if layer2_queue is not None:
-        wanted.insert(0, [_not("ip"), _not("ip6"), _queue(layer2_queue)])
-    return _statements() == wanted
-
-
-def _queue(numbers: int | dict[str, list[int]]) -> dict[str, Any]:
-    return {"queue": {"num": numbers, "flags": "bypass"}}
-
-
-def _not(protocol: str) -> dict[str, Any]:
-    return {"match": {"op": "!=", "left": {"meta": {"key": "protocol"}}, "right": protocol}}
+    wanted = netlink_rule.native(first_queue, queue_count, layer2_queue)
+    found = _offering()
+    return len(found) == len(wanted) and all(map(netlink_rule.same, found, wanted))
 
 
 def _read_sysctl(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """The fast lane's generation in the kernel: which mark lets a flow pass now, and the flows that do.
 
-In: marks. Out: the map `lane_generation` and the sets of `bridge conduit_lane`, changed in one netlink transaction
+In: marks. Out: the map `lane_generation` and the sets of flows in `bridge conduit`, changed in one netlink transaction
 and read back. No process is started: a change of generation takes effect within a fraction of a millisecond.
 Must never put a flow into the lane: only frames that the engine marked do. Called by control and `probe`.
 """
@@ -24,13 +24,14 @@ from gateway.kernel.nfnetlink import (
     text,
     transaction,
 )
-from rules.static_lane import GENERATION_KEYS, GENERATION_MAP, LANE_SETS, LANE_TABLE, PORT_SHIFT
+from rules.static_lane import GENERATION_MAP, LANE_SETS, PORT_SHIFT
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
-TABLE: Final = LANE_TABLE.split()[1]
-FAMILY: Final = 7  # NFPROTO_BRIDGE, which is also AF_BRIDGE
+TABLE: Final = "conduit"
+NFPROTO_BRIDGE: Final = 7
 NFT_MSG_NEWSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_DELSETELEM = 12, 13, 14
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 NFTA_LIST_ELEM, NFTA_DATA_VALUE = 1, 1
@@ -68,24 +69,25 @@ class Lane:
     def __init__(self) -> None:
         self._netlink: socket.socket | None = None
 
-    def open_at(self, mark: int, *, afresh: bool = False) -> None:
-        """Let flows with this mark pass and no others, from one instant on; `afresh` also forgets every flow.
+    def open_at(self, mark: int, ports: Mapping[int, int], *, afresh: bool = False) -> None:
+        """Let flows with this mark pass between these ports (numbers by ifindex) and no others, from one instant on.
 
-        Raises KernelError; then the mark before may still be in force: call `close`.
+        `afresh` also forgets every flow. Raises KernelError; then the mark before may still be in force: call `close`.
         """
-        pair = (
+        wanted = {ifindex: number << PORT_SHIFT | mark for ifindex, number in ports.items()}
+        pairs = (
             nested(
                 NFTA_LIST_ELEM,
-                nested(NFTA_SET_ELEM_KEY, attribute(NFTA_DATA_VALUE, struct.pack(">H", ethertype))),
-                nested(NFTA_SET_ELEM_DATA, attribute(NFTA_DATA_VALUE, struct.pack("=I", mark))),
+                nested(NFTA_SET_ELEM_KEY, attribute(NFTA_DATA_VALUE, struct.pack("=I", ifindex))),
+                nested(NFTA_SET_ELEM_DATA, attribute(NFTA_DATA_VALUE, struct.pack("=I", value))),
             )
-            for ethertype in GENERATION_KEYS.values()
+            for ifindex, value in wanted.items()
         )
-        elements = nested(NFTA_SET_ELEM_LIST_ELEMENTS, *pair)
-        opened = Request(NFT_MSG_NEWSETELEM, FAMILY, _place(GENERATION_MAP) + elements, NLM_F_CREATE)
+        elements = nested(NFTA_SET_ELEM_LIST_ELEMENTS, *pairs)
+        opened = Request(NFT_MSG_NEWSETELEM, NFPROTO_BRIDGE, _place(GENERATION_MAP) + elements, NLM_F_CREATE)
         emptied = (GENERATION_MAP, *(LANE_SETS if afresh else ()))
         self._change(*map(_emptied, emptied), opened)
-        if self.mark_in_force() != mark:
+        if self._generations() != wanted:
             raise KernelError("LANE_LOST", f"the kernel does not hold the fast lane's generation {mark:#010x}")
 
     def close(self) -> None:
@@ -98,10 +100,9 @@ class Lane:
 
     def mark_in_force(self) -> int:
         """Return the mark with which flows pass now; 0 while the lane is closed, or where there is none."""
-        held = self._elements(GENERATION_MAP)
-        marks = {int(struct.unpack_from("=I", _value(found[NFTA_SET_ELEM_DATA]))[0]) for found in held}
-        if len(marks) > 1 or len(held) not in {0, len(GENERATION_KEYS)}:
-            raise KernelError("LANE_TORN", "the kernel holds half a generation of the fast lane")
+        marks = {_of_any_port(value) for value in self._generations().values()}
+        if len(marks) > 1:
+            raise KernelError("LANE_TORN", "the kernel holds two generations of the fast lane")
         return next(iter(marks), 0)
 
     def entries(self, limit: int) -> list[Entry]:
@@ -117,6 +118,13 @@ class Lane:
             self._netlink.close()
             self._netlink = None
 
+    def _generations(self) -> dict[int, int]:
+        """Return by ifindex the mark with which a port's flows pass, with its number."""
+        return {
+            _number(element[NFTA_SET_ELEM_KEY]): _number(element[NFTA_SET_ELEM_DATA])
+            for element in self._elements(GENERATION_MAP)
+        }
+
     def _change(self, *requests: Request) -> None:
         try:
             transaction(self._socket(), requests)
@@ -126,7 +134,7 @@ class Lane:
 
     def _elements(self, name: str) -> list[dict[int, bytes]]:
         try:
-            answers = dump(self._socket(), NFT_MSG_GETSETELEM, FAMILY, _place(name))
+            answers = dump(self._socket(), NFT_MSG_GETSETELEM, NFPROTO_BRIDGE, _place(name))
         except FileNotFoundError:
             self.forget_socket()
             return []
@@ -142,6 +150,10 @@ class Lane:
         return self._netlink
 
 
+def _of_any_port(mark: int) -> int:
+    return mark & (1 << PORT_SHIFT) - 1
+
+
 def _entry(name: str, element: dict[int, bytes]) -> Entry:
     """Read one element; the key's fields are those of `rules.static_lane`, each padded to 4 bytes."""
     key = _value(element[NFTA_SET_ELEM_KEY])
@@ -151,7 +163,7 @@ def _entry(name: str, element: dict[int, bytes]) -> Entry:
     source_port, destination_port = struct.unpack_from(">HH", ports)
     packets, volume = _counted(element)
     return Entry(
-        mark=mark & (1 << PORT_SHIFT) - 1,
+        mark=_of_any_port(mark),
         in_port=mark >> PORT_SHIFT,
         out_ifindex=out_ifindex,
         source_mac=key[8:14].hex(":"),
@@ -177,6 +189,10 @@ def _counted(element: dict[int, bytes]) -> tuple[int, int]:
     return packets, volume
 
 
+def _number(data: bytes) -> int:
+    return int(struct.unpack("=I", _value(data))[0])
+
+
 def _value(data: bytes) -> bytes:
     return dict(attributes(data)).get(NFTA_DATA_VALUE, b"")
 
@@ -187,4 +203,4 @@ def _place(name: str) -> bytes:
 
 def _emptied(name: str) -> Request:
     """Return the request that removes every element: without any named, all are meant."""
-    return Request(NFT_MSG_DELSETELEM, FAMILY, _place(name))
+    return Request(NFT_MSG_DELSETELEM, NFPROTO_BRIDGE, _place(name))

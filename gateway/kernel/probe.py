@@ -20,7 +20,7 @@ from gateway.errors import KernelError
 from gateway.kernel import interception, netlink_rule, nft
 from gateway.kernel.lane import Lane
 from gateway.kernel.namespace import in_throw_away_namespace
-from rules.static_lane import lane_script
+from rules.static_lane import lane_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,11 +160,11 @@ def _try_x_tables() -> None:
 
 def _try_lane() -> None:
     """Load the lane, open two generations one after the other, and close it."""
-    nft.apply(lane_script({1: "probe0"}))
+    nft.apply(lane_alone("probe0"))
     lane = Lane()
     try:
         for generation in (1, 2):
-            lane.open_at(MARK_LANE | generation, afresh=True)
+            lane.open_at(MARK_LANE | generation, {1: 1}, afresh=True)
         lane.close()
     finally:
         lane.forget_socket()

@@ -27,7 +27,7 @@ from gateway.kernel.nfnetlink import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 FAMILIES: Final = {"ip": 2, "ip6": 10, "bridge": 7}  # linux/netfilter.h, NFPROTO_*
 # linux/netfilter/nf_tables.h
@@ -75,16 +75,28 @@ def generation() -> int:
     return _read(_generation)
 
 
-def digest(family: str, table: str, *, without_chain: str, spare: str) -> str:
+def names(family: str, table: str) -> list[str]:
+    """Return the names of a table's chains, sets and maps, without those of sets inside rules."""
+
+    def read(netlink: socket.socket) -> list[str]:
+        found = [one[NFTA_CHAIN_NAME] for one in _chains(netlink, family, table)]
+        found += [name for name in _sets(netlink, family, table) if not name.startswith(b"__")]
+        return [name.rstrip(b"\0").decode() for name in found]
+
+    return _read(read)
+
+
+def digest(family: str, table: str, *, without: Collection[str], spare: str) -> str:
     """Return a digest of a table's chains, rules and maps, whatever order and handles they have.
 
-    The rules of one chain are left out, and everything whose name ends in `spare`. Sets that frames fill count by name.
+    The rules of some chains and the elements of some maps are left out, and everything whose name ends in `spare`. Sets
+    that frames fill count by name.
     """
 
     def read(netlink: socket.socket) -> str:
         for _ in range(ATTEMPTS):
             before = _generation(netlink)
-            found = _digest(netlink, family, table, without_chain, spare)
+            found = _digest(netlink, family, table, {text(name) for name in without}, spare)
             if _generation(netlink) == before:
                 return found
         raise KernelError("NFT_UNREADABLE", f"{family} {table} keeps changing", "another program reloads its ruleset")
@@ -100,18 +112,14 @@ def _read(read: Callable[[socket.socket], _Answer]) -> _Answer:
         raise KernelError("NFT_UNREADABLE", f"nf_tables: {error.strerror}") from error
 
 
-def _digest(netlink: socket.socket, family: str, table: str, without_chain: str, spare: str) -> str:
+def _digest(netlink: socket.socket, family: str, table: str, without: Collection[bytes], spare: str) -> str:
     ending = text(spare) if spare else b"\xff"
-    flags = {
-        found[NFTA_SET_NAME]: int.from_bytes(found.get(NFTA_SET_FLAGS, b""), "big")
-        for found in dump(netlink, NFT_MSG_GETSET, FAMILIES[family], attribute(NFTA_SET_TABLE, text(table)))
-        if found.get(NFTA_SET_TABLE) == text(table)
-    }
+    flags = _sets(netlink, family, table)
     contents: dict[bytes, bytes] = {}
 
     def content(name: bytes) -> bytes:
         """Return what stands for a set: its elements, or its name where frames or time change them."""
-        if flags.get(name, 0) & (NFT_SET_TIMEOUT | NFT_SET_EVAL):
+        if name in without or flags.get(name, 0) & (NFT_SET_TIMEOUT | NFT_SET_EVAL):
             return name
         if name not in contents:
             contents[name] = _content(netlink, family, table, name)
@@ -124,7 +132,7 @@ def _digest(netlink: socket.socket, family: str, table: str, without_chain: str,
     ]
     judging: dict[bytes, list[bytes]] = {}  # the order of rules counts within a chain
     for where, rule in _rules(netlink, family, table):
-        if not where.endswith(ending) and where != text(without_chain):
+        if not where.endswith(ending) and where not in without:
             judging.setdefault(where, []).extend(_spelled(rule, content))
     held += [(b"rules", where, *rules) for where, rules in judging.items()]
     named = (name for name, kind in flags.items() if kind & NFT_SET_MAP and not name.startswith(b"__"))
@@ -142,6 +150,8 @@ def _spelled(rule: bytes, content: Callable[[bytes], bytes]) -> Iterator[bytes]:
         parts = dict(attributes(element))
         name, data = parts.get(NFTA_EXPR_NAME, b""), parts.get(NFTA_EXPR_DATA, b"")
         yield name
+        if name == text("counter"):  # its data is the count
+            continue
         if name == text("lookup"):
             fields = dict(attributes(data))
             fields[NFTA_LOOKUP_SET] = content(fields.get(NFTA_LOOKUP_SET, b""))
@@ -173,6 +183,16 @@ def _items(listed: bytes) -> Iterator[bytes]:
 def _chains(netlink: socket.socket, family: str, table: str) -> list[dict[int, bytes]]:
     found = dump(netlink, NFT_MSG_GETCHAIN, FAMILIES[family], b"")
     return [one for one in found if one.get(NFTA_CHAIN_TABLE) == text(table)]
+
+
+def _sets(netlink: socket.socket, family: str, table: str) -> dict[bytes, int]:
+    """Return the flags of a table's sets and maps by name."""
+    place = attribute(NFTA_SET_TABLE, text(table))
+    return {
+        found[NFTA_SET_NAME]: int.from_bytes(found.get(NFTA_SET_FLAGS, b""), "big")
+        for found in dump(netlink, NFT_MSG_GETSET, FAMILIES[family], place)
+        if found.get(NFTA_SET_TABLE) == text(table)
+    }
 
 
 def _rules(netlink: socket.socket, family: str, table: str) -> Iterator[tuple[bytes, bytes]]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft, readback
+from gateway.kernel.expressions import expressions
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
+from rules.static_counting import COUNTED, counting_chain, counting_script
 from rules.static_guard import QUARANTINE
-from rules.static_lane import LANE_TABLE
+from rules.static_lane import GENERATION_MAP, LANE_CHAINS, LANE_SETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from rules.records import LoweredPolicy
 
 TABLE: Final = ("bridge", "conduit")
+# What changes without anybody changing a rule of ours. Whether quarantine's lookups stand depends on who is in it.
+MOVING: Final = (QUARANTINE, GENERATION_MAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def apply_policy(
 
     `stages` are effective: under the ceiling. On an error the old ruleset goes on.
     """
-    spare = 1 if _bank_in_use() == 0 else 0
+    spare = 1 if bank_in_use() == 0 else 0
     prepare, switch = static.render_parts(
         policy,
         form=form,
@@ -83,17 +87,19 @@ def apply_policy(
         lane=lane,
     )
     nft.apply(prepare)
+    if not _counts():
+        nft.apply(counting_script())
     nft.apply(switch)
     if not lane:
         _remove_lane()
-    if _bank_in_use() != spare:
+    if bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
     return _loaded()
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:
     """Bring stages and closed conduits up to date under the ruleset that `apply_policy` loaded."""
-    bank = _bank_in_use()
+    bank = bank_in_use()
     if bank is None:
         raise KernelError("STATIC_MISSING", "no policy's ruleset stands", "apply the policy first")
     nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=bank))
@@ -102,7 +108,7 @@ def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stag
 
 def policy_stands() -> bool:
     """Say whether some policy's ruleset is in force; which one, `stands` and `in_sync` tell."""
-    return _bank_in_use() is not None
+    return bank_in_use() is not None
 
 
 def script_of(
@@ -127,7 +133,7 @@ def script_of(
         queue_count=queue_count,
         layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
-        bank=_bank_in_use() or 0,
+        bank=bank_in_use() or 0,
         lane=lane,
     )
 
@@ -161,14 +167,25 @@ def kernel_digest() -> str:
 
     Whether quarantine's lookups stand depends on who is in it: `guard.stands` asks for them.
     """
-    bank = _bank_in_use()
+    bank = bank_in_use()
     spare = "" if bank is None else f"_{1 - bank}"
-    return readback.digest(*TABLE, without_chain=QUARANTINE, spare=spare)
+    return readback.digest(*TABLE, without=MOVING, spare=spare)
 
 
-def _bank_in_use() -> int | None:
+def bank_in_use() -> int | None:
+    """Return which bank of chains judges now; None while no policy does."""
     chain = readback.chain(*TABLE, "static")
     return next((bank for bank in static.BANKS if chain is not None and chain.mentions(f"entry_{bank}")), None)
+
+
+def _counts() -> bool:
+    """Say whether each counting chain holds its one rule; no load of a policy touches them."""
+    for counter, onward in COUNTED.items():
+        held = readback.chain(*TABLE, counting_chain(counter))
+        rules = [expressions(rule) for rule in held.rules] if held is not None else []
+        if [[step.verdict() or step.name for step in steps] for steps in rules] != [["counter", onward]]:
+            return False
+    return True
 
 
 def remove(bridge_name: str) -> None:
@@ -178,11 +195,17 @@ def remove(bridge_name: str) -> None:
     """
     bridge.release(bridge_name, list(bridge.ports(bridge_name)))
     interception.remove_x_tables()
-    _remove_lane()
     nft.delete_table(*TABLE)
 
 
 def _remove_lane() -> None:
-    family, name = LANE_TABLE.split()
-    if nft.table_exists(family, name):
-        nft.delete_table(family, name)
+    """Remove what the lane left, after a ruleset without it is in force."""
+    standing = set(readback.names(*TABLE))
+    place = " ".join(TABLE)
+    chains = [f"chain {place} {name}" for name in LANE_CHAINS if name in standing]
+    sets = [f"set {place} {name}" for name in LANE_SETS if name in standing]
+    sets += [f"map {place} {GENERATION_MAP}"] if GENERATION_MAP in standing else []
+    # Chains go to one another: all of them are emptied before the first is deleted.
+    lines = [f"flush {chain}" for chain in chains] + [f"delete {what}" for what in (*chains, *sets)]
+    if lines:
+        nft.apply("\n".join(lines) + "\n")

@@ -87,12 +87,13 @@ class Wording:
         return found
 
 
+@lru_cache(maxsize=65_536)  # the frames of a capture are of far fewer conversations
 def spoken(talk: Talk) -> Spoken:
     """Return who spoke in words."""
     return Spoken(_end(talk.source), _end(talk.destination), service_text(talk), talk.reply)
 
 
-@lru_cache(maxsize=65_536)  # a plant has fewer addresses than a capture has conversations
+@lru_cache(maxsize=65_536)
 def _end(address: bytes) -> str | None:
     return mac_text(address) if len(address) == 6 else address_text(address)
 

@@ -1,8 +1,8 @@
-"""The sanitizer lane: builds the extensions with AddressSanitizer and UBSan and runs the fuzzer on them.
+"""The sanitizer lane: builds the extensions with AddressSanitizer and UBSan and runs the fuzzers on them.
 
 `python -m tests.fuzz.sanitize --count 1000000 --seed S`: a temporary copy of the project is built with both sanitizers
-and the fuzzer runs there under their runtimes. Prints how many frames were judged and how many reports there were;
-exit 1 on any report. Never touches the working tree. Called by the Makefile.
+and the fuzzers run there under their runtimes, each with the whole count. Prints how many frames were judged, messages
+read, and how many reports there were; exit 1 on any report. Never touches the working tree. Called by the Makefile.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ FLAGS: Final = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g"
 REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: UndefinedBehaviorSanitizer")
 BUILD_SECONDS: Final = 600
 RUN_SECONDS: Final = 7200
-# Everything that reads a frame (parser, identity, flows, tables, decision), and what reads captures of strangers.
-MODULES: Final = ("fastpath/judge", "fastpath/replay")
-FILES_SHARE: Final = 50  # one broken capture file for so many mutated frames
+# Everything that reads a frame: parser, identity, flows, tables, decision; what reads the message around it; and what
+# reads captures of strangers.
+MODULES: Final = ("fastpath/judge", "tests/support/reader", "fastpath/replay")
+# By fuzzer, how many times fewer cases: a capture file holds many frames.
+FUZZERS: Final = {"tests.fuzz.frames": 1, "tests.fuzz.messages": 1, "tests.fuzz.recordings": 50}
 
 
 def copy_project(place: Path) -> None:
@@ -44,15 +46,16 @@ def build(place: Path) -> None:
     """Compile the copy's data path with both sanitizers."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     headers = f"-I{sysconfig.get_path('include')}"
-    commands = []
+    fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers]
     for module in MODULES:
-        commands.append([sys.executable, "-m", "cython", f"{module}.pyx", "-o", f"{module}.c"])
-        fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers, "-o", f"{module}{suffix}", f"{module}.c"]
-        commands.append([compiler(), *FLAGS.split(), *fixed])
-    for command in commands:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
+        translate = [sys.executable, "-m", "cython", "-I", ".", f"{module}.pyx", "-o", f"{module}.c"]
+        link = [compiler(), *FLAGS.split(), *fixed, "-o", f"{module}{suffix}", f"{module}.c"]
+        for command in (translate, link):
+            done = subprocess.run(
+                command, cwd=place, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+            )
+            if done.returncode != 0:
+                raise SystemExit(f"the sanitized build failed: {' '.join(command)}\n{done.stderr[-4000:]}")
 
 
 def compiler() -> str:
@@ -91,9 +94,9 @@ def run(place: Path, fuzzer: str, count: int, seed: int) -> tuple[int, str]:
 
 
 def proves_itself(place: Path) -> bool:
-    """Tell whether the runs really use the sanitized extensions: they link against the runtime."""
-    built = [next(place.glob(f"{module}*.so"), None) for module in MODULES]
-    return all(library is not None and b"__asan_init" in library.read_bytes() for library in built)
+    """Tell whether the run really uses the sanitized extensions: they link against the runtime."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return all(b"__asan_init" in (place / f"{module}{suffix}").read_bytes() for module in MODULES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,12 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
-        code, output = run(place, "tests.fuzz.frames", chosen.count, chosen.seed)
-        print(output.rstrip(), flush=True)
-        other_code, more = run(place, "tests.fuzz.recordings", chosen.count // FILES_SHARE, chosen.seed)
-    code, output = code or other_code, output + more
+        done = [run(place, fuzzer, chosen.count // fewer, chosen.seed) for fuzzer, fewer in FUZZERS.items()]
+    code = max(abs(code) for code, _ in done)
+    output = "".join(output for _, output in done)
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]
-    print(more.rstrip())
+    print(output.rstrip())
     print(f"sanitize: exit {code}, {len(reports)} reports, seed {chosen.seed}")
     return 1 if code or reports else 0
 

@@ -1,14 +1,17 @@
-"""A seeded share of the fuzz run: mutated frames, each of which must get a sound verdict."""
+"""A seeded share of the fuzz runs: frames, messages and policies, mutated, each of which must get a sound answer."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from fastpath.abi import Reason
-from tests.fuzz import recordings
+from tests.fuzz import messages, recordings
 from tests.fuzz.frames import fuzz
+from tests.fuzz.policies import fuzz as fuzz_policies
 
 SHARE_FRAMES: Final = 20_000
+SHARE_POLICIES: Final = 300
+SHARE_MESSAGES: Final = 20_000
 SHARE_FILES: Final = 3_000
 
 
@@ -23,6 +26,23 @@ def test_mutants_reach_the_parser(seed: int) -> None:
     """The mutations hit every reason that the parser can give: the share above is no empty exercise."""
     seen = set(fuzz(SHARE_FRAMES, seed + 1).by_reason)
     assert {reason.name for reason in Reason if reason.name.startswith("FRAME_")} - seen == set()
+
+
+def test_broken_policies_end_in_problems(seed: int) -> None:
+    """A share of the mutated bundles: compiled or refused with places, and a sure mistake is never taken."""
+    outcome = fuzz_policies(SHARE_POLICIES, seed)
+    assert outcome.mutants == SHARE_POLICIES
+    assert outcome.tracebacks == []
+    assert outcome.taken == []
+    assert len(outcome.by_code) > 10  # the mutants reach the parsers, the models and the references
+
+
+def test_a_message_is_read_alike_with_and_without_a_remembered_shape(seed: int) -> None:
+    """The engine's reader gives what the plain twin gives, whatever messages came before."""
+    result = messages.fuzz(SHARE_MESSAGES, seed)
+    assert result.messages == SHARE_MESSAGES
+    assert result.differences == []
+    assert min(result.outcomes["read"], result.outcomes["no id"]) > SHARE_MESSAGES / 100
 
 
 def test_every_frame_of_a_broken_capture_is_counted_once(seed: int) -> None:

@@ -21,7 +21,9 @@ from .policies import DrawnPolicy, compiled_policy
 from .twin import Twin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Drawing = Callable[[DrawnPolicy, random.Random, int], Iterable["Operation"]]
 
 GENERATION: Final = 7
 STRAY_IFINDEX: Final = 999  # an interface that the state segment does not know
@@ -52,7 +54,13 @@ class Pause(NamedTuple):
     ns: int
 
 
-Operation = Frame | Toggle | Pause
+class Swap(NamedTuple):
+    """Another policy comes into force; conversations and limits go on."""
+
+    drawn: DrawnPolicy
+
+
+Operation = Frame | Toggle | Pause | Swap
 
 
 class Engine:
@@ -74,9 +82,10 @@ class Engine:
         self.now_ns = BEGINNING_NS
 
     def swap(self, drawn: DrawnPolicy) -> None:
-        """Judge by another policy that has the same zones, ports and conduits; conversations are remembered."""
+        """Judge by another policy of the same zones and ports, no conduit new; conversations are remembered."""
         self._generation += 1
         lowered = drawn.compiled.lowered
+        self._slots = {record.name: record.slot for record in lowered.conduits}
         self._state = live.build_state(lowered, self._generation, self.ifindexes)
         self.judge_object.install(build_image(lowered, self._generation), self._state)
 
@@ -149,6 +158,8 @@ def show(operation: Operation) -> str:
     """Return an operation on two lines at most."""
     if isinstance(operation, Pause):
         return f"pause {operation.ns} ns"
+    if isinstance(operation, Swap):
+        return f"swap to\n{operation.drawn.text}"
     if isinstance(operation, Toggle):
         return f"toggle {operation.what} {' '.join(operation.subject)} = {operation.value}"
     destination = operation.destination_mac.hex(":") if operation.destination_mac else "unseen"
@@ -176,6 +187,10 @@ def compare(drawn: DrawnPolicy, operations: Iterable[Operation]) -> Mismatch | N
             continue
         if isinstance(operation, Pause):
             engine.now_ns += operation.ns
+            continue
+        if isinstance(operation, Swap):
+            engine.swap(operation.drawn)
+            twin.swap(operation.drawn.plain)
             continue
         said = engine.judge(operation)
         twin.now_ns = engine.now_ns
@@ -229,12 +244,12 @@ def case_seeds(seed: int, frames: int, per_policy: int = FRAMES_PER_POLICY) -> S
     return [seed * 1_000_003 + number for number in range(-(-frames // per_policy))]
 
 
-def run_case(case_seed: int) -> Mismatch | None:
+def run_case(case_seed: int, draw: Drawing = draw_operations) -> Mismatch | None:
     """Draw one policy and FRAMES_PER_POLICY frames from a seed; return a minimal mismatch, if any."""
     rng = random.Random(case_seed)
     drawn = compiled_policy(rng)
     for _ in range(WINDOWS):
-        found = compare(drawn, draw_operations(drawn, rng, FRAMES_PER_WINDOW))
+        found = compare(drawn, draw(drawn, rng, FRAMES_PER_WINDOW))
         if found is not None:
             return minimal(drawn, found)
     return None

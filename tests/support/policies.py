@@ -99,7 +99,7 @@ def draw_policy(rng: random.Random, *, static_only: bool = False) -> PlainPolicy
     """Return a random policy; it may break a rule of the checks. `static_only`: all stages enforce."""
     zones = _draw_zones(rng)
     assets = _draw_assets(rng, zones)
-    conduits = tuple(_draw_conduit(rng, number, zones, assets) for number in range(rng.randrange(3, 14)))
+    conduits = tuple(draw_conduit(rng, number, zones, assets) for number in range(rng.randrange(3, 14)))
     conduits = tuple(conduit for conduit in conduits if _prefixes_have_one_zone(zones, conduit))
     if not conduits:
         ends = [Selector(zones=(zone.name,)) for zone in zones[:2]]
@@ -150,7 +150,7 @@ def _draw_assets(rng: random.Random, zones: tuple[Zone, ...]) -> tuple[Asset, ..
     for number in range(rng.randrange(3, 15)):
         zone = rng.choice(zones)
         ips = [ip for ip in _draw_ips(rng, zones, zone, number) if (zone.space, ip) not in used]
-        macs = [_draw_mac(rng, number) for _ in range(rng.choice((0, 1, 1, 1, 2)))]
+        macs = [draw_mac(rng, number) for _ in range(rng.choice((0, 1, 1, 1, 2)))]
         macs = [found for found in dict.fromkeys(macs) if (zone.space, found) not in used]
         if not ips and not macs:
             continue
@@ -173,11 +173,13 @@ def _draw_ips(rng: random.Random, zones: tuple[Zone, ...], zone: Zone, number: i
     return list(dict.fromkeys(rng.sample(ips, min(len(ips), rng.choice((0, 1, 1, 2, 3))))))
 
 
-def _draw_mac(rng: random.Random, number: int) -> bytes:
+def draw_mac(rng: random.Random, number: int) -> bytes:
+    """Return a MAC that an asset of this number may have."""
     return mac(f"02:00:00:00:{rng.choice((0, number)):02x}:{rng.randrange(1, 40):02x}")
 
 
-def _draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], assets: tuple[Asset, ...]) -> Conduit:
+def draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], assets: tuple[Asset, ...]) -> Conduit:
+    """Return the conduit of a number; it may break a rule of the checks."""
     source = _draw_selector(rng, zones, assets)
     destination = _draw_group(rng, zones) if rng.random() < 0.12 else _draw_selector(rng, zones, assets)
     return Conduit(
@@ -188,14 +190,14 @@ def _draw_conduit(rng: random.Random, number: int, zones: tuple[Zone, ...], asse
         rng.choice((Stage.ENFORCE, Stage.ENFORCE, Stage.ALERT, Stage.MONITOR)),
         rng.random() > 0.15,
         rng.choice(("static", "static", "static", "closed", "open")),
-        _draw_limit(rng) if rng.random() < LIMITED_SHARE else None,
+        draw_limit(rng) if rng.random() < LIMITED_SHARE else None,
         rng.choice(assets).name if assets and rng.random() < JUMP_SHARE else None,
         rng.choice((("nights",), ("nights", "weekend"))) if rng.random() < CLOSED_SHARE else (),
         ("session",) if rng.random() < CLOSED_SHARE else (),
     )
 
 
-def _draw_limit(rng: random.Random) -> Limit:
+def draw_limit(rng: random.Random) -> Limit:
     """Return a limit that a few frames exceed: streams are short, and their frames a microsecond apart."""
     rates = [_draw_rate(rng) if rng.random() < 0.4 else None for _ in range(4)]
     return Limit(*rates) if any(rates) else Limit(packets=_draw_rate(rng))

@@ -35,14 +35,28 @@ LINK_LAYER_OPTIONS = (1, 2)  # RFC 4861 clause 4.6.1: source and target link-lay
 UNSPECIFIED = (Address(4, 0), Address(6, 0))
 
 
+class End(NamedTuple):
+    """One end of a flow, whoever the policy in force says it is: an address in a zone. Of groups, the copy's zone."""
+
+    zone: str | None
+    ip: Address | None
+
+
 class FlowKey(NamedTuple):
     """A flow as its opener sees it, between two zones. ICMP echo: the identifier stands for the opener's port."""
 
-    opener: Endpoint
-    responder: Endpoint
+    opener: End
+    responder: End
     protocol: int
     opener_port: int
     responder_port: int
+
+
+class Flow(NamedTuple):
+    """Which conduit permits a flow, and the policy under which it was found to."""
+
+    conduit: Conduit
+    policy: PlainPolicy
 
 
 class Finding(NamedTuple):
@@ -64,15 +78,20 @@ class Twin:
     """One policy in force, its stages and open conduits as they are now, and the flows seen so far."""
 
     def __init__(self, policy: PlainPolicy) -> None:
+        self.flows: dict[FlowKey, Flow] = {}
+        self.limits = Limits()
+        self.now_ns = 0
+        self.swap(policy)
+
+    def swap(self, policy: PlainPolicy) -> None:
+        """Let a policy be in force: with its own stages and openings; flows and limits go on."""
+        self.policy = policy
         self.identity = Identity(policy)
         self.ceiling = policy.ceiling
         self.pair_stages = dict(policy.pair_stages)
         self.default_stage = policy.default_stage
         self.conduit_stages = {conduit.name: conduit.stage for conduit in policy.conduits}
         self.open = {conduit.name for conduit in policy.conduits if conduit.open_at_first}
-        self.flows: dict[FlowKey, Conduit] = {}
-        self.limits = Limits()
-        self.now_ns = 0
 
     def judge(self, frame: Frame) -> Answer:
         """Return what the page says of a frame, and remember the flow it opens."""
@@ -173,19 +192,19 @@ class Twin:
             opens = key is not None and not midstream
             limited = self._limited(forward, source, packet.source, opens=opens)
             if key is not None and self._passes(limited):
-                self.flows[key] = forward.conduit
+                self.flows[key] = Flow(forward.conduit, self.policy)
             return limited
         if midstream:  # 9
             backward = self._first_open(destination, source, ("tcp", transport.source_port))
             if backward is not None:
-                opened = FlowKey(destination, source, TCP, transport.destination_port, transport.source_port)
-                self.flows[opened] = backward
+                opened = FlowKey(end(destination), end(source), TCP, transport.destination_port, transport.source_port)
+                self.flows[opened] = Flow(backward, self.policy)
                 return Finding(Reason.FLOW_PICKUP, backward)
         if packet.icmp_type in ERROR_TYPES[packet.version]:  # 10
             related = self._related_flow(packet, source, destination)
             if related is not None:
                 flow, from_opener = related
-                found = Finding(Reason.FLOW_RELATED, self.flows[flow])
+                found = Finding(Reason.FLOW_RELATED, self.flows[flow].conduit)
                 return self._limited(found, source, packet.source, opens=False) if from_opener else found
         return forward  # 11, 12
 
@@ -209,17 +228,23 @@ class Twin:
         for key in (_forward_key(packet, source, destination), _reply_key(packet, source, destination)):
             if key is None or key not in self.flows:
                 continue
-            still: Conduit | None = self.flows[key]
-            if self.flows[key].name not in self.open:
-                still = self._first_open(key.opener, key.responder, _flow_service(key))
+            forward = key == _forward_key(packet, source, destination)
+            still: Conduit | None = self.flows[key].conduit
+            if not self._holds(self.flows[key]):
+                ends = (source, destination) if forward else (destination, source)
+                still = self._first_open(*ends, _flow_service(key))
             if still is not None:
-                self.flows[key] = still
+                self.flows[key] = Flow(still, self.policy)
                 found = Finding(Reason.FLOW_ESTABLISHED, still)
-                if key != _forward_key(packet, source, destination):
+                if not forward:
                     return found
                 return self._limited(found, source, packet.source, opens=packet.transport.is_tcp_opening)
             del self.flows[key]
         return None
+
+    def _holds(self, flow: Flow) -> bool:
+        """Tell whether the conduit that permitted a flow does so under the policy in force, unasked."""
+        return flow.policy is self.policy and flow.conduit.name in self.open
 
     def _limited(self, found: Finding, source: Endpoint, sender: Address | bytes, *, opens: bool) -> Finding:
         """Return what a conduit permits from its opening side, or why it is too much."""
@@ -243,14 +268,10 @@ class Twin:
         quoted = read_quoted(packet.version, packet.transport.body)
         if quoted is None or quoted.source != packet.destination:
             return None
-        far = self.identity.endpoint_of_ip(quoted.destination, source.space)
-        if far is None or far.zone not in (None, source.zone):
-            return None
-        if far.is_group:
-            far = far._replace(copy_to=source.zone)
-        sent, answered = _forward_key(quoted, destination, far), _reply_key(quoted, destination, far)
+        here, far = End(end(destination).zone, quoted.source), End(source.zone, quoted.destination)
+        sent, answered = forward_key(quoted, here, far), reply_key(quoted, here, far)
         for key in (sent, answered):
-            if key is not None and key in self.flows and self.flows[key].name in self.open:
+            if key is not None and key in self.flows and self._holds(self.flows[key]):
                 return key, key is answered
         return None
 
@@ -320,7 +341,20 @@ def _flow_service(key: FlowKey) -> tuple[str, int]:
     return ("icmp4", ECHO_REQUEST[4]) if key.protocol == ICMP4 else ("icmp6", ECHO_REQUEST[6])
 
 
+def end(endpoint: Endpoint) -> End:
+    """Return where an endpoint stands in a flow."""
+    return End(endpoint.copy_to if endpoint.is_group else endpoint.zone, endpoint.ip)
+
+
 def _forward_key(packet: Packet, source: Endpoint, destination: Endpoint) -> FlowKey | None:
+    return forward_key(packet, end(source), end(destination))
+
+
+def _reply_key(packet: Packet, source: Endpoint, destination: Endpoint) -> FlowKey | None:
+    return reply_key(packet, end(source), end(destination))
+
+
+def forward_key(packet: Packet, source: End, destination: End) -> FlowKey | None:
     """Return the flow that the packet's sender would have opened; None if such a packet opens none."""
     transport = packet.transport
     if transport.protocol in (TCP, UDP):
@@ -331,7 +365,7 @@ def _forward_key(packet: Packet, source: Endpoint, destination: Endpoint) -> Flo
     return None
 
 
-def _reply_key(packet: Packet, source: Endpoint, destination: Endpoint) -> FlowKey | None:
+def reply_key(packet: Packet, source: End, destination: End) -> FlowKey | None:
     """Return the flow that the packet would be a reply of."""
     transport = packet.transport
     if transport.protocol in (TCP, UDP) and not transport.is_tcp_opening:

@@ -23,10 +23,20 @@ class Bucket:
     """One limit's allowance."""
 
     def __init__(self, rate: Rate, now_ns: int) -> None:
-        self.interval_ns = rate.unit_ns // rate.number
-        self.room_ns = self.interval_ns * rate.burst
+        self.set_rate(rate)
         self.filled_ns = self.room_ns
         self.looked_at_ns = now_ns
+
+    def set_rate(self, rate: Rate) -> None:
+        """Take another limit's rate and room."""
+        self.interval_ns = rate.unit_ns // rate.number
+        self.room_ns = self.interval_ns * rate.burst
+
+    def change(self, rate: Rate) -> None:
+        """Go on with another limit: what is missing is still missing."""
+        missing_ns = self.room_ns - self.filled_ns
+        self.set_rate(rate)
+        self.filled_ns = self.room_ns - missing_ns
 
     def gives(self, now_ns: int) -> bool:
         """Take out one interval, if there is one. A clock set back by more than a second finds the bucket empty."""
@@ -58,6 +68,10 @@ class Limits:
             (limit.packets, Reason.LIMIT_PACKETS, (conduit.name, "packets")),
         ]
         for rate, reason, name in asked:
-            if rate is not None and not self._buckets.setdefault(name, Bucket(rate, now_ns)).gives(now_ns):
+            if rate is None:
+                continue
+            bucket = self._buckets.setdefault(name, Bucket(rate, now_ns))
+            bucket.change(rate)
+            if not bucket.gives(now_ns):
                 return reason
         return Reason.NONE

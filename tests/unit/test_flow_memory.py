@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
+import struct
 from dataclasses import replace
 
 import pytest
 
+from fastpath import abi
 from fastpath.abi import Reason
+from fastpath.worker import Worker
+from gateway import segments
+from gateway.segments import SegmentKind, attach
 from rules.compile import compile_text
 from tests.support.judging import Engine
 from tests.support.plain import Address, PlainPolicy
@@ -100,3 +106,18 @@ def test_a_new_policy_ends_what_it_does_not_permit(polled: Engine) -> None:
     polled.swap(_drawn(replace(POLICY, conduits=conduits)))
     assert polled.judge(to_office(tcp(PLC4, OFFICE4, PORTS[::-1], ACK))).reason is Reason.POLICY_NO_CONDUIT
     assert polled.judge(to_plant(tcp(OFFICE4, PLC4, PORTS, ACK))).reason is Reason.POLICY_NO_CONDUIT
+
+
+@pytest.mark.parametrize(("created", "touched"), [(0, False), (1, True)])
+def test_a_table_that_never_held_a_flow_takes_no_memory(created: int, touched: bool) -> None:
+    """A worker reads the table that an earlier engine left only where there is something to find."""
+    fds = segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 65536)
+    kinds = SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS
+    views = [attach(kind, fd, writable=True).view for kind, fd in zip(kinds, fds, strict=True)]
+    place = abi.COUNTERS_HEADER_BYTES + abi.QUEUE_COUNTERS.offsets["flows_created"]
+    struct.pack_into("<Q", views[0], place, created)
+    before = os.fstat(fds[2]).st_blocks
+    Worker(-1, 0, *views, 512)
+    assert (os.fstat(fds[2]).st_blocks - before > 1024) == touched
+    for fd in fds:
+        os.close(fd)

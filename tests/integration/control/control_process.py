@@ -85,7 +85,7 @@ class RecordingKernel:
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Note it."""
-        self._ask("update_static", ceiling=stages.ceiling.name)
+        self._ask("update_static", ceiling=stages.ceiling.name, opened=sum(stages.opened.values()))
 
     def attached(self) -> Mapping[str, int]:
         """Every port that anybody asked for is attached, once `attach` was called."""
@@ -123,9 +123,9 @@ class RecordingKernel:
         """There is a lane when the test makes the file `lane`."""
         return (self._directory / "lane").exists()
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
         """Note it."""
-        self._ask("lane_open", mark=mark, afresh=afresh)
+        self._ask("lane_open", mark=mark, ports=sorted(ports.items()), afresh=afresh)
         self._lane_mark = mark
 
     def lane_close(self) -> None:

@@ -168,7 +168,7 @@ def test_a_flushed_ruleset_opens_a_new_lane(gateway: LabGateway, stream: object)
 def test_a_planned_stop_closes_the_lane(gateway: LabGateway, stream: object) -> None:
     """A stopped gateway leaves the stream to the kernel's static rules, not to a lane that nobody can close."""
     gateway.stop()
-    listed = gateway.lab.run("gw", ["nft", "list", "map", "bridge", "conduit_lane", "lane_generation"]).stdout
+    listed = gateway.lab.run("gw", ["nft", "list", "map", "bridge", "conduit", "lane_generation"]).stdout
     assert "elements" not in listed
     gateway.start()
     wait_for("the lane to have it again", lambda: lane(gateway)["flows"], SOON_S)

@@ -13,10 +13,10 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Dot1Q
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, Form
-from gateway.kernel import guard, interception, monitor, nft, sync
+from gateway.kernel import bridge, guard, interception, monitor, nft, readback, sync
 from gateway.kernel.lane import Lane
 from rules.static import render
-from rules.static_lane import LANE_SECONDS
+from rules.static_lane import LANE_SECONDS, LANE_SETS
 from tests.netns.kernel.frames import LAPTOP_MAC, PAYLOAD, ether, six, tcp
 from tests.netns.kernel.plant import HMI, HMI6, PLC, PLC6, plant
 from tests.netns.kernel.reader import Judge
@@ -38,10 +38,18 @@ def udp(source: int, destination: int, **how: Any) -> bytes:
     return bytes(ether(source, destination, **how) / layers)
 
 
+def segment(**how: Any) -> bytes:
+    """Return a segment of the flow between HMI and PLC."""
+    layers = IP(src=HMI, dst=PLC) / TCP(sport=40100, dport=502, flags="A", **how) / PAYLOAD
+    return bytes(ether(2, 3) / layers)
+
+
 STREAM = tcp(2, 3, "A", 40100, 502)
 FLOWS = {
     "tcp": STREAM,
     "tcp back": tcp(3, 2, "PA", 502, 40100),
+    "tcp with options": segment(options=[("Timestamp", (1, 2)), ("NOP", None), ("NOP", None)]),
+    "tcp, the longest header": segment(options=[("NOP", None)] * 40),
     "udp": udp(2, 3),
     "tcp6": six(2, 3, HMI6, PLC6, TCP(sport=40100, dport=502, flags="A"), PAYLOAD),
     "udp6": six(2, 3, HMI6, PLC6, UDP(sport=40200, dport=20000), PAYLOAD),
@@ -65,10 +73,20 @@ OUTSIDE = {
     "another destination port": ("tcp", tcp(2, 3, "A", 40100, 503), 2),
     "another source": ("tcp", tcp(2, 3, "A", 40100, 502, src="10.0.0.21"), 2),
     "another protocol": ("udp", tcp(2, 3, "A", 40200, 20000), 2),
+    "TCP header of 4 words": ("tcp", segment(dataofs=4), 2),
+    "TCP header of 3 words": ("tcp", segment(dataofs=3), 2),
+    "TCP header of none": ("tcp", segment(dataofs=0), 2),
+    "opening, pushing, urgent": ("tcp", tcp(2, 3, "SPU", 40100, 502), 2),
     "UDP length below its header": ("udp", udp(2, 3, udp={"len": 7}), 2),
     "extension header": ("tcp6", six(2, 3, HMI6, PLC6, IPv6ExtHdrDestOpt(), TCP(sport=40100, dport=502, flags="A")), 2),
     "the other IP version": ("tcp", FLOWS["tcp6"], 2),
 }
+
+
+def numbers() -> dict[int, int]:
+    """Return the policy's numbers of the ports by ifindex; call it in the gateway."""
+    indexes = bridge.ports_ifindex(PORTS)
+    return {indexes[name]: number for number, name in enumerate(PORTS, start=1)}
 
 
 @pytest.fixture
@@ -86,7 +104,7 @@ def lane(laned: Wire) -> Iterator[Lane]:
     """The lane, open at the first generation, with no flow in it."""
     made = Lane()
     with inside(laned.gateway):
-        made.open_at(FIRST, afresh=True)
+        made.open_at(FIRST, numbers(), afresh=True)
     yield made
     with inside(laned.gateway):
         made.close()
@@ -149,7 +167,7 @@ def test_what_is_not_exactly_the_flow_is_judged(laned: Wire, lane: Lane, judge: 
     """Whatever differs from the frame that the engine marked, or could open, end or hide something, is not let past."""
     for name, (flow, frame, source) in OUTSIDE.items():  # one test: loading the ruleset takes longer than all of it
         with inside(laned.gateway):
-            lane.open_at(FIRST, afresh=True)
+            lane.open_at(FIRST, numbers(), afresh=True)
         judge.mark = FIRST
         enter(laned, judge, FLOWS[flow])
         judge.mark = MARK_JUDGED
@@ -178,7 +196,7 @@ def test_a_new_generation_has_every_flow_judged_again(laned: Wire, lane: Lane, j
     """The next frame waits for the engine; a frame with the mark of before changes nothing; a new mark lets it in."""
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
-        lane.open_at(SECOND)
+        lane.open_at(SECOND, numbers())
         assert lane.mark_in_force() == SECOND
     for mark in (FIRST, FIRST, SECOND):
         judge.mark = mark
@@ -198,9 +216,25 @@ def test_a_closed_lane_takes_nothing(laned: Wire, lane: Lane, judge: Judge) -> N
         seen_by_engine(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10)
-        lane.open_at(SECOND, afresh=True)
+        lane.open_at(SECOND, numbers(), afresh=True)
         assert lane.entries(10) == []
     seen_by_engine(laned, judge, STREAM)
+
+
+def test_whoever_looks_with_nft_sees_it(laned: Wire, lane: Lane, judge: Judge) -> None:
+    """nft can list every set of flows with several elements in it, as text and as JSON: some keys make it abort."""
+    ends = ((40100, 502), (40101, 502))
+    for source, destination in ends:
+        enter(laned, judge, tcp(2, 3, "A", source, destination))
+        enter(laned, judge, bytes(ether(2, 3) / IP(src=HMI, dst=PLC) / UDP(sport=source, dport=destination) / PAYLOAD))
+        for layer in (TCP(sport=source, dport=destination, flags="A"), UDP(sport=source, dport=destination)):
+            enter(laned, judge, six(2, 3, HMI6, PLC6, layer, PAYLOAD))
+    with inside(laned.gateway):
+        assert len(lane.entries(100)) == 4 * len(ends)
+        text = nft.text_listing("ruleset")
+        held = {found["set"]["name"]: found["set"] for found in nft.listing("ruleset") if "set" in found}
+    assert all(f"add @{name} " in text for name in LANE_SETS)
+    assert [len(held[name]["elem"]) for name in LANE_SETS] == [len(ends)] * 4
 
 
 def test_an_unmarked_flow_never_enters(laned: Wire, lane: Lane, judge: Judge) -> None:
@@ -268,7 +302,7 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
     enter(laned, judge, STREAM)
     with inside(laned.gateway):
         assert lane.entries(10), "flows outlive a policy swap; the generation tells which of them pass"
-        lane.open_at(SECOND)
+        lane.open_at(SECOND, numbers())
         assert sync.stands(loaded)
         assert sync.in_sync(script)
         lane.close()
@@ -278,13 +312,13 @@ def test_what_moves_in_the_lane_is_no_foreign_change(laned: Wire, lane: Lane, ju
 
 
 def test_without_a_lane_none_is_left_behind(laned: Wire, lane: Lane, judge: Judge, form: Form) -> None:
-    """A ruleset without the lane takes the table away; a frame that still has its mark passes as judged."""
+    """A ruleset without the lane takes its chains and sets away; a frame that still has its mark passes as judged."""
     policy = plant(PORTS, vlan=100)
     how: dict[str, Any] = {"form": form, "bridge_name": BRIDGE, "stages": dict(policy.pair_stages)}
     how |= {"first_queue": QUEUE, "queue_count": 1, "layer2_queue": None}
     with inside(laned.gateway):
         sync.apply_policy(policy, closed=frozenset(), **how)
-        assert not nft.table_exists("bridge", "conduit_lane")
+        assert not [name for name in readback.names("bridge", "conduit") if name.startswith("lane")]
         assert (lane.mark_in_force(), lane.entries(10)) == (0, [])
     for _ in range(2):
         seen_by_engine(laned, judge, STREAM)

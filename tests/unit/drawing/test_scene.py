@@ -30,12 +30,16 @@ assets:
   pc-1: {zone: office, ips: [10.0.0.1], roles: [desk]}
   pc-2: {zone: office, ips: [10.0.0.2], roles: [desk]}
   hmi: {zone: office, ips: [10.0.0.3], roles: [hmi]}
+  pc-3: {zone: office, ips: [10.0.0.4], roles: [desk]}
   plc-1: {zone: cell, ips: [10.1.0.1], roles: [plc]}
   plc-2: {zone: cell, ips: [10.1.0.2], roles: [plc]}
+windows: {w: {weekly: [{days: [mon], from: "06:00", to: "07:00"}]}}
 conduits:
   one: {from: {asset: hmi}, to: {role: plc}, services: [modbus], stage: monitor}
   two: {from: {role: desk}, to: {zone: cell}, services: [modbus], enabled: false}
   three: {from: {asset: hmi}, to: {role: plc}, services: [https], stage: monitor}
+  four: {from: {asset: pc-3}, to: {asset: plc-1}, services: [https], windows: [w], stage: monitor}
+  five: {from: {role: desk}, to: {role: plc}, services: [https], via: hmi, requires: [session], stage: monitor}
   cast: {from: {role: plc}, to: {group: 239.1.1.1}, services: [modbus]}
 """
 
@@ -60,11 +64,13 @@ def large(seed: int) -> str:
 def test_arrows_end_at_the_smallest_thing_that_a_selector_covers() -> None:
     found = scene(load_policy_text(SMALL))
     rows = {box.name: [row.title for row in box.rows] for box in found.boxes}
-    assert rows == {"office": ["hmi", "desk"], "cell": ["plc"], GROUPS: []}
+    assert rows == {"office": ["desk", "pc-3", "hmi"], "cell": ["plc", "plc-1"], GROUPS: []}
     ends = {arrow.labels: (arrow.source, arrow.destination, arrow.stage, arrow.open) for arrow in found.arrows}
     assert ends == {
-        ("one", "three"): (Anchor("office", 0), Anchor("cell", 0), "monitor", True),
-        ("two",): (Anchor("office", 1), Anchor("cell"), "alert", False),
+        ("one", "three"): (Anchor("office", 2), Anchor("cell", 0), "monitor", True),
+        ("two",): (Anchor("office", 0), Anchor("cell"), "alert", False),
+        ("four (windows)",): (Anchor("office", 1), Anchor("cell", 1), "monitor", True),
+        ("five",): (Anchor("office", 2), Anchor("cell", 0), "monitor", False),
         ("cast",): (Anchor("cell", 0), Anchor(GROUPS), "alert", True),
     }
 
@@ -76,6 +82,8 @@ def test_what_is_in_force_is_drawn_where_it_is_known() -> None:
         "one": ("alert", True),
         "three": ("monitor", True),
         "two": ("alert", True),
+        "four (windows)": ("monitor", True),
+        "five": ("monitor", True),
         "cast": ("alert", False),
     }
 

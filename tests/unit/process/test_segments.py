@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,4 +193,25 @@ def test_flows_reader_yields_only_used_entries() -> None:
         view[place + abi.FLOW.offsets["protocol"]] = 6 + table
     flows = list(FlowsReader(attach(SegmentKind.FLOWS, fd)).flows())
     assert [(flow["queue"], flow["protocol"]) for flow in flows] == [(0, 6), (1, 7)]
+    os.close(fd)
+
+
+def test_flows_reader_asks_the_filter_with_what_stands_in_the_entry() -> None:
+    """Only wanted flows are yielded; the filter is asked about used entries and no others."""
+    fd = segments.create_flows(2, 1024)
+    view = attach(SegmentKind.FLOWS, fd, writable=True).view
+    values = {"in_use": 1, "generation": 1 << 40, "conduit": 5, "opener_asset": 70_000, "responder_asset": abi.NO_ASSET}
+    for table, index in ((0, 0), (0, 9), (1, 1023)):
+        place = abi.FLOWS_HEADER_BYTES + (table * 1024 + index) * abi.FLOW.size
+        for name, value in (values | {"conduit": index}).items():
+            struct.pack_into("<" + abi.FLOW.fields[name], view, place + abi.FLOW.offsets[name], value)
+    asked: list[tuple[int, ...]] = []
+
+    def wanted(*entry: int) -> bool:
+        asked.append(entry)
+        return entry[1] != 9
+
+    flows = list(FlowsReader(attach(SegmentKind.FLOWS, fd)).flows(wanted))
+    assert [(flow["queue"], flow["conduit"]) for flow in flows] == [(0, 0), (1, 1023)]
+    assert set(asked) == {(1 << 40, conduit, 70_000, abi.NO_ASSET) for conduit in (0, 9, 1023)}
     os.close(fd)

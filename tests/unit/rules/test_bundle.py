@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rules import bundle as bundles
+from rules import fragments, inventory, tree
 from rules.bundle import Bundle, bundle_of_texts, read_bundle
 from rules.compile import compile_bundle
 from rules.load import load_bundle, load_policy
@@ -206,6 +207,27 @@ def test_bundles_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.code for p in problems_of(Bundle("p.yaml", MAIN, files))] == ["POL063"]
     monkeypatch.setattr(bundles, "MAX_BYTES", 1000)
     assert [p.code for p in problems_of(Bundle("p.yaml", MAIN, {"a.yaml": b"#" * 1001}))] == ["POL002"]
+
+
+def test_files_that_nothing_includes_are_refused() -> None:
+    """Whoever sends a file means it to count."""
+    bundle = Bundle("p.yaml", "version: 1\nsite: {name: w}\n", {"zones.yaml": ZONES.encode()})
+    assert [(p.path, p.code) for p in problems_of(bundle)] == [("zones.yaml", "POL065")]
+
+
+def test_values_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dense text or table would take more memory than its bytes tell."""
+    monkeypatch.setattr(tree, "MAX_NODES", 20)
+    dense = Bundle("p.yaml", "version: 1\nsite: {name: w}\nwaivers: [" + "a, " * 20 + "]\n")
+    assert [p.code for p in problems_of(dense)] == ["POL002"]
+    monkeypatch.undo()
+    monkeypatch.setattr(fragments, "MAX_NODES", 20)
+    assert [p.code for p in problems_of(dense)] == ["POL063"]
+    monkeypatch.undo()
+    monkeypatch.setattr(inventory, "MAX_ROWS", 2)
+    rows = "name,zone\n" + "".join(f"a{n},plant\n" for n in range(3))
+    main = "version: 1\nsite: {name: w}\nzones: {plant: {kind: control}}\ninventory: a.csv\n"
+    assert [p.code for p in problems_of(Bundle("p.yaml", main, {"a.csv": rows.encode()}))] == ["POL063"]
 
 
 def test_deep_chains_of_includes_end(tmp_path: Path) -> None:

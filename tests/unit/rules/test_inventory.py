@@ -112,6 +112,15 @@ def test_a_sheet_that_is_not_understood_hides_no_names() -> None:
     assert [found[-1] for found in problems_of(ROWS, more=conduit)] == ["POL031"]
 
 
+def test_roles_of_all_rows_are_roles() -> None:
+    """A conduit may name a role that only the entry gives; where roles are declared, the entry's must be."""
+    entry = "{csv: assets.csv, roles: [pump]}"
+    conduit = "conduits: {c: {from: {role: pump}, to: {zone: dmz}, services: ssh}}\n"
+    rows = "name,zone\na,plant\n"
+    assert load(rows, entry, conduit).assets["a"].roles == ("pump",)
+    assert problems_of(rows, entry, conduit + "roles: {plc: }\n") == [("policy.yaml", 4, 39, "POL043")]
+
+
 def test_rows_and_entries_share_names() -> None:
     """An asset of the text and a row of the same name are one too many; the row's line is named."""
     with pytest.raises(PolicyError) as caught:

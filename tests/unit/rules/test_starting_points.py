@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KNOWN = ("packaging-line", "water-works", "business-dmz-broker", "engineering-workstation", "vendor-remote-support")
-# What a reader must be told of a pattern that is right: proofs that nothing can give yet keep the conduit closed.
-EXPECTED = {"POL248"}
+DAY = "2026-11-23"  # reviews and waivers are judged as of this day
+# What a reader must be told of a site that is right: proofs that nothing can give yet, a safety system that is
+# read by a protocol that can write, waived findings, and for information the devices that only talk within their zone.
+EXPECTED = {"POL203", "POL226", "POL248"}
+WAIVED = {"POL203", "POL231"}
 
 
 def test_what_ships_is_what_the_documentation_names() -> None:
@@ -30,10 +33,11 @@ def test_it_is_written_and_can_be_applied(name: str, tmp_path: Path) -> None:
     run = CliRunner()
     written = run.invoke(app, ["policy", "init", "--from", name, str(tmp_path / "here")])
     assert written.exit_code == 0, written.output
-    checked = run.invoke(app, ["-o", "json", "policy", "check", str(tmp_path / "here" / "policy.yaml")])
+    checked = run.invoke(app, ["-o", "json", "policy", "check", "--on", DAY, str(tmp_path / "here" / "policy.yaml")])
     assert checked.exit_code == 0, checked.output
-    codes = {warning["code"] for warning in loads(checked.stdout)["warnings"]}
-    assert codes <= EXPECTED
+    found = loads(checked.stdout)["warnings"]
+    assert {one["code"] for one in found if not one["waived"]} <= EXPECTED
+    assert {one["code"] for one in found if one["waived"]} <= WAIVED
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

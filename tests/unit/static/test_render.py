@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, MARK_LANE_MASK, Form, Stage
+from rules import static_state_chains
 from rules.records import ServiceKind
 from rules.static import (
     BANKS,
     COUNTERS,
-    bank_in_use,
     effective_stages,
     pinned_macs,
     render,
@@ -20,7 +20,8 @@ from rules.static import (
     render_parts,
     render_toggle,
 )
-from rules.static_lane import LANE_SETS, MARK_LANED
+from rules.static_counting import COUNTED, counting_chain
+from rules.static_lane import LANE_CHAINS, LANE_SETS, MARK_LANED
 from rules.static_relations import permitted, relations
 from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
 
@@ -45,11 +46,26 @@ def test_nothing_tracks_connections_or_flushes_tables() -> None:
         assert not re.search(r"\bct\b|delete (table|chain|set)|flush (ruleset|table|set)", text)
 
 
-def test_every_counter_is_declared_and_none_is_anonymous() -> None:
-    """Counters survive a swap only when they have names."""
-    text = render(POLICY, form=Form.BRNF)
+@pytest.mark.parametrize("form", list(Form))
+def test_counts_survive_a_swap(form: Form) -> None:
+    """Every counter has a name, or stands in a chain that no part of a swap refills; every frame is counted so."""
+    parts = render_parts(POLICY, form=form, lane=True)
+    text = "".join(parts)
     assert all(f"add counter bridge conduit {name}\n" in text for name in COUNTERS)
     assert not re.search(r"counter (?!name|bridge)", text)
+    for name in COUNTED:
+        chain = counting_chain(name)
+        assert f"goto {chain}\n" in text
+        assert f"add chain bridge conduit {chain}\n" in text
+        assert not re.search(rf"(flush chain|add rule) bridge conduit {chain}\b", text)
+        assert f"add rule bridge conduit {chain} counter " in render(POLICY, form=form)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_forward_hook_is_met_twice(form: Form) -> None:
+    """Each base chain costs every frame: one stands in front of the queue, one behind it, with the lane as without."""
+    text = render(POLICY, form=form, lane=True)
+    assert len(re.findall("type filter hook forward", text)) == 2
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -68,9 +84,25 @@ def test_a_bank_refers_to_itself_only(bank: int) -> None:
     prepare, switch = render_parts(POLICY, form=Form.BRNF, bank=bank)
     rules = "\n".join(line for line in prepare.splitlines() if line.startswith(("add rule", "flush", "add element")))
     assert not re.search(rf"_{1 - bank}\b", rules)
-    assert not re.search(r"conduit (guard|before|judge|static) ", rules)
-    assert bank_in_use(switch) == bank
-    assert bank_in_use(render_base(PORTS)) is None
+    assert not re.search(r"conduit (guard|static) ", rules)
+    assert f"goto entry_{bank}\n" in switch
+    assert "goto entry" not in render_base(PORTS)
+
+
+def test_what_is_rare_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs that tolerate violations are listed; where they are very many, those that enforce are."""
+    stages = dict(effective_stages(POLICY))
+    stages[1, 2] = stages[2, 3] = Stage.ALERT
+    few = render_toggle(POLICY, stages=stages)
+    assert "violation_0 meta mark . meta priority { 1 . 0:2, 2 . 0:3 } goto tolerate_0\n" in few
+    assert "violation_0 goto deny_0\n" in few
+    monkeypatch.setattr(static_state_chains, "MANY_PAIRS", 10)
+    calm = dict.fromkeys(stages, Stage.MONITOR)
+    many = render_toggle(POLICY, stages=calm | {(3, 1): Stage.ENFORCE})
+    assert "violation_0 meta mark . meta priority { 3 . 0:1 } goto deny_0\n" in many
+    assert "violation_0 goto tolerate_0\n" in many
+    assert "goto deny_0" not in render_toggle(POLICY, stages=calm)
+    assert render_toggle(POLICY, stages=stages) == few
 
 
 def test_a_toggle_holds_no_map() -> None:
@@ -117,10 +149,10 @@ def test_assets_are_pinned_to_the_port_of_their_zone() -> None:
 
 
 def test_the_lane_is_asked_only_where_it_is_wanted() -> None:
-    """Off, no rule looks for a flow or adds one, and what the engine marked still passes; on, each port has a chain."""
+    """Off, no rule looks for a flow or adds one, what the engine marked still passes; on, each port has a mark."""
     off, on = (render(POLICY, form=Form.BRNF, lane=wanted) for wanted in (False, True))
     assert not any(f"@{name}" in off for name in LANE_SETS)
-    assert "conduit_lane" not in off
+    assert not any(f"chain bridge conduit {chain}\n" in off for chain in LANE_CHAINS)
     assert all(f"add @{name}" in on for name in LANE_SETS)
     assert all(f"{number:#04x}000000" in on for number in (1, 2, 3))
     assert MARK_LANED & MARK_LANE_MASK != MARK_LANE

@@ -31,7 +31,7 @@ POLICY = """
 version: 1
 site: {name: plant, ceiling: enforce, default_stage: enforce}
 zones:
-  office: {kind: enterprise, ports: [p0], prefixes: [10.0.0.0/24]}
+  office: {kind: supervisory, ports: [p0], prefixes: [10.0.0.0/24]}
   cell: {kind: control, ports: [p1], prefixes: [10.1.0.0/24]}
 assets:
   pc: {zone: office, ips: [10.0.0.1], macs: ["02:00:00:00:00:01"]}
