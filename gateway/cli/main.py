@@ -14,6 +14,7 @@ from gateway.cli import (
     events,
     history,
     lab,
+    learn,
     listings,
     policy,
     policy_init,
@@ -113,6 +114,7 @@ history.register(policy.app)
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
+learn.register(app)
 listings.register(app)
 windows.register(app)
 drawing.register(app)
