@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from gateway.cli import (
     drawing,
     events,
+    history,
     lab,
     listings,
     policy,
@@ -21,6 +22,7 @@ from gateway.cli import (
     stage,
     state,
     tape,
+    windows,
 )
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
@@ -107,10 +109,12 @@ def conduitctl(
 
 state.register(app)
 app.add_typer(stage.app, name="stage")
+history.register(policy.app)
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
 listings.register(app)
+windows.register(app)
 drawing.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")

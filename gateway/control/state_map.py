@@ -65,6 +65,13 @@ class StateMap:
         state.set_conduit(self._view, slot, stage=stage)
         self._tell()
 
+    def open_conduits(self, slots: Mapping[int, bool]) -> None:
+        """Open and close conduits, each with one store."""
+        for slot, is_open in slots.items():
+            state.set_conduit(self._view, slot, open=is_open)
+        if slots:
+            self._tell()
+
     def set_ports(self, numbers: Mapping[int, int]) -> None:
         """Make these the ports that exist (ifindex → port number)."""
         state.set_ports(self._view, numbers)

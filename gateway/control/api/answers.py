@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.control.api.models import Changes, Model, Problem, QuarantineEntry, StageState
+from gateway.control.api.models import Changes, Model, PendingAnswer, Problem, QuarantineEntry, StageState
 
 
 class EngineAnswer(Model):
@@ -50,6 +50,7 @@ class StatusAnswer(Model):
     events_file_lost: int
     journal_failures: int
     trouble: dict[str, str]
+    pending: PendingAnswer | None = None
 
 
 class Finding(Model):
@@ -102,6 +103,8 @@ class AppliedAnswer(Model):
     changes: Changes
     warnings: list[Problem]
     overrides_dropped: list[str]
+    number: int | None = Field(default=None, description="in the history; null when that cannot be written")
+    pending: PendingAnswer | None = Field(default=None, description="set: it goes back by itself unless confirmed")
 
 
 class ZoneRow(Model):
@@ -148,6 +151,7 @@ class ConduitRow(Model):
     log: str
     limit: str = Field(description="how much it carries at most, empty: as much as comes")
     windows: list[str] = Field(default=[], description="it is open only while one of them is; none: always")
+    next_change: datetime | None = Field(default=None, description="when its windows open or close it next")
     requires: list[str] = Field(default=[], description="what has to be proved before it opens")
     owner: str
     reason: str
