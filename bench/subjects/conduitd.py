@@ -79,7 +79,9 @@ class Conduitd:
         with self.gateway.settings.open("a") as file:
             file.write(self._settings)
         self.gateway.start()
-        status, stages = self.gateway.api("PUT", "/v1/stages", {"stage": "enforce"})
+        status, stages = self.gateway.api(
+            "PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"}
+        )
         if status != 200:
             raise RuntimeError(f"{self.name}: {status} {stages}")
 

@@ -43,6 +43,7 @@ class Replayed:
     sight: Sight
     sum: Sum
     said: Said | None
+    slots: tuple[int, ...] = ()  # the quarters of an hour that this answer is about, ns
 
     @property
     def is_lost(self) -> bool:
@@ -87,7 +88,7 @@ class TapeReplay:
                     said = self._said(sight)
                 answers.setdefault(said, []).append(slot)
             for answer, slots in answers.items():
-                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), answer)
+                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), answer, tuple(slots))
 
     def _said(self, sight: Sight) -> Said | None:
         made = opening_frame(sight)
