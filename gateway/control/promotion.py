@@ -1,14 +1,15 @@
 """Raising to enforce: which objects a change raises, whether their proof is complete, and who raised them without it.
 
 In: a stage to set or a policy to come, the control plane. Out: leave to do it, or ConfigError `not_ready` with
-everything that is missing; forced ones go into journal and events with that list. Lowering, and whatever was in force
-before and comes back, never asks. ORDER: the proof takes seconds and is made outside of the core's lock, so that
-calming the plant never waits for it; whoever holds the lock then asks `Leave.covers` once more.
+everything that is missing; what is forced acts at once, and the list goes into journal and events then. Lowering,
+and whatever was in force before and comes back, never asks. ORDER: the proof takes seconds and is made outside of the
+core's lock, so that calming the plant never waits for it; whoever holds the lock then asks `Leave.covers` once more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rules.readiness import Acknowledgement, Group
 
 MANY: Final = 64  # pairs; beyond that the cycles of the whole site stand for those of each
+NOTHING: Final = Raised()
 SHOWN: Final = 40  # of what is missing, in an answer; the journal has as many
 HINT: Final = "`conduitctl readiness` shows all of it; `--force --reason TEXT` raises without"
 
@@ -66,15 +68,15 @@ def label(target: StageObject) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """What may be raised, and what was missing when it was forced."""
+    """What may be raised; whether it was forced, and by which policy it is judged then."""
 
-    keys: frozenset[str] = frozenset()
-    lacking: tuple[str, ...] = ()
+    raised: Raised = NOTHING
     generation: int = 0  # of the policy whose stages it is about
+    forced: Compiled | None = None
 
     def covers(self, raised: Raised, generation: int) -> None:
         """Raise ControlError when a change would raise more than was asked about, or another policy's objects."""
-        if raised.objects and (generation != self.generation or not raised.keys() <= self.keys):
+        if raised.objects and (generation != self.generation or not raised.keys() <= self.raised.keys()):
             raise ControlError("stages_changed", "stages were changed meanwhile", "nothing has changed; try again")
 
 
@@ -97,14 +99,17 @@ class Promotions:
 
     async def leave(self, compiled: Compiled, raised: Raised, generation: int, *, force: bool) -> Leave:
         """Return leave to raise these. Raises ConfigError with what is missing, unless it is forced."""
-        if not raised.objects:
-            return Leave()
-        proof = await self.proof(compiled)
-        lacking = await asyncio.to_thread(missing, proof, raised, await self.acknowledged())
-        if lacking and not force:
+        if not raised.objects or force:
+            return Leave(raised, generation, compiled if force and raised.objects else None)
+        lacking = await self._lacking(compiled, raised)
+        if lacking:
             more = [f"and {len(lacking) - SHOWN} more"] if len(lacking) > SHOWN else []
             raise ConfigError("not_ready", "not ready to enforce: " + "; ".join([*lacking[:SHOWN], *more]), HINT)
-        return Leave(raised.keys(), tuple(lacking), generation)
+        return Leave(raised, generation)
+
+    async def _lacking(self, compiled: Compiled, raised: Raised) -> list[str]:
+        proof = await self.proof(compiled)
+        return await asyncio.to_thread(missing, proof, raised, await self.acknowledged())
 
     async def leave_for_stage(
         self, target: StageObject, stage: Stage | None, actor: Actor, reason: str, *, force: bool
@@ -122,13 +127,19 @@ class Promotions:
             raise
 
     async def note(self, leave: Leave, actor: Actor, reason: str) -> None:
-        """Put what was raised without proof into journal and events."""
-        if leave.lacking:
+        """Put what was raised without proof into journal and events, once it is in force."""
+        if leave.forced is None:
+            return
+        try:
+            lacking = await self._lacking(leave.forced, leave.raised)
+        except sqlite3.Error as error:
+            lacking = [f"what was missing cannot be read: {error}"]
+        if lacking:
             detail = {
-                "objects": sorted(leave.keys)[:SHOWN],
+                "objects": sorted(leave.raised.keys())[:SHOWN],
                 "reason": reason,
-                "missing": list(leave.lacking[:SHOWN]),
-                "missing_count": len(leave.lacking),
+                "missing": lacking[:SHOWN],
+                "missing_count": len(lacking),
             }
             await self._plane.core.record(actor, "stage.forced", detail)
 

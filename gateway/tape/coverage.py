@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
 
 def add(db: sqlite3.Connection, stretch: Stretch) -> None:
     """Write a stretch, as part of the last one when it goes on from there; the caller has the transaction."""
-    ways = orjson.dumps(sorted(stretch.ways)).decode()
+    ways = orjson.dumps([list(way) for way in sorted(stretch.ways)]).decode()
     db.execute("INSERT OR IGNORE INTO zonings (ways) VALUES (?)", (ways,))
     (zoning,) = db.execute("SELECT id FROM zonings WHERE ways = ?", (ways,)).fetchone()
     row = (stretch.to_ns, stretch.from_ns, zoning)

@@ -85,28 +85,12 @@ def test_operators_day(rig: ControlRig, tmp_path: Path) -> None:
     assert rig.get("/v1/status")["policy"]["generation"] == 1
     assert ctl("policy", "apply", str(changed), "--reason", "test", socket=rig.socket).returncode == 0
     assert rig.get("/v1/status")["policy"]["generation"] == 2
-    done = ctl(
-        "stage",
-        "set",
-        "enforce",
-        "--force",
-        "--reason",
-        "rehearsal",
-        "--pair",
-        "enterprise",
-        "control",
-        "-o",
-        "json",
-        socket=rig.socket,
-    )
+    forced = ("--force", "--reason", "rehearsal")
+    pair = ("--pair", "enterprise", "control")
+    done = ctl("stage", "set", "enforce", *forced, *pair, "-o", "json", socket=rig.socket)
     assert json.loads(done.stdout)["object"] == "pair:enterprise:control"
     assert ctl("stage", "reset", "--pair", "enterprise", "control", socket=rig.socket).returncode == 0
-    assert (
-        ctl(
-            "stage", "set", "enforce", "--force", "--reason", "rehearsal", "--conduit", "nobody", socket=rig.socket
-        ).returncode
-        == 3
-    )
+    assert ctl("stage", "set", "enforce", "--conduit", "nobody", socket=rig.socket).returncode == 3
     added = ctl("quarantine", "add", "office-pc", "--reason", "odd", "--for", "2h", "-o", "json", socket=rig.socket)
     assert json.loads(added.stdout)["until"] is not None
     assert ctl("quarantine", "release", "office-pc", socket=rig.socket).returncode == 0

@@ -109,7 +109,7 @@ def test_malformed_bodies_are_400(calm: ControlRig, raw: bytes, code: str) -> No
 def test_packed_body_is_refused_unopened(calm: ControlRig) -> None:
     """A compressed body is no request, however small it would unpack; no trace of it is an internal error."""
     connection = UnixConnection(calm.socket)
-    packed = gzip.compress(b'{"stage": "enforce", "force": True, "reason": "rehearsal"}')
+    packed = gzip.compress(b'{"stage": "enforce"}')
     connection.request("PUT", "/v1/stages", packed, {"Content-Encoding": "gzip"})
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["code"]) == (400, "request_invalid")
@@ -128,9 +128,7 @@ def test_free_text_cannot_drive_a_terminal(calm: ControlRig, text: str) -> None:
 
 def test_unknown_objects_and_routes_are_404(calm: ControlRig) -> None:
     """Unknown names and paths are refused with JSON, too."""
-    status, body = calm.call(
-        "PUT", "/v1/stages", {"stage": "enforce", "conduit": "nobody", "force": True, "reason": "rehearsal"}
-    )
+    status, body = calm.call("PUT", "/v1/stages", {"stage": "enforce", "conduit": "nobody"})
     assert (status, body["code"]) == (404, "conduit_unknown")
     status, body = calm.call("GET", "/v2/nothing")
     assert (status, body["code"]) == (404, "http_404")

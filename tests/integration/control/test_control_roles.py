@@ -78,7 +78,7 @@ def test_stranger_is_refused_and_recorded(guarded: ControlRig) -> None:
 def test_viewer_reads_and_sets_no_stage(guarded: ControlRig) -> None:
     """A viewer sees status and may not set a stage: nothing changes, and the attempt is recorded."""
     assert ask(guarded, VIEWER, "GET", "/v1/status")[0] == 200
-    status, body = ask(guarded, VIEWER, "PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
+    status, body = ask(guarded, VIEWER, "PUT", "/v1/stages", {"stage": "enforce"})
     assert (status, body["code"]) == (403, "role_too_low")
     assert guarded.ceiling() is Stage.MONITOR
     assert wait_for("the event", lambda: _control_events(guarded))[0]["request"] == "PUT /v1/stages"
@@ -88,10 +88,7 @@ def test_operator_quarantines_and_applies_nothing(guarded: ControlRig) -> None:
     """A group's role counts: an operator may quarantine, but neither set stages nor apply a policy."""
     body = {"target": "office-laptop", "reason": "beaconing"}
     assert ask(guarded, OPERATOR, "POST", "/v1/quarantine", body)[0] == 200
-    assert (
-        ask(guarded, OPERATOR, "PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})[0]
-        == 403
-    )
+    assert ask(guarded, OPERATOR, "PUT", "/v1/stages", {"stage": "enforce"})[0] == 403
     assert ask(guarded, OPERATOR, "POST", "/v1/policy", {"text": "version: 1"})[0] == 403
     assert ask(guarded, OPERATOR, "GET", "/v1/journal")[0] == 403
 
