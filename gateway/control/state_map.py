@@ -60,6 +60,10 @@ class StateMap:
         """Return whether a conduit permits anything now."""
         return state.conduit(self._view, slot).open
 
+    def conduits_open(self) -> list[bool]:
+        """Return the same for every slot."""
+        return state.open_conduits(self._view)
+
     def set_conduit(self, slot: int, stage: Stage) -> None:
         """Set a conduit's stage and leave it as open as it is."""
         state.set_conduit(self._view, slot, stage=stage)
@@ -67,8 +71,7 @@ class StateMap:
 
     def open_conduits(self, slots: Mapping[int, bool]) -> None:
         """Open and close conduits, each with one store."""
-        for slot, is_open in slots.items():
-            state.set_conduit(self._view, slot, open=is_open)
+        state.set_open(self._view, slots)
         if slots:
             self._tell()
 

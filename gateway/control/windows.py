@@ -120,11 +120,8 @@ class Windows:
             wanted = policy.schedule.open_conduits(now)
         else:
             wanted = dict.fromkeys(policy.schedule.governed, False)
-        return {
-            conduit: is_open
-            for conduit, is_open in wanted.items()
-            if policy.state.conduit_open(policy.slots[conduit]) != is_open
-        }
+        bits, slots = policy.state.conduits_open(), policy.slots
+        return {conduit: is_open for conduit, is_open in wanted.items() if bits[slots[conduit]] != is_open}
 
     def _store(self, policy: PolicyInForce, conduits: dict[str, bool]) -> None:
         policy.state.open_conduits({policy.slots[name]: is_open for name, is_open in conduits.items()})

@@ -107,12 +107,12 @@ def test_control_killed_while_it_waits_and_started_in_time_waits_on(
     rig: ControlRig, water_works: str, other: str
 ) -> None:
     """The deadline is the one of before the kill, and goes on."""
-    apply(rig, other, confirm_within=4)
+    apply(rig, other, confirm_within=10)
     rig.kill()
     rig.start()
     assert text_in_force(rig) == other
-    assert 0 < rig.get("/v1/status")["pending"]["seconds_left"] < 4
-    goes_back(rig, water_works, 4)
+    assert 0 < rig.get("/v1/status")["pending"]["seconds_left"] < 10
+    goes_back(rig, water_works, 10)
 
 
 def test_control_dead_over_the_deadline_goes_back_before_it_answers(
@@ -166,12 +166,12 @@ def test_a_clock_that_runs_before_the_start_lengthens_nothing(rig: ControlRig, o
 
 def test_a_keeper_that_starts_anew_waits_on(rig: ControlRig, water_works: str, other: str) -> None:
     """The whole daemon restarts in the same boot: the policy is in force again, and goes back at its time."""
-    apply(rig, other, confirm_within=4)
+    apply(rig, other, confirm_within=10)
     rig.stop()
     rig.forget_engine()
     rig.start()
     assert text_in_force(rig) == other
-    goes_back(rig, water_works, 4)
+    goes_back(rig, water_works, 10)
 
 
 def test_a_killed_apply_leaves_nothing_that_goes_back(rig: ControlRig, water_works: str, other: str) -> None:
@@ -249,16 +249,15 @@ def test_calming_meanwhile_is_not_undone(rig: ControlRig, other: str) -> None:
 
 def test_a_stage_on_terms_goes_back_over_a_kill(rig: ControlRig) -> None:
     """Promotion is a change like any other: unconfirmed it goes back, with control killed in between."""
-    status, answer = rig.call(
-        "PUT", "/v1/stages", {"stage": "enforce", "confirm_within": 3, "reason": "promote", "force": True}
-    )
+    terms = {"confirm_within": 10, "reason": "promote", "force": True}
+    status, answer = rig.call("PUT", "/v1/stages", {"stage": "enforce", **terms})
     assert status == 200
     assert answer["pending"]["what"] == "stage"
     assert rig.ceiling() is Stage.ENFORCE
     rig.kill()
     rig.start()
     assert rig.ceiling() is Stage.ENFORCE
-    wait_for("the stage to go back", lambda: rig.ceiling() is Stage.MONITOR, 3 + BUSY_S)
+    wait_for("the stage to go back", lambda: rig.ceiling() is Stage.MONITOR, 10 + BUSY_S)
     wait_for("an end", lambda: rig.get("/v1/status")["pending"] is None)
     assert journalled(rig, "stage.rolled_back")["user"] == "conduitd"
     assert rig.get("/v1/stages")["ceiling"]["overridden"] is False

@@ -100,6 +100,28 @@ def test_openings_to_come_are_listed(rig: ControlRig, water_works: str) -> None:
         assert rig.call("GET", f"/v1/windows?{wrong}")[0] == 400, wrong
 
 
+def test_a_calendar_comes_with_the_policy_and_outlives_a_kill(rig: ControlRig, water_works: str) -> None:
+    """Events of an .ics file open the conduit; after a kill -9 the recorded file is read again, the original gone."""
+    opens = soon(-60)
+    event = f"BEGIN:VEVENT\r\nUID:1\r\nDTSTART:{opens:%Y%m%dT%H%M%SZ}\r\nDURATION:PT1H\r\nEND:VEVENT\r\n"
+    files = {"outages.ics": f"BEGIN:VCALENDAR\r\n{event}END:VCALENDAR\r\n"}
+    text = policy(water_works, opens, soon(3600))
+    begin = text.index("once: [")
+    text = text[:begin] + "ics: outages.ics}\n" + text[text.index("\n", begin) + 1 :]
+    status, body = rig.call("POST", "/v1/policy", {"text": text, "files": files})
+    assert status == 200, body
+    assert row(rig)["open"] is True
+    rig.kill()
+    rig.start()
+    assert (row(rig)["open"], entries(rig, "window.close")) == (True, [])
+    assert datetime.fromisoformat(row(rig)["next_change"]) == opens + timedelta(hours=1)
+    wrong = {"outages.ics": files["outages.ics"].replace("PT1H", "an hour")}
+    problems = rig.call("POST", "/v1/policy", {"text": text, "files": wrong})[1]["problems"]
+    assert [(problem["path"], problem["line"], problem["code"]) for problem in problems] == [
+        ("outages.ics", 5, "POL075")
+    ]
+
+
 def test_conduitctl_windows_shows_them(rig: ControlRig, water_works: str) -> None:
     """One row for each opening with its weekday; a window without any is named; a wrong time is wrong usage."""
     assert rig.call("POST", "/v1/policy", {"text": policy(water_works, soon(3600), soon(7200))})[0] == 200

@@ -83,7 +83,7 @@ class Kernel:
         """The newest."""
         return self.marks[-1] if self.marks else 0
 
-    def lane_open(self, mark: int, *, afresh: bool) -> None:
+    def lane_open(self, mark: int, ports: Mapping[int, int], *, afresh: bool) -> None:
         """Open at a generation."""
         self.marks.append(mark)
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from rules.bundle import Bundle
 from rules.check import check
-from rules.load import load_policy_text
-from rules.model import Policy
+from rules.load import load_bundle
 from rules.windows import schedule
 from rules.windows.calendar_file import read_calendar
 from rules.windows.calendar_lines import CalendarError
@@ -211,17 +211,12 @@ def test_noise_is_refused_or_read_and_never_a_traceback(seed: int) -> None:
 
 
 def test_a_window_takes_a_calendar_that_came_with_the_policy() -> None:
-    """Its mistakes carry the calendar's own name and line; a file that did not come is refused where it is named."""
+    """Its mistakes carry the calendar's own name and line."""
     text = "version: 1\nsite: {name: s, timezone: Europe/Berlin}\nwindows:\n  w:\n    ics: holidays.ics\n"
-    missing = check(load_policy_text(text))
-    assert [(problem.line, problem.code) for problem in missing] == [(5, "POL074")]
-    made = load_policy_text(text)
-    good = calendar(event("DTSTART;VALUE=DATE:20261224"))
-    with_file = made.located(made._text, {"holidays.ics": good})  # type: ignore[arg-type]
+    good = load_bundle(Bundle("p.yaml", text, {"holidays.ics": calendar(event("DTSTART;VALUE=DATE:20261224"))}))
     begin = datetime(2026, 12, 1, tzinfo=UTC)
-    assert schedule(with_file).intervals("w", begin, begin.replace(month=12, day=31)) == [
+    assert schedule(good).intervals("w", begin, begin.replace(day=31)) == [
         (datetime(2026, 12, 23, 23, tzinfo=UTC), datetime(2026, 12, 24, 23, tzinfo=UTC))
     ]
-    bad = made.located(made._text, {"holidays.ics": calendar(event("DTSTART:tomorrow"))})  # type: ignore[arg-type]
+    bad = load_bundle(Bundle("p.yaml", text, {"holidays.ics": calendar(event("DTSTART:tomorrow"))}))
     assert [(problem.path, problem.line, problem.code) for problem in check(bad)] == [("holidays.ics", 6, "POL075")]
-    assert isinstance(bad, Policy)
