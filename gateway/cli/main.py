@@ -19,6 +19,7 @@ from gateway.cli import (
     policy,
     policy_init,
     quarantine,
+    readiness,
     simulate,
     stage,
     state,
@@ -110,6 +111,7 @@ def conduitctl(
 
 state.register(app)
 app.add_typer(stage.app, name="stage")
+app.add_typer(readiness.app, name="readiness")
 history.register(policy.app)
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")

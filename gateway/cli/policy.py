@@ -13,7 +13,7 @@ from gateway.cli import policy_check
 from gateway.cli.differences import show_plan
 from gateway.cli.failure import Failure
 from gateway.cli.session import console, print_pairs, session
-from gateway.cli.terms import Hold, Replace, Within, keep_hold, say_pending, terms
+from gateway.cli.terms import Force, Hold, Replace, Within, forced, keep_hold, say_pending, terms
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -84,18 +84,19 @@ def apply(
     within: Within = None,
     hold: Hold = False,
     replace: Replace = False,
+    force: Force = False,
 ) -> None:
     """Put a policy in force, atomically: engine and kernel take it, or the old one stays.
 
     With --confirm-within the old one comes back by itself unless `conduitctl policy confirm` says that the new one may
     stay: also after a crash or a reboot. Stages that operators set at run time survive, unless the new text changes the
-    stage of that very object.
+    stage of that very object. What the text raises to enforce needs the proof that `conduitctl readiness` shows.
     """
     here = session(context)
     if dry_run:
         _plan(here, file)
         return
-    body = {**sent(file), "reason": reason, **terms(within, hold=hold, replace=replace)}
+    body = {**sent(file), **forced(reason, force=force), **terms(within, hold=hold, replace=replace)}
     here.show(here.client.request("POST", "/v1/policy", body=body), _applied)
     if hold:
         keep_hold(here)

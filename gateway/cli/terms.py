@@ -29,6 +29,17 @@ Hold = Annotated[
     bool, typer.Option("--hold", help="stay connected; when this connection ends before it is confirmed, it goes back")
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="take the place of a change that waits to be confirmed")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="raise to enforce what is not ready; needs --reason, which goes into the journal"),
+]
+
+
+def forced(reason: str, *, force: bool) -> dict[str, Any]:
+    """Return what a request says of force. Raises Failure when nobody says why."""
+    if force and not reason.strip():
+        raise Failure(ExitCode.USAGE, "--force needs --reason", 'like --reason "commissioning, RA-17"')
+    return {"force": force, "reason": reason}
 
 
 def terms(within: str | None, *, hold: bool, replace: bool) -> dict[str, Any]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.control.history import How
     from gateway.control.journal import Actor
     from gateway.control.pending import Ending
+    from gateway.control.promotion import PolicyPromotion
     from gateway.control.stages import StageTable
     from gateway.control.state_dir import PendingRecord, StageOverride
     from rules.bundle import Bundle
@@ -96,14 +97,26 @@ async def check_policy(core: Core, bundle: Bundle, *, accepted: bool = False) ->
 
 
 async def apply_policy(
-    core: Core, bundle: Bundle, actor: Actor, reason: str = "", *, terms: Terms = OUTRIGHT, how: How = "apply"
+    core: Core,
+    bundle: Bundle,
+    actor: Actor,
+    reason: str = "",
+    *,
+    terms: Terms = OUTRIGHT,
+    how: How = "apply",
+    promotion: PolicyPromotion | None = None,
 ) -> Applied:
-    """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged."""
+    """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged.
+
+    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back.
+    """
     # Outside the lock: calming the plant must not wait for a compiler.
     slots, name = slots_in_force(core), bundle.name
     try:
         core.pending.allow(terms)
         compiled = await compile_policy(core, bundle, accepted=how == "rollback")
+        if promotion is not None:
+            await promotion.ask(compiled)
     except (PolicyError, GatewayError) as error:
         await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
         raise
@@ -112,6 +125,8 @@ async def apply_policy(
             core.pending.allow(terms)
             if slots_in_force(core) != slots:  # another policy came into force meanwhile
                 compiled = await compile_policy(core, bundle, accepted=how == "rollback")
+            if promotion is not None:
+                await promotion.check(compiled)
             record = await _record(core, compiled, bundle, str(actor))
             applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason))
         except (PolicyError, GatewayError, OSError) as error:
@@ -119,6 +134,8 @@ async def apply_policy(
             raise
         applied = replace(applied, number=await core.remember(reason, how))
         await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how})
+        if promotion is not None:
+            await promotion.note(actor, reason)
         if core.pending.record is not None:
             await core.record(actor, "policy.pending", pending_detail(core.pending.record))
         return applied

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from gateway.control.acknowledgements import Acknowledgements
 from gateway.control.core import Core
 from gateway.control.database import open_or_begin_anew
 from gateway.control.event_log import EventLog
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 JOURNAL_FILE: Final = "journal.sqlite"
 HISTORY_FILE: Final = "history.db"
 TAPE_FILE: Final = "tape.sqlite"
+ACKNOWLEDGEMENTS_FILE: Final = "acknowledgements.sqlite"
 ALIVE_S: Final = 2.0  # the keeper allows 10 s
 _log = structlog.get_logger(__name__)
 
@@ -71,13 +73,17 @@ class Run:
         journal, wrong = open_journal(settings.state_dir / JOURNAL_FILE)
         history, forgotten = open_history(settings.state_dir / HISTORY_FILE, settings.history.keep)
         tape, untaped = open_or_begin_anew(settings.state_dir / TAPE_FILE, Tape, "decision tape")
+        taken_on, mislaid = open_or_begin_anew(
+            settings.state_dir / ACKNOWLEDGEMENTS_FILE, Acknowledgements, "file of acknowledgements"
+        )
         core = Core(settings, kernel, link, state_dir, journal, history, stream, NameBook())
-        for part, detail in (("journal_file", wrong), ("history_file", forgotten), ("tape_file", untaped)):
+        opened = {"journal_file": wrong, "history_file": forgotten, "tape_file": untaped, "acknowledgements": mislaid}
+        for part, detail in opened.items():
             if detail:
                 core.trouble[part] = detail
                 _log.error("state_degraded", part=part, detail=detail)
         pump = EventsPump(EventReader(events), core.book, stream)
-        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape)
+        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape, taken_on)
         run = cls(plane, link, start)
         pump.taps.append(run.recorder.take)
         plane.record_now = run.recorder.write
@@ -146,6 +152,7 @@ class Run:
         self.plane.pump.turn()
         await self.recorder.write()
         self.plane.tape.close()
+        self.plane.acknowledgements.close()
         await asyncio.to_thread(self.plane.core.stream.sink.close)
         self.plane.core.journal.close()
         self.plane.core.history.close()

@@ -18,6 +18,7 @@ import structlog
 
 from gateway.control.apply import OUTRIGHT, pending_detail
 from gateway.control.boot_ruleset import save_boot_ruleset
+from gateway.control.raised import raised_by_stage
 from gateway.control.stages import STAGE_NAMES, STAGES, StageObject
 from gateway.control.state_dir import OverridesRecord, StageOverride
 from gateway.errors import GatewayError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.control.in_force import PolicyInForce
     from gateway.control.journal import Actor
     from gateway.control.pending import Terms
+    from gateway.control.promotion import Leave
     from gateway.control.state_dir import PendingRecord
 
 _log = structlog.get_logger(__name__)
@@ -49,11 +51,19 @@ class StageChange:
 
 
 async def change_stage(
-    core: Core, target: StageObject, stage: Stage | None, actor: Actor, reason: str, terms: Terms = OUTRIGHT
+    core: Core,
+    target: StageObject,
+    stage: Stage | None,
+    actor: Actor,
+    reason: str,
+    terms: Terms = OUTRIGHT,
+    *,
+    leave: Leave,
 ) -> StageChange:
     """Set or reset a stage, on terms if it is to go back by itself.
 
-    Raises ConfigError for an unknown object, KernelError when `static` did not follow.
+    leave: what may be raised to enforce (`promotion`). Raises ControlError when it would be more, ConfigError for an
+    unknown object, KernelError when `static` did not follow.
     """
     async with core.lock:
         policy = core.policy()
@@ -61,6 +71,7 @@ async def change_stage(
         target = table.canonical(target)
         own = table.own(target)
         wanted = own if stage is None else stage
+        leave.covers(raised_by_stage(table, target, wanted), policy.record.generation)
         previous, previous_effective = table.current(target), table.effective(target)
         pending = await _begun(core, target, actor, reason, terms)
         try:

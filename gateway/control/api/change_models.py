@@ -41,11 +41,24 @@ class Terms(Model):
         return self
 
 
-class ApplyRequest(PolicyRequest, Terms):
+class Forced(Model):
+    """Raising to enforce without proof."""
+
+    force: bool = Field(default=False, description="raise to enforce what is not ready; needs a reason, is journalled")
+    reason: Remark = ""
+
+    @model_validator(mode="after")
+    def _force_needs_a_reason(self) -> Forced:
+        if self.force and not self.reason.strip():
+            raise ValueError("force needs a reason")
+        return self
+
+
+class ApplyRequest(PolicyRequest, Terms, Forced):
     """A policy text to put in force."""
 
 
-class StageOnTerms(StageRequest, Terms):
+class StageOnTerms(StageRequest, Terms, Forced):
     """Set the stage of a conduit, a pair of zones, or (neither) the site's ceiling; null: back to the policy's."""
 
 

@@ -25,7 +25,9 @@ async def set_stage(
     """Set or reset a stage; when this answers, engine and kernel both act on it."""
     target = StageObject(conduit=body.conduit, pair=body.pair)
     stage = None if body.stage is None else STAGES[body.stage]
-    change = await change_stage(plane.core, target, stage, operator.actor, body.reason, terms_of(body))
+    leave = await plane.promotions.leave_for_stage(target, stage, operator.actor, body.reason, force=body.force)
+    change = await change_stage(plane.core, target, stage, operator.actor, body.reason, terms_of(body), leave=leave)
+    await plane.promotions.note(leave, operator.actor, body.reason)
     return models.StageChanged(
         object=change.target.key,
         previous=STAGE_NAMES[change.previous],

@@ -15,6 +15,7 @@ from gateway.control.history import IN_FORCE
 from gateway.control.pending import Terms
 from gateway.control.plan import differences
 from gateway.control.plan import plan as make_plan
+from gateway.control.promotion import PolicyPromotion
 from gateway.control.recorded import recorded
 from gateway.control.rollback import confirm as confirm_pending
 from gateway.control.rollback import restore_quarantine, roll_back
@@ -38,7 +39,10 @@ async def apply(
     plane: ControlPlane, operator: Operator, body: change_models.ApplyRequest, _query: Any, _path: Params
 ) -> answers.AppliedAnswer:
     """Put a policy in force, on terms if it is to go back by itself."""
-    applied = await apply_policy(plane.core, bundle_of(body), operator.actor, body.reason, terms=terms_of(body))
+    promotion = PolicyPromotion(plane, force=body.force)
+    applied = await apply_policy(
+        plane.core, bundle_of(body), operator.actor, body.reason, terms=terms_of(body), promotion=promotion
+    )
     async with plane.core.lock:
         await plane.quarantine.restore()  # a quarantined asset may have got new addresses
     return answers.AppliedAnswer(

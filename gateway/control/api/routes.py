@@ -19,6 +19,8 @@ from gateway.control.api import (
     changing,
     models,
     policies,
+    proof,
+    proof_models,
     streaming,
     waiting,
     windows,
@@ -49,7 +51,7 @@ class Route:
 def route_table() -> tuple[Route, ...]:
     """Return every route."""
     viewer, operator, engineer = Rank.VIEWER, Rank.OPERATOR, Rank.ENGINEER
-    a, c, m = answers, change_models, models
+    a, c, m, p = answers, change_models, models, proof_models
     return (
         Route("GET", "/v1/status", viewer, "The gateway at a glance", asking.status, reply=a.StatusAnswer),
         Route("GET", "/v1/doctor", viewer, "Capabilities and what is degraded", asking.doctor, reply=a.DoctorAnswer),
@@ -57,6 +59,18 @@ def route_table() -> tuple[Route, ...]:
         Route(
             "PUT", "/v1/stages", engineer, "Set or reset a stage; effective when answered",
             changing.set_stage, body=c.StageOnTerms, reply=m.StageChanged,
+        ),
+        Route(
+            "GET", "/v1/readiness", viewer, "What is missing until stage objects may enforce", proof.readiness,
+            query=p.ReadinessQuery, reply=p.ReadinessAnswer,
+        ),
+        Route(
+            "POST", "/v1/readiness/acknowledge", engineer, "Take on what enforcement will drop", proof.acknowledge,
+            body=p.AcknowledgeRequest, reply=p.AcknowledgedAnswer,
+        ),
+        Route(
+            "DELETE", "/v1/readiness/acknowledge/{number}", engineer, "Take an acknowledgement back", proof.withdraw,
+            reply=p.AcknowledgedAnswer,
         ),
         Route("GET", "/v1/policy", viewer, "The policy in force", asking.policy, reply=a.PolicyAnswer),
         Route(

@@ -208,7 +208,7 @@ def test_a_second_change_is_refused_or_takes_the_place(rig: ControlRig, water_wo
     for path, method, body in (
         ("/v1/policy", "POST", {"text": third}),
         ("/v1/policy", "POST", {"text": third, "confirm_within": 5}),
-        ("/v1/stages", "PUT", {"stage": "enforce", "confirm_within": 5}),
+        ("/v1/stages", "PUT", {"stage": "enforce", "confirm_within": 5, "force": True, "reason": "rehearsal"}),
     ):
         status, refusal = rig.call(method, path, body)
         assert (status, refusal["code"]) == (422, "change_pending")
@@ -224,7 +224,7 @@ def test_a_second_change_is_refused_or_takes_the_place(rig: ControlRig, water_wo
 
 def test_overrides_are_those_of_before_and_what_was_set_since_stands(rig: ControlRig, other: str) -> None:
     """An override that the new text drops comes back; a stage that an operator set meanwhile is not undone."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     answer = apply(rig, other, confirm_within=2)
     assert answer["overrides_dropped"] == ["ceiling"]
     rig.call("PUT", "/v1/stages", {"stage": "monitor", "conduit": "hmi-polls-plcs"})
@@ -237,7 +237,7 @@ def test_overrides_are_those_of_before_and_what_was_set_since_stands(rig: Contro
 
 def test_calming_meanwhile_is_not_undone(rig: ControlRig, other: str) -> None:
     """`stage set monitor` while a change waits: going back does not raise the ceiling again."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     apply(rig, other, confirm_within=1)
     rig.call("PUT", "/v1/stages", {"stage": "monitor"})
     wait_for("the change to go back", lambda: rig.get("/v1/status")["pending"] is None)
@@ -249,7 +249,8 @@ def test_calming_meanwhile_is_not_undone(rig: ControlRig, other: str) -> None:
 
 def test_a_stage_on_terms_goes_back_over_a_kill(rig: ControlRig) -> None:
     """Promotion is a change like any other: unconfirmed it goes back, with control killed in between."""
-    status, answer = rig.call("PUT", "/v1/stages", {"stage": "enforce", "confirm_within": 10, "reason": "promote"})
+    terms = {"confirm_within": 10, "reason": "promote", "force": True}
+    status, answer = rig.call("PUT", "/v1/stages", {"stage": "enforce", **terms})
     assert status == 200
     assert answer["pending"]["what"] == "stage"
     assert rig.ceiling() is Stage.ENFORCE
@@ -260,7 +261,7 @@ def test_a_stage_on_terms_goes_back_over_a_kill(rig: ControlRig) -> None:
     wait_for("an end", lambda: rig.get("/v1/status")["pending"] is None)
     assert journalled(rig, "stage.rolled_back")["user"] == "conduitd"
     assert rig.get("/v1/stages")["ceiling"]["overridden"] is False
-    rig.call("PUT", "/v1/stages", {"stage": "enforce", "confirm_within": 600})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "confirm_within": 600, "force": True, "reason": "rehearsal"})
     assert rig.call("POST", "/v1/policy/confirm", {})[0] == 200
     assert journalled(rig, "stage.confirmed")
 

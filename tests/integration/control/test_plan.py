@@ -64,7 +64,7 @@ def put_flow(rig: ControlRig, source: str, destination: str, port: int, place: i
 
 def test_plan_tells_objects_paths_and_conversations(rig: ControlRig, without_polls: str) -> None:
     """A conduit taken out: its object, the pairs that lose a path, and exactly the conversations that it carries."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     put_flow(rig, "hmi-1", "plc-1", 502, 0)
     put_flow(rig, "hmi-2", "plc-1", 502, 1)
     put_flow(rig, "eng-laptop", "plc-1", 102, 2)
@@ -105,7 +105,7 @@ def test_plan_of_what_is_in_force_is_empty(rig: ControlRig, water_works: str) ->
 
 def test_plan_tells_stages_and_overrides_that_give_way(rig: ControlRig, water_works: str) -> None:
     """A new ceiling is a stage that changes against the override of now, which gives way."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     text = water_works.replace("ceiling: monitor", "ceiling: alert")
     found = rig.call("POST", "/v1/policy/plan", {"text": text})[1]
     assert found["changes"]["stages"] == [{"object": "ceiling", "old": "enforce", "new": "alert"}]
@@ -200,7 +200,7 @@ def test_the_command_line(rig: ControlRig, water_works: str, without_polls: str,
 
 def test_windows_count_in_a_plan(rig: ControlRig, water_works: str) -> None:
     """What an open window lets live is not cut by the same text, and cut when the window is another time's."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     windows = "windows:\n  shift: {once: [{from: %s, to: %s}]}\n"
     windowed = water_works.replace(POLLS + "\n", POLLS + "\n    windows: [shift]\n")
     opened = windowed + windows % ("2020-01-01T00:00", "2150-01-01T00:00")
