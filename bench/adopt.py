@@ -84,7 +84,11 @@ class Adoption:
         folder = self.gateway.base / "adopted"
         folder.mkdir()
         learned = folder / "learned.yaml"
-        found = self.gateway.json("learn", "--tape", "--since", "1h", "--accept", str(learned), "--stage", "enforce")
+        # Minutes are no plant's week: `learn` says low confidence, and it is taken on knowingly.
+        taken = ("--accept", str(learned), "--stage", "enforce", "--min-confidence", "low")
+        found = self.gateway.json("learn", "--tape", "--since", "1h", *taken)
+        for one in found["withheld"]:
+            self._say(f"withheld: {json.dumps(one, ensure_ascii=False)[:300]}")
         self.summary["proposed"] = len(found["proposals"])
         self.summary["withheld"] = len(found["withheld"])
         main = folder / "policy.yaml"
