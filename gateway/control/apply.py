@@ -31,6 +31,7 @@ from gateway.control.summary import PolicyChanges, changes
 from gateway.errors import ControlError, GatewayError
 from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
+from rules.slots import remember_slots
 
 if TYPE_CHECKING:
     from gateway.control.core import Core
@@ -50,8 +51,8 @@ class Applied:
 
 
 def slots_in_force(core: Core) -> dict[str, int]:
-    """Return the conduit slots to keep, so that counters and flows stay with their conduit."""
-    return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
+    """Return the slots of all conduits, also of removed ones, so that counters, limits and flows stay with theirs."""
+    return core.current.record.slots if core.current else {}
 
 
 async def compile_policy(core: Core, bundle: Bundle) -> Compiled:
@@ -120,7 +121,9 @@ async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) ->
         name=bundle.name,
         digest=compiled.lowered.digest.hex(),
         generation=core.generation + 1,
-        slots={conduit.name: conduit.slot for conduit in compiled.lowered.conduits},
+        slots=remember_slots(
+            slots_in_force(core), {conduit.name: conduit.slot for conduit in compiled.lowered.conduits}
+        ),
         who=str(actor),
         applied=datetime.now(UTC),
     )
