@@ -2,14 +2,18 @@
 
 In: how many zones. Out: the plain sections of a policy, the same every time: 100 assets and 10 conduits a zone, named
 by zone, role, asset and prefix. Every 25 zones are an area: a control room, an engineering room and 23 cells; ten zones
-share a trunk port, one VLAN each. `policy` gives the checked-in-form `Policy` without a text. Used by `compile`.
+share a trunk port, one VLAN each. `bundle` gives the files that a plant would keep: text and spreadsheet. Used by the
+suite `compile`.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from typing import Any, Final
 
-from rules.model import Policy
+from rules.bundle import Bundle
 
 AREA: Final = 25  # zones
 ASSETS_A_ZONE: Final = 100
@@ -19,6 +23,9 @@ PLCS, DRIVES, PANELS = 20, 15, 5  # of a cell's assets; the others are remote I/
 ROOM_ROLES: Final = (*("scada", "historian"), *(["operator-station"] * 18), *(["office"] * 80))
 BENCH_ROLES: Final = (*("backup", "ntp", "syslog", "jump-host"), *(["ews"] * 16), *(["test-rig"] * 80))
 CELL_ROLES: Final = (*(["plc"] * PLCS), *(["drive"] * DRIVES), *(["hmi"] * PANELS), *(["io"] * 60))
+
+COLUMNS: Final = ("zone", "function", "macs", "ips", "roles", "behind", "vendor")
+SHEET: Final = "assets.csv"
 
 Sections = dict[str, Any]
 
@@ -48,9 +55,20 @@ def sections(zones: int) -> Sections:
     }
 
 
-def policy(zones: int) -> Policy:
-    """Return the site as `load` would, without positions."""
-    return Policy.model_validate(sections(zones))
+def bundle(zones: int) -> Bundle:
+    """Return the site as files: zones and conduits a line each, the assets as a spreadsheet."""
+    found = sections(zones)
+    sheet = io.StringIO()
+    rows = csv.writer(sheet)
+    rows.writerow(("name", *COLUMNS))
+    for name, asset in found.pop("assets").items():
+        cells = (asset.get(column, "") for column in COLUMNS)
+        rows.writerow((name, *(" ".join(cell) if isinstance(cell, list) else cell for cell in cells)))
+    lines = [f"{name}: {json.dumps(found.pop(name))}" for name in ("version", "site", "denials")]
+    for section, entries in found.items():
+        lines += [f"{section}:", *(f"  {name}: {json.dumps(entry)}" for name, entry in entries.items())]
+    text = "\n".join([*lines, f"inventory: {SHEET}"]) + "\n"
+    return Bundle("site.yaml", text, {SHEET: sheet.getvalue().encode()})
 
 
 def _roles(zone: int) -> tuple[str, ...]:

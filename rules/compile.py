@@ -78,7 +78,8 @@ def compile_bundle(
 ) -> Compiled:
     """Compile a policy from all of its files."""
     with uncollected():
-        return compile_policy(load_bundle(bundle), slots, today, accepted=accepted, workshop=workshop)
+        policy = load_bundle(bundle, workshop.sheets if workshop is not None else None)
+        return compile_policy(policy, slots, today, accepted=accepted, workshop=workshop)
 
 
 def compile_policy(

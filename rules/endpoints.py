@@ -66,17 +66,19 @@ class _Lowering:
         """Assets of one kind that no selector tells apart are in one class, which is looked up once for all of them."""
         found, table, population = self.found, self.table, self.population
         near = population.near(table.blocks, table.prefix_zones.keys())
-        ip_classes: dict[object, int] = {}
+        ip_classes: dict[tuple[int, int], int] = {}
         mac_classes: dict[object, int] = {}
         rows = zip(self.policy.assets.items(), population.places, population.kinds, strict=True)
-        for (name, asset), (number, space, zone, mac_asset, blocks, packed), kind in rows:
-            apart = table.names(name)
-            for block, address in zip(blocks, packed, strict=True):
-                klass = None if apart or number in near else ip_classes.get(kind)
+        for (name, asset), (number, space, zone, mac_asset, _, packed), kind in rows:
+            apart, around = table.names(name), near.get(number)
+            for index, address in enumerate(packed):
+                here = around[index] if around is not None else ()
+                told_by = (id(kind), id(here))  # the population has each of them once
+                klass = None if apart else ip_classes.get(told_by)
                 if klass is None:
-                    klass = found.klass(table.of_address(kind[0], block, name, asset), found.ip_classes)
-                    if not apart and number not in near:
-                        ip_classes[kind] = klass
+                    klass = found.klass(table.of_asset(name, asset, here), found.ip_classes)
+                    if not apart:
+                        ip_classes[told_by] = klass
                 found.addresses.append(EndpointRecord(address, 128, space, zone, number, mac_asset, klass))
             if asset.macs:
                 klass = None if apart else mac_classes.get(kind)

@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from rules.bundle import Bundle, size_problems
-from rules.inventory import read_sheet
 from rules.model import Inventory, Policy
 from rules.naming import OUTSIDE, YAML, Named, matching, named_files
 from rules.nodes import Node, Place, Source
 from rules.problems import PolicyError, Problem, did_you_mean
+from rules.sheet_memory import SheetMemory
 from rules.text import decoded
 from rules.tree import MAX_NODES, parse_tree
 
@@ -27,13 +27,16 @@ MAX_CHAIN = 32
 LISTS = ("include", "inventory", "denials", "waivers")
 
 
-def joined(bundle: Bundle) -> tuple[Source, list[Problem]]:
-    """Return the whole policy as one tree. Raises PolicyError when a part of it is not known."""
+def joined(bundle: Bundle, sheets: SheetMemory | None = None) -> tuple[Source, list[Problem]]:
+    """Return the whole policy as one tree; `sheets` are those that were read before.
+
+    Raises PolicyError when a part of it is not known.
+    """
     too_large = list(size_problems(bundle))
     if too_large:
         raise PolicyError(too_large)
     source, problems = parse_tree(bundle.text, bundle.name)
-    joining = _Joining(bundle, problems)
+    joining = _Joining(bundle, problems, sheets or SheetMemory())
     joining.fragment("", source.root)
     joining.unnamed()
     root = Node(bundle.name, source.root.line, source.root.column, joining.entries, joining.keys)
@@ -47,6 +50,7 @@ def joined(bundle: Bundle) -> tuple[Source, list[Problem]]:
 class _Joining:
     bundle: Bundle
     problems: list[Problem]
+    sheets: SheetMemory
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
     chain: list[str] = field(default_factory=list)  # the files that include each other down to here
@@ -178,7 +182,7 @@ class _Joining:
             content = self.bundle.files.get(inventory.csv) if inventory is not None else None
             if inventory is None or content is None:
                 continue
-            sheet = read_sheet(content, self.bundle.shown(inventory.csv), inventory, node)
+            sheet = self.sheets.read(content, self.bundle.shown(inventory.csv), inventory, node)
             self.problems += sheet.problems
             self.incomplete |= not sheet.complete
             assets = root.child("assets") or Node(root.file, root.line, root.column, {}, {})

@@ -70,12 +70,13 @@ class Sheet:
 class Row(Node):
     """One asset of a sheet; the values of its cells are made when they are asked for."""
 
-    __slots__ = ("cells", "sheet")
+    __slots__ = ("asset", "cells", "sheet")
 
     def __init__(self, sheet: Sheet, line: int, cells: list[str]) -> None:
         super().__init__(sheet.name, line, 1, {})
         self.sheet = sheet
         self.cells = cells
+        self.asset: Asset | None = None  # what it became, when a sheet is used again (`sheet_memory`)
 
     @property
     def place(self) -> Place:
@@ -100,6 +101,8 @@ class Row(Node):
 
     def plain(self) -> Any:
         """Return the asset as the models take it."""
+        if self.asset is not None:
+            return self.asset
         found = dict(self.sheet.defaults)
         cells, count = self.cells, len(self.cells)
         for key, index in self.sheet.columns.items():

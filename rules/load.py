@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from rules.sheet_memory import SheetMemory
+
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
 MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
 
@@ -45,9 +47,12 @@ def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
     return load_bundle(Bundle(name, text))
 
 
-def load_bundle(bundle: Bundle) -> Policy:
-    """Load a policy from all of its files; raise PolicyError with all of their mistakes."""
-    source, problems = joined(bundle)
+def load_bundle(bundle: Bundle, sheets: SheetMemory | None = None) -> Policy:
+    """Load a policy from all of its files; raise PolicyError with all of their mistakes.
+
+    `sheets` saves reading spreadsheets again that are the same as last time; the result is the same without.
+    """
+    source, problems = joined(bundle, sheets)
     problems += reference_problems(source, library())
     data = source.root.plain()
     policy: Policy | None = None
@@ -62,6 +67,8 @@ def load_bundle(bundle: Bundle) -> Policy:
         problems += conflicts(policy) if problems else []
     if policy is None or problems:
         raise PolicyError(problems)
+    if sheets is not None:
+        sheets.became(source, policy)
     return policy
 
 

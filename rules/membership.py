@@ -101,6 +101,10 @@ class MembershipTable:
         """Tell whether any conduit names this asset itself."""
         return asset in self._by_asset
 
+    def of_asset(self, name: str, asset: Asset, around: tuple[Block, ...]) -> Memberships:
+        """Return the memberships of an asset's address in these of the selectors' prefixes, longest first."""
+        return self._answer(asset.zone, name, asset, around, is_mac=False)
+
     def of_address(self, zone: str, block: Block, name: str | None = None, asset: Asset | None = None) -> Memberships:
         """Return the memberships of an asset's address, or of a block of unlisted addresses."""
         index = self.blocks.get(self._spaces[zone])

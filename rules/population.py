@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rules.model import Policy
 
 
+Blocks = tuple[Block, ...]
+
+
 class Place(NamedTuple):
     """An asset as the engine knows it."""
 
@@ -41,7 +44,7 @@ class Population:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.clean: set[str] = set()  # codes of the checks of zones and assets that found nothing
-        self._near: tuple[AbstractSet[tuple[str, Block]], AbstractSet[int]] | None = None  # the last answer of `near`
+        self._near: tuple[AbstractSet[tuple[str, Block]], Mapping[int, list[Blocks]]] | None = None  # its last answer
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether another policy has the same zones and assets, in the same order."""
@@ -97,16 +100,21 @@ class Population:
 
     def near(
         self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]
-    ) -> AbstractSet[int]:
-        """Return the assets with an address in one of some prefixes, which `indexes` holds by space."""
+    ) -> Mapping[int, list[Blocks]]:
+        """Return, for assets with an address in one of some prefixes, the prefixes around each address.
+
+        `indexes` holds the prefixes by space.
+        """
         if self._near is None or self._near[0] != prefixes:
             by_number = {self.spaces[name]: index for name, index in indexes.items()}
-            found = set()
+            found: dict[int, list[Blocks]] = {}
+            once: dict[Blocks, Blocks] = {(): ()}
             for at in self.places:
                 index = by_number.get(at.space)
                 if index is not None and any(index.covers(block) for block in at.blocks):
-                    found.add(at.number)
-            self._near = (frozenset(prefixes), frozenset(found))
+                    around = (tuple([within for within, _ in index.around(block)]) for block in at.blocks)
+                    found[at.number] = [once.setdefault(blocks, blocks) for blocks in around]
+            self._near = (frozenset(prefixes), found)
         return self._near[1]
 
     @cached_property

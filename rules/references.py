@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rules.inventory import Row
 from rules.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from rules.model import Asset
     from rules.nodes import Node, Source
 
 HINTED = 50  # unknown names that get a "did you mean"; comparing them with every known name is slow
@@ -49,10 +51,17 @@ class ReferenceCheck:
         declared = self.source.root.child("roles")
         roles = set(declared.entries()) if declared is not None else None
         for node in _section(self.source.root, "assets"):
+            if isinstance(node, Row) and node.asset is not None and self._known(node.asset, roles):
+                continue
             self._each(node, "zone", "zone")
             self._each(node, "behind", "asset")
             if roles is not None:
                 self._declared(node, roles)
+
+    def _known(self, asset: Asset, roles: set[str] | None) -> bool:
+        """Say at once whether an asset that was loaded before names only what is there."""
+        found = asset.zone in self.names["zone"] and (asset.behind is None or asset.behind in self.names["asset"])
+        return found and (roles is None or roles.issuperset(asset.roles))
 
     def services(self) -> None:
         """Check what service groups stand for."""
@@ -199,7 +208,13 @@ def _section(root: Node, name: str) -> Iterable[Node]:
 
 def _roles(root: Node) -> Iterator[str]:
     """Yield the roles that assets have, those that a spreadsheet's entry gives to rows without one among them."""
+    loaded: set[tuple[str, ...]] = set()
     for asset in [*_section(root, "assets"), *_items(root.child("inventory"))]:
+        if isinstance(asset, Row) and asset.asset is not None:
+            loaded.add(asset.asset.roles)
+            continue
         for item in _items(asset.child("roles")):
             if isinstance(item.value, str):
                 yield item.value
+    for roles in loaded:
+        yield from roles

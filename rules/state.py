@@ -178,6 +178,24 @@ def ports(buffer: Buffer) -> dict[int, int]:
     return {entry["ifindex"]: entry["port"] for entry in entries if entry["ifindex"] and entry["port"]}
 
 
+def open_conduits(buffer: Buffer) -> list[bool]:
+    """Return for every slot whether its conduit is open."""
+    head = header(buffer)
+    begin = int(head["conduits_offset"])
+    return [bool(byte & abi.CONDUIT_OPEN) for byte in buffer[begin : begin + int(head["conduit_capacity"])]]
+
+
+def set_open(buffer: Buffer, slots: Mapping[int, bool]) -> None:
+    """Open and close many conduits, one store each."""
+    head = header(buffer)
+    begin, capacity = int(head["conduits_offset"]), int(head["conduit_capacity"])
+    for slot, is_open in slots.items():
+        if not 0 <= slot < capacity:
+            raise IndexError(f"no conduit slot {slot}")
+        stage = buffer[begin + slot] & ~abi.CONDUIT_OPEN
+        buffer[begin + slot] = stage | (abi.CONDUIT_OPEN if is_open else 0)
+
+
 def set_ports(buffer: Buffer, mapping: Mapping[int, int]) -> None:
     """Make the live interfaces (ifindex → port number) the ones known.
 

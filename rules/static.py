@@ -63,11 +63,6 @@ _MAPS: Final = {
 BANKED: Final = (*BANKED_CHAINS, *_MAPS)
 
 
-def bank_in_use(static_chain: str) -> int | None:
-    """Return which bank the chain `static` goes to, from its listing; None while only the closed base stands."""
-    return next((bank for bank in BANKS if f"goto entry_{bank}" in static_chain), None)
-
-
 def effective_stages(policy: LoweredPolicy, ceiling: Stage | None = None) -> PairStages:
     """Return every zone pair's stage under a ceiling; the policy's own when none is given."""
     return PairStages.of(policy.pair_stages).under(policy.ceiling if ceiling is None else ceiling)
@@ -110,7 +105,7 @@ def render_parts(
     `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
     `lane`: flows may stay in the kernel, see `static_lane`.
-    Everything that judges exists twice. ORDER: fill the bank that is not in use (see `bank_in_use`), then switch.
+    Everything that judges exists twice. ORDER: fill the bank that is not in use, then switch.
     Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
     after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rules.image import ImageMemory
 from rules.population import Population
+from rules.sheet_memory import SheetMemory
 
 if TYPE_CHECKING:
     from rules.model import Policy
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Workshop:
-    """The last policy's population, and the places of the last image's entries."""
+    """The last policy's spreadsheets and population, and the places of the last image's entries."""
 
+    sheets: SheetMemory = field(default_factory=SheetMemory)
     image: ImageMemory = field(default_factory=ImageMemory)
     _population: Population | None = None
 

@@ -34,6 +34,7 @@ class Zoning:
         self._in_zone: dict[str, list[str]] = {}  # assets
         self._in_zone_with_role: dict[tuple[str, str], list[str]] = {}
         self._reached: dict[tuple[object, ...], frozenset[str]] = {}
+        self._prefix_blocks: dict[tuple[object, ...], list[Block]] = {}
         self.inhabited: set[str] = {name for name, zone in policy.zones.items() if zone.prefixes}
         for name, asset in policy.assets.items():
             self.inhabited.add(asset.zone)
@@ -65,7 +66,9 @@ class Zoning:
             return False
         if selector.role and not set(selector.role) & set(asset.roles):
             return False
-        blocks = [prefix_block(prefix) for prefix in selector.prefix]
+        blocks = self._prefix_blocks.get(selector.prefix)
+        if blocks is None:
+            blocks = self._prefix_blocks[selector.prefix] = [prefix_block(prefix) for prefix in selector.prefix]
         return not blocks or any(block.contains(address_block(ip)) for block in blocks for ip in asset.ips)
 
     def matches_something(self, selector: Selector) -> bool:
@@ -90,6 +93,7 @@ class Zoning:
         if known is None:
             if len(self._reached) > MANY_QUESTIONS:  # of policies long gone
                 self._reached.clear()
+                self._prefix_blocks.clear()
             known = self._reached[question] = self._reach(selector)
         return known
 

@@ -42,7 +42,20 @@ def conduits(context: typer.Context, watch: Watch = None) -> None:
     """Conduits: the only permitted paths between zones, their stages and their traffic."""
     here = session(context)
     traffic = ("accepted", "dropped")
-    columns = ("name", "source", "destination", "services", "stage", "effective", "open", "fail", "limit", *traffic)
+    columns = (
+        "name",
+        "source",
+        "destination",
+        "services",
+        "stage",
+        "effective",
+        "open",
+        "windows",
+        "next_change",
+        "fail",
+        "limit",
+        *traffic,
+    )
     here.watch(watch, lambda: here.client.get("/v1/conduits"), lambda content: _rows(columns, content["conduits"]))
 
 

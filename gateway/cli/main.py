@@ -21,6 +21,7 @@ from gateway.cli import (
     stage,
     state,
     tape,
+    windows,
 )
 from gateway.cli.failure import Failure, of_error
 from gateway.cli.session import Output, Session
@@ -111,6 +112,7 @@ policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
 listings.register(app)
+windows.register(app)
 drawing.register(app)
 events.register(app)
 app.add_typer(quarantine.app, name="quarantine")

@@ -74,10 +74,10 @@ def simulate(
     here = session(context)
     if stage not in STAGES:
         raise Failure(ExitCode.USAGE, f"--stage {stage!r} is neither of {' and '.join(STAGES)}")
-    chosen = compiled(policy) if policy else _in_force(here)
-    name = str(policy) if policy else "in force"
     if (tape or tape_file is not None) == bool(pcap):
         raise Failure(ExitCode.USAGE, "captures or a tape?", "give --pcap FILE, or --tape, or --tape-file FILE")
+    chosen = compiled(policy) if policy else _in_force(here)
+    name = str(policy) if policy else "in force"
     if not pcap:
         if diff or ingress or stage != STAGES[0]:
             raise Failure(ExitCode.USAGE, "--diff, --ingress and --stage are for captures", "a tape knows its ports")
@@ -86,18 +86,19 @@ def simulate(
     files = capture_files(pcap, ingress)
     candidate = Candidate(chosen, name, stages=Stages(stage))
     other = Candidate(compiled(diff), str(diff), stages=Stages(stage)) if diff else None
-    run = Simulation(candidate, other)
+    run = Simulation(candidate, other, limit_rows=limit_rows)
     frames = _printer(candidate, other) if here.output is Output.JSONL else None
     with _progress(files) as progress:
         summary = run.run(files, progress=progress, frames=frames)
     if frames is None:
-        here.show(summary.as_dict(limit_rows), show_summary)
+        here.show(summary.as_dict(), show_summary)
     _end(summary)
 
 
 def _in_force(here: Session) -> Compiled:
     """Compile the text that is in force. Raises Failure when no daemon answers."""
-    from rules.compile import compile_text  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.bundle import bundle_of_texts  # noqa: PLC0415 (loads YAML and models; --help must not)
+    from rules.compile import compile_bundle  # noqa: PLC0415 (loads YAML and models; --help must not)
 
     try:
         content = here.client.get("/v1/policy")
@@ -105,7 +106,8 @@ def _in_force(here: Session) -> Compiled:
         if failure.exit_code is ExitCode.UNREACHABLE:
             failure.hint = "--policy FILE judges by a file, without the daemon"
         raise
-    return compile_text(content["text"], content["name"])
+    bundle = bundle_of_texts(content["name"], content["text"], content["files"])
+    return compile_bundle(bundle, accepted=True)
 
 
 def _printer(candidate: Candidate, other: Candidate | None) -> Frames:

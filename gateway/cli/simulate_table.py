@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from gateway.cli.session import console, print_pairs, print_rows
 
-_TOTALS: Final = ("frames", "bytes", "accepted", "dropped", "would_drop", "first_seen", "last_seen")
-_SECOND: Final = 19  # characters of a time down to the second
+_TOTALS: Final = ("frames", "bytes", "dropped", "would_drop", "last_seen")  # JSON has more; a terminal is narrow
+_MINUTE: Final = 16  # characters of a time down to the minute
 
 
 def show_summary(content: dict[str, Any]) -> None:
@@ -42,24 +42,22 @@ def _show_groups(groups: list[dict[str, Any]], *keys: str) -> None:
 
 
 def _short(row: dict[str, Any], name: str) -> Any:
-    return row[name][:_SECOND] if name.endswith("_seen") else row[name]
+    return row[name][:_MINUTE].replace("T", " ") if name.endswith("_seen") else row[name]
 
 
 def _show_conversations(rows: list[dict[str, Any]], left_out: dict[str, Any]) -> None:
-    columns = ("verdict", "policy", "reason", "conduit", "from", "to", "service", "frames", "bytes", "last seen")
+    columns = ("verdict", "reason", "conduit", "from", "to", "service", "frames", "last seen")
     print_rows(
         columns,
         (
             (
-                row["verdict"],
-                row["policy_verdict"],
+                row["verdict"] if row["verdict"] == row["policy_verdict"] else "would drop",
                 row["reason"] or row["unjudged"],
                 row["conduit"],
                 _end(row, "src"),
                 _end(row, "dst"),
                 _service(row),
                 row["frames"],
-                row["bytes"],
                 _short(row, "last_seen"),
             )
             for row in rows

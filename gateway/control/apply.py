@@ -132,6 +132,7 @@ async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) ->
     new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)
     overrides = surviving(core.overrides, new.stages)
     put_all(overrides, new.stages)
+    await asyncio.to_thread(core.windows.place, new)
     core.generation = record.generation  # used up, also when refused: a number never means two texts
     core.book.add(new.names)
     try:
@@ -142,6 +143,7 @@ async def _swap(core: Core, compiled: Compiled, bundle: Bundle, actor: Actor) ->
         raise
     dropped = tuple(sorted(set(core.overrides) - set(overrides)))
     core.current, core.overrides = new, overrides
+    core.windows.came_into_force()
     await save_boot_ruleset(core)
     if old is not None:
         old.close()

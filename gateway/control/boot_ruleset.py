@@ -1,8 +1,9 @@
 """The boundary for the next boot: the static rules in force as a file that conduit-base.service loads.
 
 In: the policy and stages in force. Out: `static.nft` in the state directory, replaced after every change that the
-kernel took. A file that cannot be written is loud in status and doctor but stops no change: then the next boot begins
-with the ruleset before it, or with the closed base.
+kernel took. Conduits with windows are closed in it: nobody knows when the next boot will be. A file that cannot be
+written is loud in status and doctor but stops no change: then the next boot begins with the ruleset before it, or
+with the closed base.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ async def save_boot_ruleset(core: Core) -> None:
     """Write the ruleset that stands now; notes trouble when that fails."""
     policy = core.policy()
     try:
-        script = await asyncio.to_thread(core.kernel.boot_ruleset, policy.lowered, policy.stages_in_force())
+        script = await asyncio.to_thread(core.kernel.boot_ruleset, policy.lowered, policy.stages_at_boot())
         await asyncio.to_thread(write_atomic, core.state_dir.root / BOOT_RULESET, script.encode())
     except (GatewayError, OSError) as error:
         core.trouble[TROUBLE] = f"the next boot begins with an older ruleset: {error}"

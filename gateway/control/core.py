@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from gateway.control.lane import FastLane
+from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 from rules.workshop import Workshop
 
@@ -50,9 +51,11 @@ class Core:
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)
     lane: FastLane = field(init=False)
+    windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
+        self.windows = Windows(self)
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force. Raises ConfigError when there is none."""

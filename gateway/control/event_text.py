@@ -7,6 +7,7 @@ does not know is shown as a number, never dropped. Called by the events pump for
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import REASON_TEXT, Reason
@@ -49,8 +50,12 @@ NANOSECONDS: Final = 1_000_000_000
 def timestamp(time_ns: int) -> str:
     """Return nanoseconds since the epoch as EVE writes them: UTC, microseconds."""
     seconds, rest = divmod(time_ns, NANOSECONDS)
-    base = datetime.fromtimestamp(seconds, UTC)
-    return f"{base:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}+0000"
+    return f"{_whole_seconds(seconds)}.{rest // 1000:06d}+0000"
+
+
+@lru_cache(maxsize=16)  # events and frames come in the order of time
+def _whole_seconds(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def reason_text(name: str) -> str:

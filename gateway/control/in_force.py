@@ -8,7 +8,7 @@ lives, so that a rollback can hand the very same ones to the engine again.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastpath.judge import validate_image
@@ -21,6 +21,7 @@ from gateway.segments import SegmentKind, attach, create_image, create_state
 from rules.compile import uncollected
 from rules.image import build_image
 from rules.state import build_state, port_numbers
+from rules.windows import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rules.compile import Compiled
     from rules.image import ImageMemory
     from rules.records import LoweredPolicy
+    from rules.windows import Schedule
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class PolicyInForce:
     state: StateMap
     names: Names
     stages: StageTable
+    schedule: Schedule
+    slots: Mapping[str, int]  # by conduit name
 
     @property
     def lowered(self) -> LoweredPolicy:
@@ -64,6 +68,12 @@ class PolicyInForce:
             pairs=self.state.pairs(),
         )
 
+    def stages_at_boot(self) -> StagesInForce:
+        """Return the same for a boot at an unknown time: whatever has windows is closed."""
+        now = self.stages_in_force()
+        closed = {self.slots[name]: False for name in self.schedule.governed}
+        return replace(now, opened={**now.opened, **closed})
+
     def place_ports(self, ifindexes: Mapping[str, int]) -> None:
         """Tell the engine the ifindex of each port that exists."""
         self.state.set_ports(port_numbers(self.lowered, ifindexes))
@@ -78,7 +88,9 @@ def _assemble(record: InForceRecord, compiled: Compiled, image: bytes, image_fd:
     state = StateMap(attach(SegmentKind.STATE, state_fd, writable=True).view)
     names = Names(compiled.lowered, record.generation)
     table = StageTable(compiled.lowered, state)
-    return PolicyInForce(record, compiled, image, image_fd, state_fd, state, names, table)
+    slots = {conduit.name: conduit.slot for conduit in compiled.lowered.conduits}
+    windows = schedule(compiled.policy)
+    return PolicyInForce(record, compiled, image, image_fd, state_fd, state, names, table, windows, slots)
 
 
 def build(

@@ -147,8 +147,11 @@ class KernelLink:
         """Look for a bank in use and for the queue rule."""
         if self._form is None:
             return False
-        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
+        standing = self._intercepts(self._form)
         return standing and sync.policy_stands()
+
+    def _intercepts(self, form: Form) -> bool:
+        return interception.installed(form, self._settings.bridge.name, *self._queues())
 
     def open_monitor(self) -> socket.socket | None:
         """Subscribe to the kernel's ruleset notifications."""
@@ -179,7 +182,7 @@ class KernelLink:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
         if self._loaded is None or self._form is None or self._effective != effective(stages):
             return False
-        standing = interception.installed(self._form, self._settings.bridge.name, *self._queues())
+        standing = self._intercepts(self._form)
         loaded = sync.stands(self._loaded) if standing else None
         if loaded is None:
             return False

@@ -120,6 +120,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 log=record.log.name.lower(),
                 limit=limit_text(model.limit),
                 windows=list(model.windows),
+                next_change=plane.core.windows.next_change(policy, record.name),
                 requires=list(model.requires),
                 owner=model.owner,
                 reason=model.reason,

@@ -91,6 +91,7 @@ class Run:
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
+        self.task(self.plane.core.windows.run(), "windows")
         self.task(self.recorder.run(), "decision tape")
 
     def task(self, work: Any, name: str) -> None:

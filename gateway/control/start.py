@@ -149,6 +149,9 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
     """Put a resumed or reloaded policy in force. The kernel's part does not wait for an engine."""
     core.current = policy
     core.book.add(policy.names)
+    changed = await asyncio.to_thread(core.windows.place, policy)
+    if running and changed:
+        await core.windows.record(policy, changed, core.windows.now())
     try:
         await asyncio.to_thread(core.kernel.apply_static, policy.lowered, policy.stages_in_force())
         core.lane.govern(policy.state)

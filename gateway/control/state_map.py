@@ -60,10 +60,20 @@ class StateMap:
         """Return whether a conduit permits anything now."""
         return state.conduit(self._view, slot).open
 
+    def conduits_open(self) -> list[bool]:
+        """Return the same for every slot."""
+        return state.open_conduits(self._view)
+
     def set_conduit(self, slot: int, stage: Stage) -> None:
         """Set a conduit's stage and leave it as open as it is."""
         state.set_conduit(self._view, slot, stage=stage)
         self._tell()
+
+    def open_conduits(self, slots: Mapping[int, bool]) -> None:
+        """Open and close conduits, each with one store."""
+        state.set_open(self._view, slots)
+        if slots:
+            self._tell()
 
     def set_ports(self, numbers: Mapping[int, int]) -> None:
         """Make these the ports that exist (ifindex → port number)."""

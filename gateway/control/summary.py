@@ -75,7 +75,9 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> ObjectChanges:
     return ObjectChanges(
         added=tuple(sorted(new.keys() - old.keys())),
         removed=tuple(sorted(old.keys() - new.keys())),
-        changed=tuple(sorted(name for name in old.keys() & new.keys() if old[name] != new[name])),
+        changed=tuple(
+            sorted(name for name in old.keys() & new.keys() if old[name] is not new[name] and old[name] != new[name])
+        ),
     )
 
 

@@ -83,7 +83,13 @@ def stands(family: str, bridge: str, first_queue: int, queue_count: int) -> bool
     return len(found) == 1 and netlink_rule.same(found[0], wanted)
 
 
-def installed(form: Form, bridge: str, first_queue: int, queue_count: int, layer2_queue: int | None = None) -> bool:
+def installed(
+    form: Form,
+    bridge: str,
+    first_queue: int,
+    queue_count: int,
+    layer2_queue: int | None = None,
+) -> bool:
     """Say whether the whole interception stands as `install` left it; for doctor and for periodic checks."""
     if form is Form.BRIDGE:
         return _offers(first_queue, queue_count, layer2_queue)

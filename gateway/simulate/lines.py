@@ -5,7 +5,7 @@ In: a file's outcomes, batch by batch. Out: bytes. A frame has the number that W
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastpath.replay import Outcome
-
-_UNSPOKEN: Final = {"src": None, "dst": None, "number": None, "reply": None}
 
 
 def frame_lines(file: str, first: int, outcomes: list[Outcome], wording: Wording) -> Iterator[bytes]:
@@ -40,24 +38,16 @@ def difference_lines(
 
 
 def _frame(file: str, number: int, outcome: Outcome, wording: Wording) -> dict[str, Any]:
+    words = None if outcome.unjudged else spoken(outcome.talk)
     found: dict[str, Any] = {"file": file, "frame": number, "time": timestamp(outcome.time_ns)}
-    if outcome.unjudged:
-        why = UNJUDGED_TEXT[Unjudged(outcome.unjudged)]
-        said = said_fields(wording.said(outcome.judged), None) | _UNSPOKEN
-        return found | said | {"length": outcome.length, "unjudged": why}
-    words = spoken(outcome.talk)
-    return (
-        found
-        | said_fields(wording.said(outcome.judged), words)
-        | {
-            "src": words.source,
-            "dst": words.destination,
-            "number": words.service,
-            "reply": words.reply,
-            "length": outcome.length,
-            "unjudged": None,
-        }
-    )
+    found.update(said_fields(wording.said(outcome.judged), words))
+    found["src"] = words.source if words else None
+    found["dst"] = words.destination if words else None
+    found["number"] = words.service if words else None
+    found["reply"] = words.reply if words else None
+    found["length"] = outcome.length
+    found["unjudged"] = UNJUDGED_TEXT[Unjudged(outcome.unjudged)] if outcome.unjudged else None
+    return found
 
 
 def _line(content: dict[str, Any]) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from fastpath.replay import Rollup, Unjudged
+from fastpath.abi import Verdict
+from fastpath.replay import Rollup, Row, Unjudged
 from gateway.simulate.sources import opened
 from gateway.simulate.summary import Conversation, LeftOut, Reading, Sum, Summary
 from gateway.simulate.words import UNJUDGED_TEXT, spoken
@@ -17,7 +18,7 @@ from gateway.simulate.words import UNJUDGED_TEXT, spoken
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fastpath.replay import Capture, Outcome, Row
+    from fastpath.replay import Capture, Outcome
     from gateway.simulate.candidate import Candidate
     from gateway.simulate.sources import CaptureFile
     from gateway.simulate.words import Said
@@ -31,21 +32,26 @@ ROWS_KEPT: Final = 1 << 20  # conversations: 128 MiB where a capture has so many
 
 
 class Simulation:
-    """One run. `other` is compared with the candidate; `conversations=False` leaves their rows out."""
+    """One run. `other` is compared with the candidate.
+
+    limit_rows: how many conversations the summary holds, what the policy forbids first, then the largest; None: all of
+    them, in the order of their first frames. most_rows: for how many there is room while reading.
+    """
 
     def __init__(
         self,
         candidate: Candidate,
         other: Candidate | None = None,
         *,
-        conversations: bool = True,
+        limit_rows: int | None = None,
         most_rows: int = ROWS_KEPT,
     ) -> None:
         self._candidate = candidate
         self._other = other
+        self._limit_rows = limit_rows
         seed = secrets.randbits(64)  # who made the capture must not know where rows collide
         self._sums = Rollup(seed, by_conversation=False, most_rows=most_rows)
-        self._talks = Rollup(seed, most_rows=most_rows) if conversations else None
+        self._talks = Rollup(seed, most_rows=most_rows)
         self._differences = Rollup(seed, most_rows=most_rows)
         self._difference_sums = Rollup(seed, by_conversation=False, most_rows=most_rows)
         self._readings: list[Reading] = []
@@ -90,28 +96,29 @@ class Simulation:
     def _count(self, capture: Capture) -> None:
         replay = self._candidate.replay
         self._sums.add(capture, replay)
-        if self._talks is not None:
-            self._talks.add(capture, replay)
+        self._talks.add(capture, replay)
         if self._other is not None:
             self._differences.add_differences(capture, replay, self._other.replay)
             self._difference_sums.add_differences(capture, replay, self._other.replay)
 
     def _summary(self) -> Summary:
         other = self._other
+        conversations, left_out = self._page(self._talks)
+        differences, differences_left_out = self._page(self._differences)
         return Summary(
             policy=self._candidate.name,
             digest=self._candidate.names.digest,
             stages=self._candidate.stages.value,
             readings=tuple(self._readings),
             sums=tuple(self._sum(row) for row in self._sums.rows()),
-            conversations=self._conversations(self._talks),
-            left_out=_left_out(self._talks),
+            conversations=conversations,
+            left_out=left_out,
             flows_evicted=self._candidate.replay.flows_evicted,
             other=other.name if other else None,
             other_digest=other.names.digest if other else None,
-            differences=self._conversations(self._differences),
             difference_sums=tuple(self._sum(row) for row in self._difference_sums.rows()),
-            differences_left_out=_left_out(self._differences),
+            differences=differences,
+            differences_left_out=differences_left_out,
         )
 
     def _sum(self, row: Row) -> Sum:
@@ -128,10 +135,18 @@ class Simulation:
     def _beside(self, row: Row) -> Said | None:
         return self._other.wording.said(row.other) if self._other is not None and row.other is not None else None
 
-    def _conversations(self, rollup: Rollup | None) -> tuple[Conversation, ...]:
-        if rollup is None:
-            return ()
-        return tuple(self._conversation(row) for row in rollup.rows())
+    def _page(self, rollup: Rollup) -> tuple[tuple[Conversation, ...], LeftOut]:
+        """Return the conversations of the summary and what it leaves out: only the former are put into words."""
+        rows, beyond = rollup.rows(), list[Row]()
+        if self._limit_rows is not None:
+            rows.sort(key=lambda row: (row.judged.policy_verdict != Verdict.DROP, -row.frames))
+            rows, beyond = rows[: self._limit_rows], rows[self._limit_rows :]
+        left_out = LeftOut(
+            None if rollup.frames_left_out else len(beyond),
+            rollup.frames_left_out + sum(row.frames for row in beyond),
+            rollup.bytes_left_out + sum(row.bytes for row in beyond),
+        )
+        return tuple(self._conversation(row) for row in rows), left_out
 
     def _conversation(self, row: Row) -> Conversation:
         return Conversation(
@@ -148,9 +163,3 @@ class Simulation:
 
 def _unjudged(row: Row) -> str | None:
     return UNJUDGED_TEXT[Unjudged(row.unjudged)] if row.unjudged else None
-
-
-def _left_out(rollup: Rollup | None) -> LeftOut:
-    if rollup is None or not rollup.frames_left_out:
-        return LeftOut(0, 0, 0)
-    return LeftOut(None, rollup.frames_left_out, rollup.bytes_left_out)

@@ -53,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Conversations that found no room, or none on the page."""
+    """Conversations that found no room, or that the summary was told to leave out."""
 
     rows: int | None  # None: nobody knows
     frames: int
@@ -83,8 +83,8 @@ class Summary:
         """Frames read."""
         return sum(reading.frames for reading in self.readings)
 
-    def as_dict(self, limit_rows: int) -> dict[str, Any]:
-        """Return the JSON form with at most so many conversations: what the policy forbids first, then the largest."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
         judged = [one for one in self.sums if one.unjudged is None]
         found: dict[str, Any] = {
             "policy": {"name": self.policy, "digest": self.digest, "stages": self.stages},
@@ -102,12 +102,12 @@ class Summary:
             "by_reason": _grouped(judged, reason=lambda one: one.said.reason),
             "rows": [sum_row(one) for one in self.sums],
         }
-        found |= _page("conversations", self.conversations, self.left_out, limit_rows)
+        found |= _page("conversations", self.conversations, self.left_out)
         if self.other is not None:
             found["other"] = {"name": self.other, "digest": self.other_digest, "stages": self.stages}
             found["differing"] = sum(one.frames for one in self.difference_sums)
             found["difference_rows"] = [difference_row(one) for one in self.difference_sums]
-            found |= _page("differences", self.differences, self.differences_left_out, limit_rows)
+            found |= _page("differences", self.differences, self.differences_left_out)
         return found
 
 
@@ -145,16 +145,8 @@ def _totals(rows: list[Sum]) -> dict[str, Any]:
     }
 
 
-def _page(name: str, rows: tuple[Conversation, ...], left_out: LeftOut, limit: int) -> dict[str, Any]:
-    """Return the rows that matter most and what the page leaves out."""
-    ranked = sorted(rows, key=lambda row: (row.said.policy_verdict != "drop", -row.frames))
-    beyond = ranked[limit:]
-    missing = LeftOut(
-        None if left_out.rows is None else left_out.rows + len(beyond),
-        left_out.frames + sum(row.frames for row in beyond),
-        left_out.bytes + sum(row.bytes for row in beyond),
-    )
-    return {name: [conversation_row(row) for row in ranked[:limit]], f"{name}_left_out": asdict(missing)}
+def _page(name: str, rows: tuple[Conversation, ...], left_out: LeftOut) -> dict[str, Any]:
+    return {name: [conversation_row(row) for row in rows], f"{name}_left_out": asdict(left_out)}
 
 
 def _measured(row: Sum) -> dict[str, Any]:

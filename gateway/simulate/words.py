@@ -6,6 +6,7 @@ In: `Judged` and `Talk` of the replay. Out: `Said` and `Spoken`, made once for e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import FIRST_SERVICE_CLASS, Reason, Stage, Verdict
@@ -86,10 +87,15 @@ class Wording:
         return found
 
 
+@lru_cache(maxsize=65_536)  # the frames of a capture are of far fewer conversations
 def spoken(talk: Talk) -> Spoken:
     """Return who spoke in words."""
-    text = mac_text if talk.kind == _KIND_WITHOUT_IP else address_text
-    return Spoken(text(talk.source), text(talk.destination), service_text(talk), talk.reply)
+    return Spoken(_end(talk.source), _end(talk.destination), service_text(talk), talk.reply)
+
+
+@lru_cache(maxsize=65_536)
+def _end(address: bytes) -> str | None:
+    return mac_text(address) if len(address) == 6 else address_text(address)
 
 
 def service_text(talk: Talk) -> str:

@@ -141,7 +141,8 @@ def _joined_assets(context: Context) -> set[str]:
             seen.add(question)
             candidates = _candidates(context, selector)
             if selector.asset or selector.prefix:
-                joined.update(name for name in candidates if context.zoning.selects(selector, policy.assets[name]))
+                new = (name for name in candidates if name not in joined)
+                joined.update([name for name in new if context.zoning.selects(selector, policy.assets[name])])
             else:
                 joined.update(candidates)
     return joined

@@ -32,8 +32,9 @@ NUMBERS: Final = {
 }
 FORBIDDEN: Final = {
     "BYWEEKNO": ("HOURLY", "DAILY", "WEEKLY", "MONTHLY"),
-    "BYYEARDAY": ("DAILY", "WEEKLY", "MONTHLY"),
-    "BYMONTHDAY": ("WEEKLY",),
+    "BYYEARDAY": ("HOURLY", "DAILY", "WEEKLY", "MONTHLY"),
+    "BYMONTHDAY": ("HOURLY", "WEEKLY"),
+    "BYMONTH": ("HOURLY",),  # RFC 5545 knows it and days above; walking hour by hour to a month takes seconds
 }
 WEEKDAY: Final = re.compile(r"([+-]?[1-9][0-9]?)?(MO|TU|WE|TH|FR|SA|SU)\Z")
 NUMBER: Final = re.compile(r"[+-]?[0-9]{1,3}\Z")
@@ -82,7 +83,8 @@ def read_rule(text: str) -> Rule:
         raise RuleError(f"'FREQ={frequency}' is no frequency", "one of " + ", ".join(FREQUENCIES))
     for part, frequencies in FORBIDDEN.items():
         if part in parts and frequency in frequencies:
-            raise RuleError(f"'{part}' has no meaning with FREQ={frequency}", "RFC 5545 section 3.3.10")
+            hint = "FREQ=DAILY with BYHOUR says it" if frequency == "HOURLY" else "RFC 5545 section 3.3.10"
+            raise RuleError(f"'{part}' can't stand with FREQ={frequency}", hint)
     for part, (lowest, highest, signed) in NUMBERS.items():
         if part in parts:
             _check_numbers(part, parts[part], lowest, highest, signed=signed)

@@ -28,9 +28,11 @@ FLAGS: Final = f"{SANITIZERS} -fno-omit-frame-pointer -O1 -g"
 REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: UndefinedBehaviorSanitizer")
 BUILD_SECONDS: Final = 600
 RUN_SECONDS: Final = 7200
-# Everything that reads a frame: parser, identity, flows, tables, decision; and what reads the message around it.
-MODULES: Final = ("fastpath/judge", "tests/support/reader")
-FUZZERS: Final = ("tests.fuzz.frames", "tests.fuzz.messages")
+# Everything that reads a frame: parser, identity, flows, tables, decision; what reads the message around it; and what
+# reads captures of strangers.
+MODULES: Final = ("fastpath/judge", "tests/support/reader", "fastpath/replay")
+# By fuzzer, how many times fewer cases: a capture file holds many frames.
+FUZZERS: Final = {"tests.fuzz.frames": 1, "tests.fuzz.messages": 1, "tests.fuzz.recordings": 50}
 
 
 def copy_project(place: Path) -> None:
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
-        done = [run(place, fuzzer, chosen.count, chosen.seed) for fuzzer in FUZZERS]
+        done = [run(place, fuzzer, chosen.count // fewer, chosen.seed) for fuzzer, fewer in FUZZERS.items()]
     code = max(abs(code) for code, _ in done)
     output = "".join(output for _, output in done)
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]

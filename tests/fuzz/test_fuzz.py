@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from fastpath.abi import Reason
-from tests.fuzz import messages
+from tests.fuzz import messages, recordings
 from tests.fuzz.frames import fuzz
 from tests.fuzz.policies import fuzz as fuzz_policies
 
 SHARE_FRAMES: Final = 20_000
 SHARE_POLICIES: Final = 300
 SHARE_MESSAGES: Final = 20_000
+SHARE_FILES: Final = 3_000
 
 
 def test_every_mutant_gets_a_verdict(seed: int) -> None:
@@ -42,3 +43,12 @@ def test_a_message_is_read_alike_with_and_without_a_remembered_shape(seed: int) 
     assert result.messages == SHARE_MESSAGES
     assert result.differences == []
     assert min(result.outcomes["read"], result.outcomes["no id"]) > SHARE_MESSAGES / 100
+
+
+def test_every_frame_of_a_broken_capture_is_counted_once(seed: int) -> None:
+    """Broken files neither crash the replay nor make its sums wrong; most of them still give frames."""
+    result = recordings.fuzz(SHARE_FILES, seed)
+    assert result.unsound == []
+    assert result.files == SHARE_FILES
+    assert result.damaged > SHARE_FILES // 10
+    assert result.frames > SHARE_FILES

@@ -148,6 +148,7 @@ class ConduitRow(Model):
     log: str
     limit: str = Field(description="how much it carries at most, empty: as much as comes")
     windows: list[str] = Field(default=[], description="it is open only while one of them is; none: always")
+    next_change: datetime | None = Field(default=None, description="when its windows open or close it next")
     requires: list[str] = Field(default=[], description="what has to be proved before it opens")
     owner: str
     reason: str

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.control.api import answers, asking, changing, models, streaming
+from gateway.control.api import answers, asking, changing, models, streaming, windows
 from gateway.control.plane import ControlPlane
 from gateway.control.roles import Operator, Rank
 
@@ -60,6 +60,10 @@ def route_table() -> tuple[Route, ...]:
         Route("GET", "/v1/zones", viewer, "Zones", asking.zones, reply=a.ZonesAnswer),
         Route("GET", "/v1/assets", viewer, "Assets", asking.assets, reply=a.AssetsAnswer),
         Route("GET", "/v1/conduits", viewer, "Conduits", asking.conduits, reply=a.ConduitsAnswer),
+        Route(
+            "GET", "/v1/windows", viewer, "When conduits open and close", windows.windows, query=windows.WindowsQuery,
+            reply=windows.WindowsAnswer,
+        ),
         Route("GET", "/v1/flows", viewer, "Known flows", asking.flows, query=m.FlowsQuery, reply=a.FlowsAnswer),
         Route("GET", "/v1/lane", viewer, "The fast lane", asking.lane, query=m.LaneQuery, reply=a.LaneAnswer),
         Route(

@@ -85,7 +85,7 @@ class RecordingKernel:
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Note it."""
-        self._ask("update_static", ceiling=stages.ceiling.name)
+        self._ask("update_static", ceiling=stages.ceiling.name, opened=sum(stages.opened.values()))
 
     def attached(self) -> Mapping[str, int]:
         """Every port that anybody asked for is attached, once `attach` was called."""

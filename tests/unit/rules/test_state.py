@@ -88,3 +88,19 @@ def test_what_does_not_exist_is_refused() -> None:
         state.set_ports(buffer, {7: 256})
     with pytest.raises(ValueError, match="full"):
         state.set_ports(buffer, dict.fromkeys(range(1, abi.STATE_PORT_SLOTS + 2), 1))
+
+
+def test_many_conduits_open_and_close_and_keep_their_stages() -> None:
+    """One byte each; a slot that is not there is refused."""
+    conduit = {"from": {"asset": "hmi"}, "to": {"asset": "plc"}, "services": ["modbus"], "stage": "alert"}
+    buffer = state.build_state(lowered_of(conduits={f"c{number}": conduit for number in range(3)}), 1, PORTS)
+    state.set_open(buffer, {0: False, 2: False})
+    assert state.open_conduits(buffer) == [False, True, False]
+    state.set_open(buffer, {0: True})
+    assert [state.conduit(buffer, slot) for slot in range(3)] == [
+        (Stage.ALERT, True),
+        (Stage.ALERT, True),
+        (Stage.ALERT, False),
+    ]
+    with pytest.raises(IndexError):
+        state.set_open(buffer, {3: True})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from typing import Final
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath.replay import Capture
+from tests.fuzz.recordings import broken
 from tests.support import capture_file, captures
 from tests.support.capture_file import MICROSECOND, MODIFIED, NANOSECOND, Packet, Read, slow_read
 
@@ -101,26 +101,6 @@ def test_pcapng_like_the_twin(data: bytes) -> None:
 def test_noise(data: bytes, head: bytes) -> None:
     """Bytes of nobody's making, some behind a good beginning."""
     assert read(head + data) == slow_read(head + data)
-
-
-def broken(data: bytes, rng: random.Random) -> bytes:
-    """Return a file with some bytes changed, cut, doubled or taken out."""
-    out = bytearray(data)
-    for _ in range(rng.randrange(1, 5)):
-        at = rng.randrange(len(out)) if out else 0
-        roll = rng.random()
-        if roll < 0.4 and len(out) >= at + 4:
-            word = rng.choice((0, 1, 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, rng.randrange(1 << 32), rng.randrange(64)))
-            struct.pack_into(rng.choice("<>") + "I", out, at & ~3, word) if at & ~3 <= len(out) - 4 else None
-        elif roll < 0.6 and out:
-            out[at] = rng.randrange(256)
-        elif roll < 0.75:
-            del out[at:]
-        elif roll < 0.9:
-            del out[at : at + rng.randrange(16)]
-        else:
-            out[at:at] = out[at : at + rng.randrange(64)]
-    return bytes(out)
 
 
 def specimens() -> list[bytes]:

@@ -158,7 +158,7 @@ def test_two_policies(tmp_path: Path) -> None:
         assert difference.other is not None
         assert (difference.frames, difference.said.verdict, difference.other.verdict) == (1, "accept", "drop")
         assert difference.other.reason == "POLICY_CONDUIT_CLOSED"
-    shown = summary.as_dict(10)
+    shown = summary.as_dict()
     assert shown["differing"] == sum(row["frames"] for row in shown["differences"]) == 2
     assert run([path], TEXT, TEXT).difference_sums == ()
 
@@ -220,7 +220,7 @@ def test_frames_that_cannot_be_judged_are_counted(tmp_path: Path, link: int, fra
     """Another link type, another family, a cut link header: counted as such, in every sum."""
     (tmp_path / "a.pcap").write_bytes(capture_file.pcap([Packet(NOON, frame, len(frame))] * 3, link=link))
     summary = run([str(tmp_path / "a.pcap")])
-    shown = summary.as_dict(5)
+    shown = summary.as_dict()
     assert shown["frames"] == 3
     assert shown["judged"] == 0
     assert [why in text for text in shown["unjudged"]] == [True]

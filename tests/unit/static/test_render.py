@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 
 from fastpath.abi import MARK_JUDGED, MARK_LANE, MARK_LANE_MASK, Form, Stage
+from rules import static_state_chains
 from rules.records import ServiceKind
 from rules.static import (
     BANKS,
     COUNTERS,
-    bank_in_use,
     effective_stages,
     pinned_macs,
     render,
@@ -85,8 +85,24 @@ def test_a_bank_refers_to_itself_only(bank: int) -> None:
     rules = "\n".join(line for line in prepare.splitlines() if line.startswith(("add rule", "flush", "add element")))
     assert not re.search(rf"_{1 - bank}\b", rules)
     assert not re.search(r"conduit (guard|static) ", rules)
-    assert bank_in_use(switch) == bank
-    assert bank_in_use(render_base(PORTS)) is None
+    assert f"goto entry_{bank}\n" in switch
+    assert "goto entry" not in render_base(PORTS)
+
+
+def test_what_is_rare_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs that tolerate violations are listed; where they are very many, those that enforce are."""
+    stages = dict(effective_stages(POLICY))
+    stages[1, 2] = stages[2, 3] = Stage.ALERT
+    few = render_toggle(POLICY, stages=stages)
+    assert "violation_0 meta mark . meta priority { 1 . 0:2, 2 . 0:3 } goto tolerate_0\n" in few
+    assert "violation_0 goto deny_0\n" in few
+    monkeypatch.setattr(static_state_chains, "MANY_PAIRS", 10)
+    calm = dict.fromkeys(stages, Stage.MONITOR)
+    many = render_toggle(POLICY, stages=calm | {(3, 1): Stage.ENFORCE})
+    assert "violation_0 meta mark . meta priority { 3 . 0:1 } goto deny_0\n" in many
+    assert "violation_0 goto tolerate_0\n" in many
+    assert "goto deny_0" not in render_toggle(POLICY, stages=calm)
+    assert render_toggle(POLICY, stages=stages) == few
 
 
 def test_a_toggle_holds_no_map() -> None:

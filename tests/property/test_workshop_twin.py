@@ -1,0 +1,131 @@
+"""A workshop saves work and changes nothing: after any row of edits its results are those of a fresh compilation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rules.bundle import Bundle
+from rules.compile import compile_bundle
+from rules.image import build_image
+from rules.problems import PolicyError
+from rules.workshop import Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Site = dict[str, Any]
+ZONES = ("a", "b", "c")
+ASSETS = ("a1", "a2", "a3", "b1", "b2", "c1", "lost")
+ROLES = ("plc", "hmi", "ghost")
+SERVICES = ("modbus", "ssh", "ping", "goose", "nonsense")
+PREFIXES = ("10.1.0.0/25", "10.2.0.0/16", "10.1.0.1/32", "10.0.0.0/8", "10.9.0.0/24")
+COLUMNS = ("zone", "macs", "ips", "roles", "behind")
+BASE: Site = {
+    "site": {"name": "works", "ceiling": "enforce"},
+    "zones": {
+        "a": {"kind": "control", "ports": ["p0"], "prefixes": ["10.1.0.0/24"]},
+        "b": {"kind": "supervisory", "ports": ["p1"], "vlans": [10], "prefixes": ["10.2.0.0/24"]},
+        "c": {"kind": "dmz", "ports": ["p1"], "vlans": [20], "address_space": "other", "prefixes": ["10.1.0.0/24"]},
+    },
+    "assets": {
+        "a1": {"zone": "a", "macs": "02:00:00:00:00:01", "ips": "10.1.0.1", "roles": "plc"},
+        "a2": {"zone": "a", "macs": "02:00:00:00:00:02", "ips": "10.1.0.2 10.1.0.130", "roles": "plc hmi"},
+        "a3": {"zone": "a", "ips": "10.1.0.3", "behind": "a1"},
+        "b1": {"zone": "b", "macs": "02:00:00:00:00:11", "ips": "10.2.0.1", "roles": "hmi"},
+        "b2": {"zone": "b", "ips": "10.2.0.200"},
+        "c1": {"zone": "c", "macs": "02:00:00:00:00:21", "ips": "10.1.0.1", "roles": "hmi"},
+    },
+    "services": {"ping": {"protocol": "icmp", "types": [8]}},
+    "conduits": {"poll": {"from": {"role": "hmi"}, "to": {"zone": "a", "role": "plc"}, "services": ["modbus"]}},
+    "denials": [{"from": "a", "to": "*", "stage": "alert"}],
+    "lines": 0,
+    "roles": [],
+}
+SELECTORS = st.one_of(
+    st.fixed_dictionaries({"zone": st.sampled_from(ZONES)}, optional={"role": st.sampled_from(ROLES)}),
+    st.fixed_dictionaries({"asset": st.sampled_from(ASSETS)}),
+    st.fixed_dictionaries({"role": st.lists(st.sampled_from(ROLES), min_size=1, unique=True)}),
+    st.fixed_dictionaries({"prefix": st.sampled_from(PREFIXES)}, optional={"zone": st.sampled_from(ZONES)}),
+)
+CONDUITS = st.fixed_dictionaries(
+    {"from": SELECTORS, "to": SELECTORS, "services": st.lists(st.sampled_from(SERVICES), min_size=1, unique=True)},
+    optional={"owner": st.just("us"), "enabled": st.booleans(), "via": st.sampled_from(ASSETS)},
+)
+
+
+def _set(section: str, name: str, entry: Any) -> Callable[[Site], None]:
+    return lambda site: site[section].__setitem__(name, entry)
+
+
+def _drop(section: str, name: str) -> Callable[[Site], None]:
+    return lambda site: site[section].pop(name, None)
+
+
+def _cell(name: str, key: str, text: str) -> Callable[[Site], None]:
+    return lambda site: site["assets"].get(name, {}).__setitem__(key, text)
+
+
+def _top(key: str, value: Any) -> Callable[[Site], None]:
+    return lambda site: site.__setitem__(key, value)
+
+
+EDITS = st.one_of(
+    st.builds(_set, st.just("conduits"), st.sampled_from(("poll", "x", "y", "z")), CONDUITS),
+    st.builds(_drop, st.just("conduits"), st.sampled_from(("poll", "x", "y", "z"))),
+    st.builds(_cell, st.sampled_from(ASSETS), st.just("roles"), st.sampled_from(("", "plc", "hmi plc", "other"))),
+    st.builds(_cell, st.sampled_from(ASSETS), st.just("ips"), st.sampled_from(("", "10.1.0.1", "10.2.0.9", "10.1"))),
+    st.builds(_cell, st.sampled_from(ASSETS), st.just("zone"), st.sampled_from((*ZONES, "nowhere"))),
+    st.builds(_drop, st.just("assets"), st.sampled_from(ASSETS)),
+    st.builds(_drop, st.just("zones"), st.sampled_from(ZONES)),
+    st.builds(_top, st.just("lines"), st.integers(0, 3)),
+    st.builds(_top, st.just("roles"), st.sampled_from(([], ["plc"]))),
+    st.builds(_top, st.just("denials"), st.sampled_from(([], [{"from": "*", "to": "b", "refuse": "reset"}]))),
+)
+
+
+def bundle_of(site: Site) -> Bundle:
+    """Return the site's files; `lines` moves everything in the text down."""
+    sheet = io.StringIO()
+    rows = csv.writer(sheet)
+    rows.writerow(("name", *COLUMNS))
+    rows.writerows((name, *(asset.get(key, "") for key in COLUMNS)) for name, asset in site["assets"].items())
+    lines = ["version: 1", *["# more"] * site["lines"]]
+    lines += [f"{key}: {json.dumps(site[key])}" for key in ("site", "zones", "services", "conduits", "denials")]
+    lines.append(f"inventory: {json.dumps([{'csv': 'assets.csv', 'roles': site['roles']}])}")
+    return Bundle("site.yaml", "\n".join(lines) + "\n", {"assets.csv": sheet.getvalue().encode()})
+
+
+def outcome(bundle: Bundle, slots: Mapping[str, int], workshop: Workshop | None) -> tuple[Any, ...]:
+    """Return everything that a compilation says: its problems, or policy, records, warnings and image."""
+    try:
+        found = compile_bundle(bundle, slots, workshop=workshop)
+    except PolicyError as error:
+        return ("refused", error.problems)
+    image = build_image(found.lowered, 7, workshop.image if workshop is not None else None)
+    return ("compiled", found.policy, found.lowered, found.warnings, image)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(EDITS, min_size=1, max_size=8))
+def test_edits_compile_as_they_would_afresh(edits: list[Callable[[Site], None]]) -> None:
+    """Policies, records, problems with their lines, and images are equal, whatever was refused in between."""
+    site = deepcopy(BASE)
+    workshop = Workshop()
+    slots: dict[str, int] = {}
+    compiled = 0
+    for edit in (lambda _: None, *edits):
+        edit(site)
+        bundle = bundle_of(site)
+        kept, fresh = outcome(bundle, slots, workshop), outcome(bundle, slots, None)
+        assert kept == fresh
+        if fresh[0] == "compiled":
+            compiled += 1
+            slots = {conduit.name: conduit.slot for conduit in fresh[2].conduits}
+    assert compiled >= 1
