@@ -1,10 +1,10 @@
-"""Two numbered streams through a real conduitd, and when each of their packets arrived: `steady` is always permitted,
-`changing` only by one of two policies.
+"""Numbered streams through a real conduitd, and when each of their packets arrived: `steady` is always permitted,
+`changing` only by one of two policies, `forbidden` (if asked for) by none.
 
-    scada-server ── sup0 [ conduitd ] ctl0 ── plc-1        10.20.40.20 → 10.20.50.10, UDP 40000 and 40001
+    scada-server ── sup0 [ conduitd ] ctl0 ── plc-1        10.20.40.20 → 10.20.50.10, UDP 40000, 40001 and 40002
 
 In: the lab. Out: a running gateway whose policy is switched by its own API, and the arrivals on the far side. Used by
-the suites `swap` and `revoke`. Root; namespaces of its own.
+the suites `swap` and `revoke` and by `drill`. Root; namespaces of its own.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from deploy.lab.topology import Lab
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 NEAR, FAR = "scada-server", "plc-1"
-STEADY, CHANGING = 40000, 40001
+STEADY, CHANGING, FORBIDDEN = 40000, 40001, 40002
 RUNNING_S: Final = 600.0  # no suite takes so long; a stream ends by itself then
 WITHIN_S: Final = 10.0
 POLICY: Final = """\
@@ -53,11 +53,12 @@ CLOSED: Final = POLICY % (STEADY, CHANGING, "steady")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One policy put in force: CLOCK_REALTIME ns of the request and of its answer."""
+    """One policy put in force: CLOCK_REALTIME ns of the request and of its answer, and the answer."""
 
     opened: bool
     asked_ns: int
     answered_ns: int
+    answer: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +85,28 @@ class Arrivals:
 
 
 class Streams:
-    """Both streams under way."""
+    """All streams under way; `rates` are packets/s by port."""
 
-    def __init__(self, lab: Lab, gateway: LabGateway, rate: int) -> None:
+    def __init__(self, lab: Lab, gateway: LabGateway, rates: Mapping[int, int]) -> None:
         self.lab = lab
         self.gateway = gateway
         self._out = lab.directory / "arrivals"
-        argv = [sys.executable, "-m", "bench.arrivals", "--ports", f"{STEADY},{CHANGING}", "--out", str(self._out)]
+        ports = ",".join(map(str, rates))
+        argv = [sys.executable, "-m", "bench.arrivals", "--ports", ports, "--out", str(self._out)]
         self._receiver = lab.start(FAR, argv)
         wait_for("the receiver", self._out.with_suffix(".ready").exists, WITHIN_S)
-        self._senders = {port: self._sender(port, rate) for port in (STEADY, CHANGING)}
+        self._senders = {port: self._sender(port, rate) for port, rate in rates.items()}
         wait_for("both streams to be judged", lambda: self.counters()["engine"]["flows_created"] >= 2, WITHIN_S)
 
-    def change(self, *, opened: bool) -> Change:
-        """Put the one or the other policy in force."""
+    def change(self, *, opened: bool, **terms: Any) -> Change:
+        """Put the one or the other policy in force, on terms if any are given."""
         asked = time.time_ns()
-        body = {"text": OPEN if opened else CLOSED, "name": "streams"}
+        body = {"text": OPEN if opened else CLOSED, "name": "streams", **terms}
         status, answer = self.gateway.api("POST", "/v1/policy", body)
         answered = time.time_ns()
         if status != 200:
             raise RuntimeError(f"the policy was refused: {status} {answer}")
-        return Change(opened, asked, answered)
+        return Change(opened, asked, answered, answer)
 
     def counters(self) -> Any:
         """Return the gateway's account of every frame."""
@@ -144,15 +146,17 @@ class Streams:
 
 
 @contextmanager
-def streams(name: str, rate: int, lane: str = "off") -> Iterator[Streams]:
-    """Build the lab, start a gateway that permits both streams, and the streams; everything goes with the block.
+def streams(name: str, rate: int, lane: str = "off", forbidden: int = 0) -> Iterator[Streams]:
+    """Build the lab, a gateway that permits the first two streams, and all streams; everything goes with the block.
 
-    name: two letters that tell the suite's namespaces from others. lane: conduitd's `lane.mode`.
+    name: two letters that tell the suite's namespaces from others. rate: packets/s of each of the first two. lane:
+    conduitd's `lane.mode`. forbidden: packets/s of the third, 0 for none.
     """
+    rates = {STEADY: rate, CHANGING: rate} | ({FORBIDDEN: forbidden} if forbidden else {})
     with Lab(f"{name}{os.getpid() % 1_000_000}") as lab:
         gateway = LabGateway(lab, OPEN, lane=lane)
         gateway.start()
-        running = Streams(lab, gateway, rate)
+        running = Streams(lab, gateway, rates)
         yield running
         gateway.stop()
 

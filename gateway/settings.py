@@ -120,6 +120,12 @@ class LaneSettings(_Section):
     mode: Literal["off", "auto"] = "off"
 
 
+class HistorySettings(_Section):
+    """How many policies that were in force are remembered with their text."""
+
+    keep: int = Field(default=200, ge=2, le=100_000)
+
+
 class TapeSettings(_Section):
     """How much of what was seen is kept for later questions: simulate, learn, readiness."""
 
@@ -147,6 +153,7 @@ class Settings(_Section):
     lane: LaneSettings = LaneSettings()
     tape: TapeSettings = TapeSettings()
     control: ControlSettings = ControlSettings()
+    history: HistorySettings = HistorySettings()
     roles: dict[Role, tuple[Principal, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

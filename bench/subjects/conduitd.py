@@ -79,7 +79,8 @@ class Conduitd:
         with self.gateway.settings.open("a") as file:
             file.write(self._settings)
         self.gateway.start()
-        status, stages = self.gateway.api("PUT", "/v1/stages", {"stage": "enforce"})
+        enforce = {"stage": "enforce", "force": True, "reason": "measuring"}
+        status, stages = self.gateway.api("PUT", "/v1/stages", enforce)
         if status != 200:
             raise RuntimeError(f"{self.name}: {status} {stages}")
 

@@ -66,7 +66,7 @@ def run(plan: Plan) -> list[Result]:
     with Lab(f"tg{os.getpid() % 1_000_000}") as lab:
         gateway = LabGateway(lab)
         gateway.start()
-        gateway.ctl("stage", "set", "enforce")
+        gateway.ctl("stage", "set", "enforce", "--force", "--reason", "measuring")
         # The first toggle is the first change that packets can see: the stream starts under enforce.
         experiment, count = secrets.token_bytes(8), int(RATE * STREAM_S)
         sender = Actors(lab).start_sender(ATTACKER, "plc-1", experiment, rate=RATE, count=count, seconds=STREAM_S)
@@ -93,7 +93,7 @@ def toggle(gateway: LabGateway, count: int) -> Toggles:
     for number in range(count):
         stage = STAGES[number % 2]
         done.asked.append(time.time())
-        status, body = gateway.api("PUT", "/v1/stages", {"stage": stage})
+        status, body = gateway.api("PUT", "/v1/stages", {"stage": stage, "force": True, "reason": "measuring"})
         done.answered.append(time.time())
         time.sleep(PAUSE_S)
         if status != 200:

@@ -50,7 +50,7 @@ class OperatorDesk:
 
     def set_ceiling(self, stage: str) -> None:
         """Set the site's stage ceiling."""
-        self._order("PUT", "/v1/stages", {"stage": stage, "reason": "demonstration"})
+        self._order("PUT", "/v1/stages", {"stage": stage, "force": True, "reason": "demonstration"})
 
     def digest(self) -> str:
         """Return the digest of the policy in force."""

@@ -81,7 +81,8 @@ def _of_file(file: Path) -> Scene:
 
 def _in_force(here: Session, *, attempts: bool) -> Scene:
     from gateway.drawing.scene import Attempt, scene  # noqa: PLC0415 (loads YAML and models; --help must not)
-    from rules.load import load_policy_text  # noqa: PLC0415 (as above)
+    from rules.bundle import bundle_of_texts  # noqa: PLC0415 (as above)
+    from rules.load import load_bundle  # noqa: PLC0415 (as above)
 
     client = here.client
     content = client.get("/v1/policy")
@@ -90,7 +91,7 @@ def _in_force(here: Session, *, attempts: bool) -> Scene:
     if attempts:
         tried = client.get("/v1/events", limit=EVENTS_MAX, policy_verdict="drop")["events"]
     return scene(
-        load_policy_text(content["text"], content["name"]),
+        load_bundle(bundle_of_texts(content["name"], content["text"], content["files"])),
         {name: row["effective"] for name, row in states.items()},
         (Attempt(e.get("src_zone", ""), e.get("dest_zone", ""), 1) for e in tried),
         closed={name for name, row in states.items() if not row["open"]},

@@ -12,11 +12,14 @@ from typer.core import TyperGroup
 from gateway.cli import (
     drawing,
     events,
+    history,
     lab,
+    learn,
     listings,
     policy,
     policy_init,
     quarantine,
+    readiness,
     simulate,
     stage,
     state,
@@ -108,9 +111,12 @@ def conduitctl(
 
 state.register(app)
 app.add_typer(stage.app, name="stage")
+app.add_typer(readiness.app, name="readiness")
+history.register(policy.app)
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
+learn.register(app)
 listings.register(app)
 windows.register(app)
 drawing.register(app)

@@ -1,4 +1,4 @@
-"""`policy show|check|apply`: the operators' text, from a file to what is in force."""
+"""`policy show|check|plan|apply`: the operators' text, from a file to what is in force."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gateway.cli import policy_check
+from gateway.cli.differences import show_plan
 from gateway.cli.failure import Failure
 from gateway.cli.session import console, print_pairs, session
+from gateway.cli.terms import Force, Hold, Replace, Within, forced, keep_hold, say_pending, terms
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
+    from gateway.cli.session import Session
     from rules.compile import Compiled
     from rules.problems import PolicyError
 
@@ -28,17 +31,19 @@ KINDS: Final = ("zones", "assets", "services", "conduits", "windows", "roles", "
 @app.command()
 def show(
     context: typer.Context,
+    which: Annotated[
+        str | None, typer.Argument(help="a number of the history or a digest's beginning; without: the one in force")
+    ] = None,
     text: Annotated[bool, typer.Option("--text", help="print the main text itself and nothing else")] = False,
 ) -> None:
-    """Show which policy is in force, who applied it and when."""
+    """Show which policy is in force, or one that was: who applied it and when, what became of it, its text."""
     here = session(context)
-    content = here.client.get("/v1/policy")
+    content = here.client.get("/v1/policy" if which is None else f"/v1/policy/history/{which}")
     if text:
         sys.stdout.write(content["text"])
         return
-    names = ("site", "name", "generation", "digest", "who", "applied", "file_differs")
-    pairs = [(name, content[name]) for name in names] + [("files", len(content["files"]) + 1)]
-    here.show(content, lambda _: print_pairs(pairs))
+    pairs = [(name, content[name]) for name in content if name not in ("text", "files")]
+    here.show(content, lambda _: print_pairs([*pairs, ("files", len(content["files"]) + 1)]))
 
 
 policy_check.register(app)
@@ -55,32 +60,46 @@ def compiled(file: Path) -> Compiled:
         raise refused_policy(file, error) from error
 
 
-def _checked(file: Path, content: dict[str, Any]) -> None:
-    policy_check.print_problems(content["warnings"])
-    console().print(f"{file}: can be applied, digest {content['digest'][:12]}", style="green", markup=False)
+@app.command()
+def plan(context: typer.Context, file: File) -> None:
+    """Show what a policy would change, before it does: objects, paths, stages, live conversations cut."""
+    _plan(session(context), file)
+
+
+def _plan(here: Session, file: Path) -> None:
+    content = here.client.request("POST", "/v1/policy/plan", body=sent(file))
+    if not content["ok"]:
+        count = len(content["problems"])
+        detail = f"{file}: {count} problem{'' if count == 1 else 's'}; it could not be applied"
+        raise Failure(ExitCode.REFUSED, detail, "", content["problems"])
+    here.show(content, show_plan)
 
 
 @app.command()
 def apply(
     context: typer.Context,
     file: File,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only check it and show what would change")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="the same as `policy plan`")] = False,
     reason: Annotated[str, typer.Option("--reason", help="why; goes into the journal")] = "",
+    within: Within = None,
+    hold: Hold = False,
+    replace: Replace = False,
+    force: Force = False,
 ) -> None:
     """Put a policy in force, atomically: engine and kernel take it, or the old one stays.
 
-    Stages that operators set at run time survive, unless the new text changes the stage of that very object.
+    With --confirm-within the old one comes back by itself unless `conduitctl policy confirm` says that the new one may
+    stay: also after a crash or a reboot. Stages that operators set at run time survive, unless the new text changes the
+    stage of that very object. What the text raises to enforce needs the proof that `conduitctl readiness` shows.
     """
     here = session(context)
-    body = {**sent(file), "reason": reason}
-    if not dry_run:
-        here.show(here.client.request("POST", "/v1/policy", body=body), _applied)
+    if dry_run:
+        _plan(here, file)
         return
-    content = here.client.request("POST", "/v1/policy/check", body={**body, "reason": ""})
-    if not content["ok"]:
-        detail = f"{file}: {len(content['problems'])} problems; it could not be applied"
-        raise Failure(ExitCode.REFUSED, detail, "", content["problems"])
-    here.show(content, lambda answer: _would_change(file, answer))
+    body = {**sent(file), **forced(reason, force=force), **terms(within, hold=hold, replace=replace)}
+    here.show(here.client.request("POST", "/v1/policy", body=body), _applied)
+    if hold:
+        keep_hold(here)
 
 
 @app.command()
@@ -117,17 +136,13 @@ def refused_policy(file: Path, error: PolicyError) -> Failure:
     return Failure(ExitCode.REFUSED, detail, "", [problem.as_dict() for problem in error.problems])
 
 
-def _would_change(file: Path, content: dict[str, Any]) -> None:
-    _checked(file, content)
-    _changes(content["changes"], "would change")
-
-
 def _applied(content: dict[str, Any]) -> None:
     policy_check.print_problems(content["warnings"])
     console().print(f"in force: generation {content['generation']}, digest {content['digest'][:12]}", style="green")
     _changes(content["changes"], "changed")
     for key in content["overrides_dropped"]:
         console().print(f"the stage set at run time for {key} gave way to the new text", style="yellow")
+    say_pending(content["pending"])
 
 
 def _changes(found: dict[str, Any], word: str) -> None:

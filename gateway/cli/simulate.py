@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import rich.progress
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
+from gateway.cli.captures import shown_progress, tell_damage
 from gateway.cli.failure import Failure
+from gateway.cli.in_force import in_force
 from gateway.cli.policy import compiled
-from gateway.cli.session import Output, Session, session
+from gateway.cli.session import Output, session
 from gateway.cli.simulate_table import show_summary
 from gateway.cli.simulate_tape import simulate_tape
 from gateway.cli.tape import Since, Until
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fastpath.replay import Outcome
     from gateway.simulate.candidate import Candidate
-    from gateway.simulate.simulation import Frames, Progress
+    from gateway.simulate.simulation import Frames
     from gateway.simulate.sources import CaptureFile
-    from gateway.simulate.summary import Summary
-    from rules.compile import Compiled
 
 STAGES: Final = ("as-written", "enforce")
 
@@ -76,7 +70,7 @@ def simulate(
         raise Failure(ExitCode.USAGE, f"--stage {stage!r} is neither of {' and '.join(STAGES)}")
     if (tape or tape_file is not None) == bool(pcap):
         raise Failure(ExitCode.USAGE, "captures or a tape?", "give --pcap FILE, or --tape, or --tape-file FILE")
-    chosen = compiled(policy) if policy else _in_force(here)
+    chosen = compiled(policy) if policy else in_force(here)
     name = str(policy) if policy else "in force"
     if not pcap:
         if diff or ingress or stage != STAGES[0]:
@@ -88,26 +82,11 @@ def simulate(
     other = Candidate(compiled(diff), str(diff), stages=Stages(stage)) if diff else None
     run = Simulation(candidate, other, limit_rows=limit_rows)
     frames = _printer(candidate, other) if here.output is Output.JSONL else None
-    with _progress(files) as progress:
+    with shown_progress(files) as progress:
         summary = run.run(files, progress=progress, frames=frames)
     if frames is None:
         here.show(summary.as_dict(), show_summary)
-    _end(summary)
-
-
-def _in_force(here: Session) -> Compiled:
-    """Compile the text that is in force. Raises Failure when no daemon answers."""
-    from rules.bundle import bundle_of_texts  # noqa: PLC0415 (loads YAML and models; --help must not)
-    from rules.compile import compile_bundle  # noqa: PLC0415 (loads YAML and models; --help must not)
-
-    try:
-        content = here.client.get("/v1/policy")
-    except Failure as failure:
-        if failure.exit_code is ExitCode.UNREACHABLE:
-            failure.hint = "--policy FILE judges by a file, without the daemon"
-        raise
-    bundle = bundle_of_texts(content["name"], content["text"], content["files"])
-    return compile_bundle(bundle, accepted=True)
+    tell_damage(summary.readings)
 
 
 def _printer(candidate: Candidate, other: Candidate | None) -> Frames:
@@ -124,33 +103,3 @@ def _printer(candidate: Candidate, other: Candidate | None) -> Frames:
             out.writelines(difference_lines(path, first, pairs, candidate.wording, other.wording))
 
     return show
-
-
-@contextmanager
-def _progress(files: list[CaptureFile]) -> Iterator[Progress | None]:
-    """Show how far the run is, on a terminal only: standard output is for the result."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    sizes = {file.path: file.path.stat().st_size for file in files}
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with rich.progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=sum(sizes.values()))
-        done = dict.fromkeys(sizes, 0)
-
-        def advance(file: CaptureFile, at: int) -> None:
-            shown.update(task, advance=at - done[file.path], description=file.path.name)
-            done[file.path] = at
-
-        yield advance
-
-
-def _end(summary: Summary) -> None:
-    """Say on standard error which files were damaged; the exit code tells it too unless they only end early."""
-    damaged = [reading for reading in summary.readings if reading.damage]
-    for reading in damaged:
-        print(
-            f"{reading.path}: byte {reading.at}: {reading.damage}; {reading.frames} frames before it", file=sys.stderr
-        )
-    if any(not reading.cut for reading in damaged):
-        raise typer.Exit(ExitCode.DAMAGED)

@@ -9,6 +9,7 @@ import typer
 
 from gateway.cli.session import console, print_rows, session
 from gateway.cli.state import Watch
+from gateway.cli.terms import Force, Hold, Replace, Within, forced, keep_hold, say_pending, terms
 
 app = typer.Typer(
     help="Stages: monitor (pass and count), alert (pass and raise an alert), enforce (drop).", no_args_is_help=True
@@ -67,26 +68,33 @@ def set_(
     conduit: Conduit = None,
     pair: Pair = None,
     reason: Reason = "",
+    within: Within = None,
+    hold: Hold = False,
+    replace: Replace = False,
+    force: Force = False,
 ) -> None:
     """Set the site's ceiling, or with --conduit or --pair one object's stage; effective when this returns.
 
-    `conduitctl stage set monitor` calms the whole site at once. Raising the ceiling again promotes nothing that was
-    staged lower.
+    Raising to enforce needs proof: see `conduitctl readiness`. `conduitctl stage set monitor` calms the whole site at
+    once. Raising the ceiling again promotes nothing that was staged lower. With --confirm-within it goes back by itself
+    unless `conduitctl policy confirm` lets it stay.
     """
-    _put(context, stage.value, conduit, pair, reason)
+    on_terms = terms(within, hold=hold, replace=replace)
+    _put(context, {"stage": stage.value, "conduit": conduit, "pair": pair, **forced(reason, force=force), **on_terms})
+    if hold:
+        keep_hold(session(context))
 
 
 @app.command("reset")
-def reset(context: typer.Context, conduit: Conduit = None, pair: Pair = None, reason: Reason = "") -> None:
-    """Go back to what the policy says: the ceiling, or with --conduit or --pair one object."""
-    _put(context, None, conduit, pair, reason)
-
-
-def _put(
-    context: typer.Context, stage: str | None, conduit: str | None, pair: tuple[str, str] | None, reason: str
+def reset(
+    context: typer.Context, conduit: Conduit = None, pair: Pair = None, reason: Reason = "", force: Force = False
 ) -> None:
+    """Go back to what the policy says: the ceiling, or with --conduit or --pair one object."""
+    _put(context, {"stage": None, "conduit": conduit, "pair": pair, **forced(reason, force=force)})
+
+
+def _put(context: typer.Context, body: dict[str, Any]) -> None:
     here = session(context)
-    body = {"stage": stage, "conduit": conduit, "pair": pair, "reason": reason}
     here.show(here.client.request("PUT", "/v1/stages", body=body), _changed)
 
 
@@ -95,3 +103,4 @@ def _changed(content: dict[str, Any]) -> None:
     console().print(f"{content['object']}: {content['previous']} → {content['stage']}, {effective}")
     if not content["persisted"]:
         console().print("in force, but not saved: the state directory cannot be written", style="red")
+    say_pending(content["pending"])

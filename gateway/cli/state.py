@@ -47,6 +47,10 @@ def _status_table(content: dict[str, Any]) -> None:
     )
     if policy and policy["file_differs"]:
         console().print("the policy file says something else than the policy in force", style="yellow")
+    if (pending := content["pending"]) is not None:
+        what = pending["name"] if pending["what"] == "policy" else f"the stage of {pending['name']}"
+        text = f"{what} waits to be confirmed: goes back by itself in {pending['seconds_left']:.0f} s"
+        console().print(text, style="yellow", markup=False)
     for part, text in content["trouble"].items():
         console().print(f"{part}: {text}", style="red")
 

@@ -57,7 +57,7 @@ def show(
 def export(context: typer.Context, since: Since = None, until: Until = None) -> None:
     """Write the tape as JSON lines, for `simulate --tape` and `learn --tape` on another machine."""
     here = session(context)
-    for row in here.client.follow("/v1/tape/observations", since=_instant(since), until=_instant(until)):
+    for row in here.client.follow("/v1/tape/observations", since=instant(since), until=instant(until)):
         sys.stdout.buffer.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
@@ -68,7 +68,7 @@ def observations(
     from gateway.tape.lines import observations as parsed  # noqa: PLC0415 (--help must not load the engine's layouts)
     from gateway.tape.store import Tape  # noqa: PLC0415 (as above)
 
-    begin, end = _instant(since), _instant(until)
+    begin, end = instant(since), instant(until)
     if file is None:
         rows = here.client.follow("/v1/tape/observations", since=begin, until=end)
         return parsed((orjson.dumps(row) for row in rows), str(here.socket))
@@ -87,10 +87,10 @@ def observations(
 
 
 def _asked(here: Session, since: str | None, until: str | None) -> list[dict[str, Any]]:
-    return list(here.client.follow("/v1/tape/observations", since=_instant(since), until=_instant(until)))
+    return list(here.client.follow("/v1/tape/observations", since=instant(since), until=instant(until)))
 
 
-def _instant(text: str | None) -> str | None:
+def instant(text: str | None) -> str | None:
     """Return a point in time as ISO 8601 with its zone: a span counts back from now. Raises Failure."""
     if text is None:
         return None

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from gateway.control.lane import FastLane
+from gateway.control.pending import Pending
 from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 from rules.workshop import Workshop
 
 if TYPE_CHECKING:
     from gateway.control.event_stream import EventStream
+    from gateway.control.history import History, How
     from gateway.control.in_force import PolicyInForce
     from gateway.control.journal import Actor, Journal
     from gateway.control.keeper_port import KeeperPort
@@ -40,6 +42,7 @@ class Core:
     keeper: KeeperPort
     state_dir: StateDir
     journal: Journal
+    history: History
     stream: EventStream
     book: NameBook
     current: PolicyInForce | None = None
@@ -51,10 +54,12 @@ class Core:
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)
     lane: FastLane = field(init=False)
+    pending: Pending = field(init=False)
     windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
+        self.pending = Pending(self)
         self.windows = Windows(self)
 
     def policy(self) -> PolicyInForce:
@@ -79,3 +84,28 @@ class Core:
             self.journal_failures += 1
             self.trouble["journal"] = f"{self.journal_failures} entries could not be written: {error}"
             _log.error("journal_failing", error=str(error), action=action, who=str(actor), result=result)
+
+    async def remember(self, reason: str, how: How) -> int | None:
+        """Put the policy in force into the history; return its number. Loud when that fails, and stops nothing."""
+        record = self.policy().record
+        pending = self.pending.record
+        provisional = pending is not None and pending.before is not None
+        try:
+            number = await asyncio.to_thread(self.history.add, record, reason=reason, how=how, provisional=provisional)
+        except (sqlite3.Error, OSError) as error:
+            self._history_failing(record.generation, error)
+            return None
+        self.trouble.pop("history", None)
+        return number
+
+    async def settle(self) -> None:
+        """Note in the history that the policy in force is confirmed."""
+        generation = self.policy().record.generation
+        try:
+            await asyncio.to_thread(self.history.settle, generation, "confirmed")
+        except (sqlite3.Error, OSError) as error:
+            self._history_failing(generation, error)
+
+    def _history_failing(self, generation: int, error: Exception) -> None:
+        self.trouble["history"] = f"generation {generation} is not in the policy history: {error}"
+        _log.error("history_failing", generation=generation, error=str(error))

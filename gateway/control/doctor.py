@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastpath.abi import Form
 from gateway.control.api.answers import Finding
 from gateway.control.engine_threads import thread_findings
+from gateway.control.pending import describe
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ async def live_findings(plane: ControlPlane) -> list[Finding]:
     if engine.restarts:
         text = f"the engine was restarted {engine.restarts} times"
         findings.append(Finding(level="warning", topic="engine", text=text, hint="the log of conduitd says why"))
+    findings += _pending_findings(plane)
     findings.append(_lane_finding(plane))
     findings += [Finding(level="bad", topic=part, text=text) for part, text in sorted(core.trouble.items())]
     if plane.pump.lost():
@@ -111,6 +113,15 @@ async def live_findings(plane: ControlPlane) -> list[Finding]:
         findings.append(Finding(level="warning", topic="events", text=text, hint="log less, or follow the counters"))
     findings += await _boundary_findings(plane)
     return findings
+
+
+def _pending_findings(plane: ControlPlane) -> list[Finding]:
+    pending = plane.core.pending
+    if pending.record is None:
+        return []
+    text = f"{describe(pending.record)} goes back by itself in {pending.left_s():.0f} s unless it is confirmed"
+    hint = "`conduitctl policy confirm` lets it stay, `conduitctl policy rollback` takes it back now"
+    return [Finding(level="warning", topic="pending", text=text, hint=hint)]
 
 
 def _lane_finding(plane: ControlPlane) -> Finding:

@@ -47,6 +47,7 @@ class Reading:
     events_published: int
     events_file_lost: int
     journal_failures: int
+    pending_seconds: float | None  # None while no change waits to be confirmed
 
 
 class _Once(Collector):
@@ -83,6 +84,12 @@ def _gauges(reading: Reading) -> Iterable[Metric]:
         "conduit_policy_generation", "Generation in force, 0 without a policy", value=reading.generation
     )
     yield GaugeMetricFamily("conduit_site_ceiling", "1 monitor, 2 alert, 3 enforce, 0 no policy", value=reading.ceiling)
+    left = reading.pending_seconds
+    yield GaugeMetricFamily(
+        "conduit_change_pending", "1 while a change waits to be confirmed", value=int(left is not None)
+    )
+    if left is not None:
+        yield GaugeMetricFamily("conduit_change_pending_seconds", "Until it goes back by itself", value=left)
     yield GaugeMetricFamily("conduit_quarantine_entries", "Devices in quarantine", value=reading.quarantined)
     yield CounterMetricFamily(
         "conduit_events_lost",

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.control.policy_file import PolicyFile
+from gateway.control.promotion import Promotions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from fastpath.abi import Form
+    from gateway.control.acknowledgements import Acknowledgements
     from gateway.control.core import Core
     from gateway.control.counts import CountersSource
     from gateway.control.events_pump import EventsPump
@@ -44,8 +46,13 @@ class ControlPlane:
     counters: CountersSource
     flows: FlowsSource
     tape: Tape
+    acknowledgements: Acknowledgements
     policy_file: PolicyFile = field(default_factory=PolicyFile)
     record_now: Callable[[], Awaitable[None]] = _nothing_to_record
     form: Form | None = None
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    promotions: Promotions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.promotions = Promotions(self)

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from gateway.control.acknowledgements import Acknowledgements
 from gateway.control.core import Core
 from gateway.control.database import open_or_begin_anew
 from gateway.control.event_log import EventLog
 from gateway.control.event_stream import EventStream
 from gateway.control.events_pump import EventsPump
+from gateway.control.history import open_history
 from gateway.control.journal import DAEMON, open_journal
 from gateway.control.keeper_link import KeeperLink
 from gateway.control.names import NameBook
 from gateway.control.plane import ControlPlane
 from gateway.control.quarantine import Quarantine
+from gateway.control.rollback import Rollback
 from gateway.control.start import Start, bring_up, read_start
 from gateway.control.state_dir import StateDir
 from gateway.control.watch import Watch
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 JOURNAL_FILE: Final = "journal.sqlite"
+HISTORY_FILE: Final = "history.db"
 TAPE_FILE: Final = "tape.sqlite"
+ACKNOWLEDGEMENTS_FILE: Final = "acknowledgements.sqlite"
 ALIVE_S: Final = 2.0  # the keeper allows 10 s
 _log = structlog.get_logger(__name__)
 
@@ -66,16 +71,19 @@ class Run:
         stream = EventStream(EventLog(settings.log_dir))
         link = KeeperLink(channel)
         journal, wrong = open_journal(settings.state_dir / JOURNAL_FILE)
-        core = Core(settings, kernel, link, state_dir, journal, stream, NameBook())
-        if wrong:
-            core.trouble["journal_file"] = wrong
-            _log.error("journal_degraded", detail=wrong)
-        tape, wrong = open_or_begin_anew(settings.state_dir / TAPE_FILE, Tape, "decision tape")
-        if wrong:
-            core.trouble["tape_file"] = wrong
-            _log.error("tape_degraded", detail=wrong)
+        history, forgotten = open_history(settings.state_dir / HISTORY_FILE, settings.history.keep)
+        tape, untaped = open_or_begin_anew(settings.state_dir / TAPE_FILE, Tape, "decision tape")
+        taken_on, mislaid = open_or_begin_anew(
+            settings.state_dir / ACKNOWLEDGEMENTS_FILE, Acknowledgements, "file of acknowledgements"
+        )
+        core = Core(settings, kernel, link, state_dir, journal, history, stream, NameBook())
+        opened = {"journal_file": wrong, "history_file": forgotten, "tape_file": untaped, "acknowledgements": mislaid}
+        for part, detail in opened.items():
+            if detail:
+                core.trouble[part] = detail
+                _log.error("state_degraded", part=part, detail=detail)
         pump = EventsPump(EventReader(events), core.book, stream)
-        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape)
+        plane = ControlPlane(core, Quarantine(core), pump, CountersReader(counters), FlowsReader(flows), tape, taken_on)
         run = cls(plane, link, start)
         pump.taps.append(run.recorder.take)
         plane.record_now = run.recorder.write
@@ -91,6 +99,7 @@ class Run:
         self.task(self.plane.pump.run(), "events pump")
         self.task(self.plane.quarantine.run_expiry(), "quarantine expiry")
         self.task(Watch(self.plane).run(), "watch")
+        self.task(Rollback(self.plane).run(), "rollback")
         self.task(self.plane.core.windows.run(), "windows")
         self.task(self.recorder.run(), "decision tape")
 
@@ -143,5 +152,7 @@ class Run:
         self.plane.pump.turn()
         await self.recorder.write()
         self.plane.tape.close()
+        self.plane.acknowledgements.close()
         await asyncio.to_thread(self.plane.core.stream.sink.close)
         self.plane.core.journal.close()
+        self.plane.core.history.close()

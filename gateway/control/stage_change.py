@@ -16,16 +16,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.control.apply import OUTRIGHT, pending_detail
 from gateway.control.boot_ruleset import save_boot_ruleset
-from gateway.control.stages import STAGE_NAMES, StageObject
+from gateway.control.raised import raised_by_stage
+from gateway.control.stages import STAGE_NAMES, STAGES, StageObject
 from gateway.control.state_dir import OverridesRecord, StageOverride
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastpath.abi import Stage
     from gateway.control.core import Core
     from gateway.control.in_force import PolicyInForce
     from gateway.control.journal import Actor
+    from gateway.control.pending import Terms
+    from gateway.control.promotion import Leave
+    from gateway.control.state_dir import PendingRecord
 
 _log = structlog.get_logger(__name__)
 
@@ -43,34 +50,90 @@ class StageChange:
     persisted: bool
 
 
-async def change_stage(core: Core, target: StageObject, stage: Stage | None, actor: Actor, reason: str) -> StageChange:
-    """Set or reset a stage. Raises ConfigError for an unknown object, KernelError when `static` did not follow."""
+async def change_stage(
+    core: Core,
+    target: StageObject,
+    stage: Stage | None,
+    actor: Actor,
+    reason: str,
+    terms: Terms = OUTRIGHT,
+    *,
+    leave: Leave,
+) -> StageChange:
+    """Set or reset a stage, on terms if it is to go back by itself.
+
+    leave: what may be raised to enforce (`promotion`). Raises ControlError when it would be more, ConfigError for an
+    unknown object, KernelError when `static` did not follow.
+    """
     async with core.lock:
         policy = core.policy()
         table = policy.stages
         target = table.canonical(target)
         own = table.own(target)
         wanted = own if stage is None else stage
+        leave.covers(raised_by_stage(table, target, wanted), policy.record.generation)
         previous, previous_effective = table.current(target), table.effective(target)
-        await _put(core, policy, target, wanted, previous)
+        pending = await _begun(core, target, actor, reason, terms)
+        try:
+            await _put(core, policy, {target: wanted})
+        except (GatewayError, OSError):
+            if pending is not None:
+                await core.pending.save_again()
+            raise
         _override(core, target, None if stage is None else wanted, own, actor, reason)
         persisted = await _persist(core)
+        if pending is not None:
+            core.pending.begin(pending)
+        else:
+            await core.pending.note(target.key, core.overrides.get(target.key))
         await save_boot_ruleset(core)
         effective = table.effective(target)
         change = StageChange(target, previous, previous_effective, wanted, effective, own, persisted)
         await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason))
+        if pending is not None:
+            await core.record(actor, "stage.pending", pending_detail(pending))
         return change
 
 
-async def _put(core: Core, policy: PolicyInForce, target: StageObject, wanted: Stage, previous: Stage) -> None:
+async def restore_stages(core: Core, overrides: dict[str, StageOverride]) -> None:
+    """Make these the overrides in force, all in one step; the caller holds the lock. Raises GatewayError."""
+    policy = core.policy()
+    keys = [key for key in {**core.overrides, **overrides} if core.overrides.get(key) != overrides.get(key)]
+    targets = {key: StageObject.of_key(key) for key in keys}
+    wanted = {
+        target: STAGES[overrides[key].stage] if key in overrides else policy.stages.own(target)
+        for key, target in targets.items()
+        if policy.stages.knows(target)
+    }
+    await _put(core, policy, wanted)
+    core.overrides = overrides
+    await _persist(core)
+    await save_boot_ruleset(core)
+
+
+async def _begun(core: Core, target: StageObject, actor: Actor, reason: str, terms: Terms) -> PendingRecord | None:
+    """Make durable what a change on terms goes back to. Without terms the disk is not waited for."""
+    if terms.confirm_within_s is None:
+        return None
+    core.pending.allow(terms)
+    pending = core.pending.of_stage(target.key, str(actor), terms, reason)
+    await core.pending.save(pending)
+    return pending
+
+
+async def _put(core: Core, policy: PolicyInForce, wanted: Mapping[StageObject, Stage]) -> None:
+    table = policy.stages
+    previous = {target: table.current(target) for target in wanted}
     try:
-        policy.stages.put(target, wanted)
+        for target, stage in wanted.items():
+            table.put(target, stage)
         await asyncio.to_thread(core.kernel.update_static, policy.lowered, policy.stages_in_force())
         core.trouble.pop("static", None)
     except (GatewayError, OSError) as error:
-        with contextlib.suppress(GatewayError, OSError):  # the store itself cannot fail, the fast lane behind it can
-            policy.stages.put(target, previous)
-        _log.error("stage_static_refused", target=target.key, error=str(error))
+        for target, stage in previous.items():
+            with contextlib.suppress(GatewayError, OSError):  # the store can't fail, the fast lane behind it can
+                table.put(target, stage)
+        _log.error("stage_static_refused", targets=[target.key for target in wanted], error=str(error))
         raise
 
 

@@ -125,12 +125,15 @@ class StageTable:
     def objects(self) -> Iterator[StageObject]:
         """Return every stage object: ceiling, conduits by slot, ordered pairs of different zones."""
         yield StageObject()
-        for conduit in self._lowered.conduits:
-            yield StageObject(conduit=conduit.name)
+        yield from self.conduits()
         for source in self._zones:
             for destination in self._zones:
                 if source != destination:
                     yield StageObject(pair=(source, destination))
+
+    def conduits(self) -> list[StageObject]:
+        """Return the conduits by slot."""
+        return [StageObject(conduit=conduit.name) for conduit in self._lowered.conduits]
 
     def _conduit(self, name: str) -> ConduitRecord:
         if name not in self._conduits:

@@ -2,9 +2,10 @@
 
 In: settings and the keeper's `start` message. Out: a ControlPlane whose boundary stands. ORDER:
 1. bridge, closed base table, queue rule; 2. quarantine (before any port can carry frames);
-3. the policy: the one the engine already runs, else the last known good, else the policy file, else none: closed;
+3. the policy: the one the engine already runs, else the last known good (what it goes back to, when it was never
+   confirmed and its time is over), else the policy file, else none: closed;
 4. `static` of it, and a new generation of the fast lane; 5. ports into the bridge;
-6. the engine takes the image (retried until it does).
+6. the engine takes the image (retried until it does); 7. what waits to be confirmed goes back, or goes on waiting.
 Whatever fails here is shown in status and doctor and leaves the boundary as closed as it was; it never ends control.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +22,9 @@ from gateway.control.apply import apply_policy
 from gateway.control.boot_ruleset import save_boot_ruleset
 from gateway.control.in_force import PolicyInForce, build, resume
 from gateway.control.journal import DAEMON
+from gateway.control.pending import Terms
+from gateway.control.rollback import overrides_before
+from gateway.control.settle import adopt_pending, renumber_pending, settle_pending
 from gateway.control.stage_change import recovered_overrides
 from gateway.control.stages import put_all, surviving
 from gateway.errors import ControlError, GatewayError
@@ -69,6 +74,7 @@ async def bring_up(plane: ControlPlane, start: Start) -> None:
         await _put_in_force(core, chosen, running=resumed is not None)
     if core.current is not None:
         await plane.quarantine.restore()  # assets have addresses only now
+        await settle_pending(plane)
     if core.state_dir.broken:
         _trouble(core, "state_dir", "; ".join(core.state_dir.broken))
     policy = core.current.record if core.current else None
@@ -130,17 +136,41 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
     core.generation = max(generation, record.generation if record else 0, candidate.generation if candidate else 0)
     if record is None:
         return None
+    adopt_pending(core, record)
+    if core.pending.due() and (before := await _predecessor(core)) is not None:
+        return before  # its time is over: it never comes into force again
     if generation:  # the engine runs something we do not know: a number never means two texts
-        record = record.model_copy(update={"generation": core.generation + 1})
-        core.generation = record.generation
+        core.generation += 1
+        record = record.model_copy(update={"generation": core.generation})
+        await renumber_pending(core)
     try:
         compiled = await _compile(record)
         ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
     except (PolicyError, GatewayError, OSError) as error:
         _trouble(core, "policy", f"the last known good policy cannot be used: {error}")
-        return None
+        return await _predecessor(core)
     core.overrides = surviving(core.overrides, policy.stages)
+    put_all(core.overrides, policy.stages)
+    return policy
+
+
+async def _predecessor(core: Core) -> PolicyInForce | None:
+    """Return what the last known good policy goes back to, if it was never confirmed."""
+    pending = core.pending.record
+    if pending is None or pending.before is None:
+        return None
+    record = pending.before.model_copy(update={"generation": core.generation + 1, "applied": datetime.now(UTC)})
+    try:
+        compiled = await _compile(record)
+        ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
+        policy = await asyncio.to_thread(build, record, compiled, ifindexes)
+        await asyncio.to_thread(core.state_dir.save_candidate, record)  # promoted when it is in force
+    except (PolicyError, GatewayError, OSError) as error:
+        _log.error("predecessor_unusable", error=str(error)[:500])  # `Rollback` goes on trying
+        return None
+    core.generation = record.generation
+    core.overrides = overrides_before(pending, policy.stages)
     put_all(core.overrides, policy.stages)
     return policy
 
@@ -172,7 +202,8 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
 async def _first_policy(core: Core) -> None:
     path = core.settings.policy
     try:
-        await apply_policy(core, await asyncio.to_thread(read_bundle, path), DAEMON, "first start")
+        bundle = await asyncio.to_thread(read_bundle, path)
+        await apply_policy(core, bundle, DAEMON, "first start", terms=Terms(replace=True), how="boot")
     except (PolicyError, GatewayError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 

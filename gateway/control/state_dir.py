@@ -1,4 +1,4 @@
-"""What must survive a restart, as files under `state_dir`: the policy in force, stage overrides, quarantine.
+"""What must survive a restart, as files under `state_dir`: policies in force and before, overrides, quarantine.
 
 In: frozen records. Out: the same records after any crash; a broken file is set aside and the one before it is used.
 `candidate.json` is written before the engine sees a new image and becomes `in-force.json` when the kernel has it too:
@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.control.deadline import Deadline
 from gateway.control.durable import sync_directory, write_atomic
 from gateway.errors import ConfigError
 from rules.bundle import Bundle, bundle_of_texts
@@ -24,6 +25,7 @@ PREVIOUS: Final = "in-force.previous.json"
 CANDIDATE: Final = "candidate.json"
 OVERRIDES: Final = "stage-overrides.json"
 QUARANTINE: Final = "quarantine.json"
+PENDING: Final = "pending.json"
 
 StageName = Literal["monitor", "alert", "enforce"]
 _log = structlog.get_logger(__name__)
@@ -64,6 +66,22 @@ class OverridesRecord(_Record):
     """Overrides by object key (`ceiling`, `conduit:NAME`, `pair:SOURCE:DESTINATION`)."""
 
     overrides: dict[str, StageOverride] = Field(default_factory=dict)
+
+
+class PendingRecord(_Record):
+    """A change that goes back by itself unless it is confirmed in time, and what was confirmed last."""
+
+    what: Literal["policy", "stage"]
+    name: str  # of the policy, or the stage object's key
+    generation: int  # of the policy in force under it
+    digest: str
+    who: str
+    reason: str
+    deadline: Deadline
+    hold: bool = False  # goes back at once, too, when the connection that holds it ends
+    before: InForceRecord | None = None  # None: the policy was confirmed, only stages go back
+    overrides: dict[str, StageOverride] = Field(default_factory=dict)  # as they were before
+    later: dict[str, StageOverride | None] = Field(default_factory=dict)  # set or (None) reset meanwhile: these stand
 
 
 class QuarantineEntry(_Record):
@@ -129,6 +147,20 @@ class StateDir:
         """Forget a policy that was refused."""
         (self.root / CANDIDATE).unlink(missing_ok=True)
         sync_directory(self.root)
+
+    def pending(self) -> PendingRecord | None:
+        """Return the change that waits to be confirmed, if any."""
+        return self._kept(PENDING, PendingRecord)
+
+    def save_pending(self, record: PendingRecord | None) -> None:
+        """Keep it, twice; None forgets it."""
+        if record is not None:
+            self._keep(PENDING, record)
+            return
+        # ORDER: the copy first, or it would be found alone after a power cut and take back what was confirmed.
+        for name in (f"{PENDING}{COPY}", PENDING):
+            (self.root / name).unlink(missing_ok=True)
+            sync_directory(self.root)
 
     def overrides(self) -> OverridesRecord:
         """Return the stage overrides."""

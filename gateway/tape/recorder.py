@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from gateway.tape.coverage import Attention
 from gateway.tape.direction import Direction
 from gateway.tape.sight import DROP, Sight, Sum, Where, of_event, of_flow
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.control.names import Names
     from gateway.control.plane import ControlPlane
+    from gateway.tape.coverage import Stretch
     from gateway.tape.store import Tape
 
 EVERY_S: Final = 10.0
@@ -53,6 +55,8 @@ class Recorder:
         )  # flows by opener's end, from events since the last look
         self._direction = Direction()
         self._services_of: bytes | None = None  # digest of the policy whose services are known
+        self._attention = Attention(plane)
+        self._recorded: list[Stretch] = []  # not yet written
         self._pruned = 0.0
         self._writing = asyncio.Lock()
 
@@ -152,20 +156,23 @@ class Recorder:
         self._lost_seen = lost
         sums, uncounted = self._sums, self._uncounted
         self._sums, self._uncounted = {}, 0
+        stretch = self._attention.turn(complete=not uncounted)
+        recorded, self._recorded = self._recorded + ([stretch] if stretch else []), []
         trouble = self._plane.core.trouble
         try:
-            await asyncio.to_thread(self._write, sums, uncounted)
+            await asyncio.to_thread(self._write, sums, uncounted, recorded)
             trouble.pop("tape", None)
         except sqlite3.Error as error:
             trouble["tape"] = f"the decision tape cannot be written: {error}"
             _log.error("tape_failing", error=str(error), sights=len(sums))
             self._uncounted += uncounted
+            self._recorded = recorded
             for sight, kept in sums.items():
                 self._add(sight, kept)
 
-    def _write(self, sums: Mapping[Sight, Sum], uncounted: int) -> None:
-        if sums or uncounted:
-            self._tape.write(sums, uncounted)
+    def _write(self, sums: Mapping[Sight, Sum], uncounted: int, recorded: list[Stretch]) -> None:
+        if sums or uncounted or recorded:
+            self._tape.write(sums, uncounted, recorded)
         if time.monotonic() - self._pruned > PRUNE_EVERY_S or not self._pruned:
             bounds = self._plane.core.settings.tape
             self._tape.prune(time.time_ns(), bounds.keep_days, bounds.max_mib * MIB)

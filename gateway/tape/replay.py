@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ARP: Final = 0x0806
 GENERATION: Final = 1
 NEIGHBOUR_DISCOVERY: Final = range(133, 138)  # ICMPv6 types: RFC 4861
+ECHO_REPLIES: Final = {1: 0, 58: 129}  # protocol → type: they follow what they answer
 _KINDS: Final = {6: ServiceKind.TCP, 17: ServiceKind.UDP, 1: ServiceKind.ICMP4, 58: ServiceKind.ICMP6}
 
 
@@ -43,6 +44,7 @@ class Replayed:
     sight: Sight
     sum: Sum
     said: Said | None
+    slots: tuple[int, ...] = ()  # beginnings (ns) of the quarters of an hour that the sum is about
 
     @property
     def is_lost(self) -> bool:
@@ -87,7 +89,7 @@ class TapeReplay:
                     said = self._said(sight)
                 answers.setdefault(said, []).append(slot)
             for answer, slots in answers.items():
-                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), answer)
+                yield Replayed(sight, _share(observation.sum, slots, len(observation.slots)), answer, tuple(slots))
 
     def _said(self, sight: Sight) -> Said | None:
         made = opening_frame(sight)
@@ -133,6 +135,7 @@ def opening_frame(sight: Sight) -> tuple[int, bytes] | None:
     """Return (EtherType, payload from the network header on) of what opens a sight; None: it cannot be made again."""
     if (
         sight.reply
+        or ECHO_REPLIES.get(sight.protocol) == sight.number
         or sight.reason.startswith("FRAME_")
         or (sight.protocol == 58 and sight.number in NEIGHBOUR_DISCOVERY)
     ):

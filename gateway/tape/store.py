@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.control.database import connect
+from gateway.tape import coverage
 from gateway.tape.sight import NUMBERS, Sight, Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from gateway.tape.coverage import Stretch
 
 SLOT_NS: Final = 900 * 1_000_000_000  # a quarter of an hour
 DAY_NS: Final = 86_400 * 1_000_000_000
@@ -84,11 +87,14 @@ class Tape:
         if only_look:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
             return
-        self._db = connect(path, _SCHEMA)
+        self._db = connect(path, _SCHEMA + coverage.SCHEMA)
         self._db.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes is seconds of counting, never the file
 
-    def write(self, sums: Mapping[Sight, Sum], uncounted: int = 0) -> None:
-        """Add sums, each to the quarter of an hour in which it was seen last, in one transaction."""
+    def write(self, sums: Mapping[Sight, Sum], uncounted: int = 0, recorded: Iterable[Stretch] = ()) -> None:
+        """Add sums, each to the quarter of an hour in which it was seen last, and when everything was recorded.
+
+        In one transaction.
+        """
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             rows = [(s.last_ns // SLOT_NS, self._id(sight), s.first_ns, s.last_ns, s.flows, s.frames, s.bytes)
@@ -96,6 +102,13 @@ class Tape:
             self._db.executemany(_ADD, rows)
             if uncounted:
                 self._note("uncounted", uncounted)
+            for stretch in recorded:
+                coverage.add(self._db, stretch)
+
+    def recorded(self) -> list[Stretch]:
+        """Return when everything was recorded, oldest first."""
+        with self._lock:
+            return coverage.read(self._db)
 
     def _note(self, name: str, more: int) -> None:
         self._db.execute(
@@ -163,6 +176,7 @@ class Tape:
 
     def _forget_before(self, slot: int) -> int:
         with self._lock, self._db:
+            coverage.forget_before(self._db, slot * SLOT_NS)
             return self._db.execute("DELETE FROM seen WHERE slot < ?", (slot,)).rowcount
 
     def _forget_oldest(self) -> int:
@@ -171,6 +185,7 @@ class Tape:
             found = self._db.execute("SELECT slot FROM seen ORDER BY slot LIMIT 1 OFFSET ?", (PRUNE_STEP,)).fetchone()
             (newest,) = self._db.execute("SELECT max(slot) FROM seen").fetchone()
             limit = newest if found is None else min(max(found[0], 1), newest)
+            coverage.forget_before(self._db, limit * SLOT_NS)
             return self._db.execute("DELETE FROM seen WHERE slot < ?", (limit,)).rowcount
 
     def _forget_sights(self, forgotten: int) -> None:

@@ -149,7 +149,7 @@ def spaces_of(plain: PlainPolicy) -> set[str]:
 def blocks_of(plain: PlainPolicy, space: str) -> set[Prefix]:
     """Return every prefix and address that a policy names in an address space."""
     identity = Identity(plain)
-    ends = [end for conduit in plain.conduits for end in (conduit.source, conduit.destination)]
+    ends = [end for conduit in plain.conduits for end in (conduit.opener, conduit.destination)]
     single = [ip for asset in plain.assets if identity.zones[asset.zone].space == space for ip in asset.ips]
     single += [ip for end in ends for ip in end.group_ips]
     found = {Prefix(ip.version, ip.value, ip.bits) for ip in single}
@@ -178,11 +178,11 @@ def permitted(plain: PlainPolicy, asked: Asked) -> set[tuple[str, str, Address |
     known = parties(identity, asked)
     found = set()
     for conduit in plain.conduits:
-        if not conduit.enabled:
+        if not conduit.open_at_first:
             continue
         spans = [span for service in conduit.services for span in service.ranges]
         numbers = [(kind, n) for kind, n in asked.numbers if any(k == kind and a <= n <= b for k, a, b in spans)]
-        sources = [key for key, e in known.items() if not e.is_group and identity.match(conduit.source, e)]
+        sources = [key for key, e in known.items() if not e.is_group and identity.match(conduit.opener, e)]
         targets = [key for key, e in known.items() if identity.match(conduit.destination, e)]
         for source_zone, source in sources:
             for zone, target in targets:

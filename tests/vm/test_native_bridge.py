@@ -180,7 +180,8 @@ def test_a_bulk_transfer_arrives_whole(gateway: LabGateway, station: Callable[..
 def test_a_change_ends_every_stay_in_the_lane(gateway: LabGateway) -> None:
     """A stage change is a new generation of the lane on this kernel too, and what was in it is judged again."""
     generation = gateway.api("GET", "/v1/lane")[1]["generation"]
-    assert gateway.api("PUT", "/v1/stages", {"stage": "enforce"})[0] == HTTPStatus.OK
+    enforce = {"stage": "enforce", "force": True, "reason": "rehearsal"}
+    assert gateway.api("PUT", "/v1/stages", enforce)[0] == HTTPStatus.OK
     after = gateway.api("GET", "/v1/lane")[1]
     assert after["open"]
     assert after["generation"] > generation

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.control.api.models import Changes, Model, Problem, QuarantineEntry, StageState
+from gateway.control.api.models import Changes, Model, PendingAnswer, Problem, QuarantineEntry, StageState
 
 
 class EngineAnswer(Model):
@@ -50,6 +50,7 @@ class StatusAnswer(Model):
     events_file_lost: int
     journal_failures: int
     trouble: dict[str, str]
+    pending: PendingAnswer | None = None
 
 
 class Finding(Model):
@@ -102,6 +103,8 @@ class AppliedAnswer(Model):
     changes: Changes
     warnings: list[Problem]
     overrides_dropped: list[str]
+    number: int | None = Field(default=None, description="in the history; null when that cannot be written")
+    pending: PendingAnswer | None = Field(default=None, description="set: it goes back by itself unless confirmed")
 
 
 class ZoneRow(Model):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.control import doctor as examination
 from gateway.control import listings
 from gateway.control.api import answers, models
+from gateway.control.api.waiting import pending_answer
 from gateway.control.apply import check_policy
 from gateway.control.counts import account
 from gateway.control.event_text import timestamp
@@ -74,6 +75,7 @@ async def status(
         events_file_lost=core.stream.sink.lost,
         journal_failures=core.journal_failures,
         trouble=dict(core.trouble),
+        pending=pending_answer(core),
     )
 
 

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gateway.control.api import answers, models
-from gateway.control.api.asking import Params, bundle_of, change_models, problem_models
-from gateway.control.apply import apply_policy
+from gateway.control.api.asking import Params
+from gateway.control.api.change_models import StageOnTerms
+from gateway.control.api.policies import terms_of
+from gateway.control.api.waiting import pending_answer
 from gateway.control.quarantine import as_answer
 from gateway.control.stage_change import change_stage
 from gateway.control.stages import STAGE_NAMES, STAGES, StageObject
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 
 
 async def set_stage(
-    plane: ControlPlane, operator: Operator, body: models.StageRequest, _query: Any, _path: Params
+    plane: ControlPlane, operator: Operator, body: StageOnTerms, _query: Any, _path: Params
 ) -> models.StageChanged:
     """Set or reset a stage; when this answers, engine and kernel both act on it."""
     target = StageObject(conduit=body.conduit, pair=body.pair)
     stage = None if body.stage is None else STAGES[body.stage]
-    change = await change_stage(plane.core, target, stage, operator.actor, body.reason)
+    leave = await plane.promotions.leave_for_stage(target, stage, operator.actor, body.reason, force=body.force)
+    change = await change_stage(plane.core, target, stage, operator.actor, body.reason, terms_of(body), leave=leave)
+    await plane.promotions.note(leave, operator.actor, body.reason)
     return models.StageChanged(
         object=change.target.key,
         previous=STAGE_NAMES[change.previous],
@@ -32,22 +36,7 @@ async def set_stage(
         effective=STAGE_NAMES[change.effective],
         policy_stage=STAGE_NAMES[change.own],
         persisted=change.persisted,
-    )
-
-
-async def apply(
-    plane: ControlPlane, operator: Operator, body: models.PolicyRequest, _query: Any, _path: Params
-) -> answers.AppliedAnswer:
-    """Put a policy in force."""
-    applied = await apply_policy(plane.core, bundle_of(body), operator.actor, body.reason)
-    async with plane.core.lock:
-        await plane.quarantine.restore()  # a quarantined asset may have got new addresses
-    return answers.AppliedAnswer(
-        generation=applied.policy.record.generation,
-        digest=applied.policy.record.digest,
-        changes=change_models(applied.changes),
-        warnings=problem_models(applied.policy.compiled.warnings),
-        overrides_dropped=list(applied.overrides_dropped),
+        pending=pending_answer(plane.core),
     )
 
 

@@ -167,6 +167,22 @@ class StageState(Model):
     reason: str | None = None
 
 
+class PendingAnswer(Model):
+    """The change that waits to be confirmed."""
+
+    what: Literal["policy", "stage"]
+    name: str
+    generation: int
+    digest: str
+    who: str
+    since: datetime
+    reason: str
+    seconds_left: float
+    confirm_within: int
+    hold: bool
+    goes_back_to: str | None = Field(description="digest of the policy that comes back; null: only stages go back")
+
+
 class StageChanged(Model):
     """What a stage change did; effective with the engine's next frame, and in the kernel's static rules."""
 
@@ -177,6 +193,7 @@ class StageChanged(Model):
     effective: StageName
     policy_stage: StageName
     persisted: bool = Field(description="false: in force, but lost when the machine restarts (state directory failing)")
+    pending: PendingAnswer | None = Field(default=None, description="set: it goes back by itself unless confirmed")
 
 
 class ObjectChanges(Model):

@@ -14,8 +14,11 @@ from gateway.errors import ConfigError, ControlError, GatewayError, InternalErro
 from rules.problems import PolicyError
 
 NOT_FOUND: Final = frozenset(
-    {"conduit_unknown", "zone_unknown", "asset_unknown", "service_unknown", "quarantine_unknown", "policy_missing"}
-)
+    {
+        "conduit_unknown", "zone_unknown", "asset_unknown", "service_unknown", "quarantine_unknown", "policy_missing",
+        "policy_unknown", "nothing_pending", "acknowledgement_unknown", "nothing_to_acknowledge",
+    }
+)  # fmt: skip
 _STATUS: Final[tuple[tuple[type[GatewayError], int], ...]] = (
     (NotPermittedError, 403),
     (ConfigError, 422),

@@ -12,7 +12,19 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.control.api import answers, asking, changing, models, streaming, windows
+from gateway.control.api import (
+    answers,
+    asking,
+    change_models,
+    changing,
+    models,
+    policies,
+    proof,
+    proof_models,
+    streaming,
+    waiting,
+    windows,
+)
 from gateway.control.plane import ControlPlane
 from gateway.control.roles import Operator, Rank
 
@@ -39,23 +51,67 @@ class Route:
 def route_table() -> tuple[Route, ...]:
     """Return every route."""
     viewer, operator, engineer = Rank.VIEWER, Rank.OPERATOR, Rank.ENGINEER
-    a, m = answers, models
+    a, c, m, p = answers, change_models, models, proof_models
     return (
         Route("GET", "/v1/status", viewer, "The gateway at a glance", asking.status, reply=a.StatusAnswer),
         Route("GET", "/v1/doctor", viewer, "Capabilities and what is degraded", asking.doctor, reply=a.DoctorAnswer),
         Route("GET", "/v1/stages", viewer, "Every stage object", asking.stages, reply=a.StagesAnswer),
         Route(
             "PUT", "/v1/stages", engineer, "Set or reset a stage; effective when answered",
-            changing.set_stage, body=m.StageRequest, reply=m.StageChanged,
+            changing.set_stage, body=c.StageOnTerms, reply=m.StageChanged,
+        ),
+        Route(
+            "GET", "/v1/readiness", viewer, "What is missing until stage objects may enforce", proof.readiness,
+            query=p.ReadinessQuery, reply=p.ReadinessAnswer,
+        ),
+        Route(
+            "POST", "/v1/readiness/acknowledge", engineer, "Take on what enforcement will drop", proof.acknowledge,
+            body=p.AcknowledgeRequest, reply=p.AcknowledgedAnswer,
+        ),
+        Route(
+            "DELETE", "/v1/readiness/acknowledge/{number}", engineer, "Take an acknowledgement back", proof.withdraw,
+            reply=p.AcknowledgedAnswer,
         ),
         Route("GET", "/v1/policy", viewer, "The policy in force", asking.policy, reply=a.PolicyAnswer),
         Route(
-            "POST", "/v1/policy", engineer, "Put a policy in force", changing.apply, body=m.PolicyRequest,
+            "POST", "/v1/policy", engineer, "Put a policy in force", policies.apply, body=c.ApplyRequest,
             reply=a.AppliedAnswer,
         ),
         Route(
             "POST", "/v1/policy/check", viewer, "Check a policy and show what it would change",
             asking.check, body=m.PolicyRequest, reply=a.CheckAnswer,
+        ),
+        Route(
+            "POST", "/v1/policy/plan", viewer, "What a policy would change: objects, paths, stages, live conversations",
+            policies.plan, body=m.PolicyRequest, reply=c.PlanAnswer,
+        ),
+        Route(
+            "POST", "/v1/policy/diff", viewer, "Compare two policies", policies.diff, body=c.DiffRequest,
+            reply=c.Differences,
+        ),
+        Route(
+            "POST", "/v1/policy/confirm", engineer, "Let the pending change stay", policies.confirm,
+            body=c.ConfirmRequest, reply=c.PendingState,
+        ),
+        Route(
+            "POST", "/v1/policy/rollback", engineer, "Take the pending change back, or go back to an older policy",
+            policies.rollback, body=c.RollbackRequest, reply=c.RolledBackAnswer,
+        ),
+        Route(
+            "GET", "/v1/policy/history", viewer, "Policies that were in force", policies.history,
+            query=c.HistoryQuery, reply=c.HistoryAnswer,
+        ),
+        Route(
+            "GET", "/v1/policy/history/{which}", viewer, "One of them with its text", policies.history_text,
+            reply=c.HistoryText,
+        ),
+        Route(
+            "GET", "/v1/pending", viewer, "The change that waits to be confirmed", policies.pending,
+            reply=c.PendingState,
+        ),
+        Route(
+            "GET", "/v1/pending/hold", engineer, "Hold the pending change: it goes back if this connection ends first",
+            stream=waiting.hold, content_type="application/jsonl",
         ),
         Route("GET", "/v1/zones", viewer, "Zones", asking.zones, reply=a.ZonesAnswer),
         Route("GET", "/v1/assets", viewer, "Assets", asking.assets, reply=a.AssetsAnswer),

@@ -123,6 +123,7 @@ async def metrics(plane: ControlPlane, _operator: Operator, _request: web.Reques
         events_published=core.stream.published,
         events_file_lost=core.stream.sink.lost,
         journal_failures=core.journal_failures,
+        pending_seconds=core.pending.left_s() if core.pending.record is not None else None,
     )
     return web.Response(body=render(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 

@@ -85,7 +85,9 @@ def test_operators_day(rig: ControlRig, tmp_path: Path) -> None:
     assert rig.get("/v1/status")["policy"]["generation"] == 1
     assert ctl("policy", "apply", str(changed), "--reason", "test", socket=rig.socket).returncode == 0
     assert rig.get("/v1/status")["policy"]["generation"] == 2
-    done = ctl("stage", "set", "enforce", "--pair", "enterprise", "control", "-o", "json", socket=rig.socket)
+    forced = ("--force", "--reason", "rehearsal")
+    pair = ("--pair", "enterprise", "control")
+    done = ctl("stage", "set", "enforce", *forced, *pair, "-o", "json", socket=rig.socket)
     assert json.loads(done.stdout)["object"] == "pair:enterprise:control"
     assert ctl("stage", "reset", "--pair", "enterprise", "control", socket=rig.socket).returncode == 0
     assert ctl("stage", "set", "enforce", "--conduit", "nobody", socket=rig.socket).returncode == 3
@@ -103,4 +105,4 @@ def test_operators_day(rig: ControlRig, tmp_path: Path) -> None:
 def test_kernel_refusal_is_4(rig: ControlRig) -> None:
     """When the kernel does not follow, the exit code is 4."""
     rig.refuse_in_kernel("update_static")
-    assert ctl("stage", "set", "enforce", socket=rig.socket).returncode == 4
+    assert ctl("stage", "set", "enforce", "--force", "--reason", "rehearsal", socket=rig.socket).returncode == 4

@@ -67,7 +67,7 @@ def test_explain_judges_with_the_engine(rig: ControlRig) -> None:
     assert (yes["verdict"], yes["conduit"], yes["reason"]) == ("accept", "hmi-polls-plcs", "POLICY_CONDUIT")
     no = rig.get("/v1/explain?source=office-laptop&destination=plc-1&service=tcp/502")
     assert (no["verdict"], no["policy_verdict"], no["reason"]) == ("accept", "drop", "POLICY_NO_CONDUIT")
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     assert rig.get("/v1/explain?source=office-laptop&destination=plc-1&service=tcp/502")["verdict"] == "drop"
 
 

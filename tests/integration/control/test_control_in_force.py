@@ -69,7 +69,7 @@ def test_kernel_refusal_rolls_back(rig: ControlRig, water_works: str) -> None:
 
 def test_stage_is_set_before_the_answer(rig: ControlRig) -> None:
     """Ceiling, conduit and pair: when the request is answered, the engine's segment has the stage."""
-    status, body = rig.call("PUT", "/v1/stages", {"stage": "enforce", "reason": "ready"})
+    status, body = rig.call("PUT", "/v1/stages", {"stage": "enforce", "reason": "ready", "force": True})
     assert (status, body["previous"], body["effective"]) == (200, "monitor", "enforce")
     assert rig.ceiling() is Stage.ENFORCE
     assert rig.asked("update_static")[-1]["ceiling"] == "ENFORCE"
@@ -85,7 +85,7 @@ def test_stage_is_set_before_the_answer(rig: ControlRig) -> None:
 def test_stage_is_taken_back_when_the_kernel_refuses(rig: ControlRig) -> None:
     """Engine and static never differ: a refused change is taken back from the segment."""
     rig.refuse_in_kernel("update_static")
-    status, _ = rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    status, _ = rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     assert status == 503
     assert rig.ceiling() is Stage.MONITOR
     assert rig.get("/v1/status")["overrides"] == 0
@@ -93,7 +93,7 @@ def test_stage_is_taken_back_when_the_kernel_refuses(rig: ControlRig) -> None:
 
 def test_override_survives_a_swap_unless_the_text_speaks(rig: ControlRig, water_works: str) -> None:
     """A stage set at run time outlives a policy change; a text that changes that object's stage wins over it."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     rig.call("POST", "/v1/policy", {"text": water_works + "\n# season\n"})
     assert rig.ceiling() is Stage.ENFORCE
     status, body = rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})
@@ -103,7 +103,7 @@ def test_override_survives_a_swap_unless_the_text_speaks(rig: ControlRig, water_
 
 def test_kill_9_resumes_everything(rig: ControlRig) -> None:
     """After kill -9 the next control has the same generation, stages and quarantine, and installs nothing."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     rig.call("PUT", "/v1/stages", {"stage": "alert", "conduit": "hmi-polls-plcs"})
     rig.call("POST", "/v1/quarantine", {"target": "office-laptop", "reason": "beaconing", "seconds": 3600})
     before = rig.get("/v1/status")
@@ -121,7 +121,7 @@ def test_kill_9_resumes_everything(rig: ControlRig) -> None:
 
 def test_segment_is_the_truth_after_kill_9(rig: ControlRig) -> None:
     """A stage that reached the segment but no file is kept as an override of unrecorded origin."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     rig.kill()
     for name in ("stage-overrides.json", "stage-overrides.json.copy"):
         (rig.base / "state" / name).unlink()
@@ -132,7 +132,7 @@ def test_segment_is_the_truth_after_kill_9(rig: ControlRig) -> None:
 
 def test_a_damaged_stage_file_lowers_nothing(rig: ControlRig) -> None:
     """Garbage in the overrides' file after a restart of everything: the copy counts, and status says what happened."""
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     rig.kill()
     rig.forget_engine()
     (rig.base / "state" / "stage-overrides.json").write_text("{garbage")
@@ -172,7 +172,9 @@ def test_restart_of_everything_brings_the_last_known_good(rig: ControlRig, water
     """After a restart of the daemon the last applied policy and its overrides are in force, not the file."""
     text = water_works.replace("ceiling: monitor", "ceiling: alert")
     rig.call("POST", "/v1/policy", {"text": text})
-    rig.call("PUT", "/v1/stages", {"stage": "enforce", "conduit": "hmi-polls-plcs"})
+    rig.call(
+        "PUT", "/v1/stages", {"stage": "enforce", "conduit": "hmi-polls-plcs", "force": True, "reason": "rehearsal"}
+    )
     rig.stop()
     rig.images, rig.generation = None, 0
     rig.policy_file.write_text("version: nonsense")
@@ -196,6 +198,22 @@ def test_nobody_gets_the_slot_of_a_removed_conduit(rig: ControlRig, water_works:
             rig.start()
     assert len(set(found[:3])) == 3
     assert found[3:] == found[:2]
+
+
+def test_a_change_taken_back_leaves_its_slots_known(rig: ControlRig, water_works: str) -> None:
+    """The next conduit does not get the slot of one that was in force until its change was taken back."""
+
+    def slots() -> dict[str, int]:
+        return dict(json.loads((rig.base / "state" / "in-force.json").read_text())["slots"])
+
+    before = slots()
+    body = {"text": water_works.replace("hmi-polls-plcs", "second"), "confirm_within": 60}
+    assert rig.call("POST", "/v1/policy", body)[0] == 200
+    second = slots()["second"]
+    assert rig.call("POST", "/v1/policy/rollback", {"reason": "no"})[0] == 200
+    assert slots() == before | {"second": second}
+    assert rig.call("POST", "/v1/policy", {"text": water_works.replace("hmi-polls-plcs", "third")})[0] == 200
+    assert slots() == before | {"second": second, "third": max(second, *before.values()) + 1}
 
 
 def test_broken_state_file_falls_back(rig: ControlRig, water_works: str) -> None:
@@ -266,7 +284,7 @@ def test_altered_journal_is_noticed(rig: ControlRig) -> None:
     import sqlite3
 
     rig.call("PUT", "/v1/stages", {"stage": "alert"})
-    rig.call("PUT", "/v1/stages", {"stage": "enforce"})
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
     assert rig.get("/v1/journal?verify=1")["broken_at"] is None
     book = sqlite3.connect(rig.base / "state" / "journal.sqlite")
     book.execute("DROP TRIGGER journal_no_update")

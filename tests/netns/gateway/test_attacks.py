@@ -154,7 +154,7 @@ def test_control_case_every_forgery_crosses_a_plain_bridge(lab: Lab, actors: Act
 @pytest.mark.parametrize("judge", ["engine", "static"])
 def test_no_forgery_reaches_a_controller(lab: Lab, actors: Actors, gateway: LabGateway, judge: str) -> None:
     """None of the forgeries arrives in enforce, neither past the engine nor past the kernel's rules alone."""
-    gateway.ctl("stage", "set", "enforce")
+    gateway.ctl("stage", "set", "enforce", "--force", "--reason", "rehearsal")
     if judge == "static":
         gateway.stop()
     run = secrets.token_bytes(8)
@@ -171,7 +171,7 @@ def test_no_forgery_reaches_a_controller(lab: Lab, actors: Actors, gateway: LabG
 
 def test_a_flood_neither_leaks_nor_stops_a_poll(lab: Lab, actors: Actors, gateway: LabGateway) -> None:
     """Two senders as fast as they can: nothing forbidden arrives, no poll is missed, the books close."""
-    gateway.ctl("stage", "set", "enforce")
+    gateway.ctl("stage", "set", "enforce", "--force", "--reason", "rehearsal")
     run = secrets.token_bytes(8)
     poller = actors.start_poller("hmi-1", VICTIM)
     witness = actors.start_witness(VICTIM, run, 1, 60)
@@ -189,7 +189,7 @@ def test_a_flood_neither_leaks_nor_stops_a_poll(lab: Lab, actors: Actors, gatewa
 
 def test_a_damaged_state_file_opens_nothing(lab: Lab, actors: Actors, gateway: LabGateway) -> None:
     """After kill -9, with the stage overrides turned to rubbish, the site still enforces and says what is wrong."""
-    gateway.ctl("stage", "set", "enforce")
+    gateway.ctl("stage", "set", "enforce", "--force", "--reason", "rehearsal")
     assert gateway.process is not None
     gateway.process.kill()
     gateway.process.wait()
@@ -201,7 +201,7 @@ def test_a_damaged_state_file_opens_nothing(lab: Lab, actors: Actors, gateway: L
 
 def test_a_hung_engine_does_not_outlive_its_keeper(actors: Actors, gateway: LabGateway) -> None:
     """kill -9 of the keeper while its children hang: `static` carries the poll, and a new start takes over."""
-    gateway.ctl("stage", "set", "enforce")
+    gateway.ctl("stage", "set", "enforce", "--force", "--reason", "rehearsal")
     poller = actors.start_poller("hmi-1", VICTIM)
     for module in ("gateway.engine", "gateway.control"):
         (pid,) = gateway.child_pids(module)

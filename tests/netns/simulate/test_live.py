@@ -182,7 +182,7 @@ def test_the_gateway_says_what_simulate_says(lab: Lab, cases: list[Case], tmp_pa
     gateway = LabGateway(lab, case.policy)
     try:
         gateway.start()
-        gateway.api("PUT", "/v1/stages", {"stage": "enforce"})
+        gateway.api("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
         before = counted(gateway)
         links = {zone: into(lab, node) for zone, (_, node) in PORTS.items()}
         for zone, frame in case.frames:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.control.core import Core
+from gateway.control.history import History
 from gateway.control.in_force import PolicyInForce, build
 from gateway.control.journal import Journal
 from gateway.control.names import NameBook
@@ -112,7 +113,7 @@ class Rig:
 
     def __init__(self, text: str = POLICY, applied: datetime = EVENING) -> None:
         self.clock, self.kernel, self.stream = SetClock(EVENING), Kernel(), Stream()
-        self.core = Core(None, self.kernel, None, None, Journal(None), self.stream, NameBook())  # type: ignore[arg-type]
+        self.core = Core(None, self.kernel, None, None, Journal(None), History(None, 2), self.stream, NameBook())  # type: ignore[arg-type]
         self.windows = self.core.windows = Windows(self.core, self.clock)
         compiled = compile_text(text)
         record = InForceRecord(

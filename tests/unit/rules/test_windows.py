@@ -196,3 +196,15 @@ def test_cycles_are_what_lies_wholly_within() -> None:
     assert cycle_occurrences(made, "batch", end, begin) == []
     with pytest.raises(KeyError):
         cycle_occurrences(made, "unknown", begin, end)
+
+
+def test_shifts_without_a_gap_between_them_are_shifts_of_their_own() -> None:
+    around_the_clock = [("06:00", "14:00"), ("14:00", "22:00"), ("22:00", "06:00")]
+    entries = [{"days": EVERY_DAY, "from": begin, "to": end} for begin, end in around_the_clock]
+    daily = {"start": "2026-12-01T06:00", "duration": "8h", "rrule": "FREQ=DAILY"}
+    rules = [daily, daily | {"start": "2026-12-01T14:00"}]
+    made = policy(weekly("06:00", "08:00"), "UTC", cycles={"shift": {"weekly": entries}, "ruled": {"rules": rules}})
+    begin = datetime(2026, 12, 4, 5, tzinfo=UTC)
+    shifts = cycle_occurrences(made, "shift", begin, begin + timedelta(days=2))
+    assert [opens.hour for opens, _ in shifts] == [6, 14, 22, 6, 14]
+    assert len(cycle_occurrences(made, "ruled", begin, begin + timedelta(days=2))) == 4

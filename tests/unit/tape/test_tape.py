@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fastpath.abi import EVENT_TCP_OPENING, NO_CONDUIT
+from gateway.control.keeper_port import EngineStatus
 from gateway.control.names import NameBook, Names
 from gateway.errors import ConfigError
 from gateway.settings import TapeSettings
@@ -160,9 +161,12 @@ class Rig:
             trouble={},
             settings=SimpleNamespace(tape=TapeSettings()),
             current=SimpleNamespace(lowered=lowered, compiled=compiled),
+            keeper=SimpleNamespace(engine=EngineStatus("judging", 1, 0)),
         )
         self.lost = 0
-        plane: Any = SimpleNamespace(core=core, flows=self.flows, pump=SimpleNamespace(lost=lambda: self.lost))
+        pump = SimpleNamespace(lost=lambda: self.lost, unrenderable=0)
+        plane: Any = SimpleNamespace(core=core, flows=self.flows, pump=pump)
+        self.core = core
         self.recorder = Recorder(plane, self.tape)
         self.digest = lowered.digest.hex()
 
