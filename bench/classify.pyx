@@ -24,7 +24,7 @@ from fastpath.attach cimport attach_table
 from fastpath.batch cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_ns, inbox_close, inbox_open, inbox_t, outbox_t
 from fastpath.counters cimport commit, queue_counters, store64
 from fastpath.events cimport ring_of
-from fastpath.flow cimport flow_slot_t, index_flows
+from fastpath.flow_index cimport flow_slot_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t

@@ -29,7 +29,8 @@ from fastpath.abi cimport (
     VERDICT_DROP,
 )
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport can_flow, fetch_flow, fetch_slots, flows_t, key_of
+from fastpath.flow cimport can_flow, key_of
+from fastpath.flow_index cimport fetch_flow, fetch_slots, flows_t
 from fastpath.frame cimport KIND_ARP, KIND_IP, KIND_L2, KIND_ND, frame_t, parse, unwrap_tag
 from fastpath.identity cimport (
     destination_by_address,

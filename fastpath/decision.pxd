@@ -8,7 +8,7 @@ thread, one for each frame of a batch.
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 
 from fastpath.abi cimport flow_t
-from fastpath.flow cimport flow_key_t
+from fastpath.flow_index cimport flow_key_t
 from fastpath.identity cimport homes_t, party_t
 
 cdef struct decision_t:

@@ -50,7 +50,7 @@ from fastpath.answer cimport ANSWER_BYTES, build_answer
 from fastpath.attach cimport attach_table
 from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport flow_slot_t, flows_t
+from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t

@@ -14,7 +14,7 @@ from fastpath.counters cimport load32, store32, tally
 from fastpath.decide cimport decide, fetch_ahead, look_at
 from fastpath.decision cimport decision_t
 from fastpath.events cimport event_shares_t, write_event
-from fastpath.flow cimport flows_t
+from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport frame_t
 from fastpath.lane cimport may_take_lane
 from fastpath.message cimport packet_t, read_packet, shapes_t

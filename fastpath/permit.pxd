@@ -29,13 +29,13 @@ from fastpath.flow cimport (
     FLOW_BACKWARD,
     FLOW_FORWARD,
     find_flow,
-    flows_t,
     forget_flow,
     is_echo_reply,
     is_icmp,
     open_flow,
     touch_flow,
 )
+from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
 from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.related cimport decide_related

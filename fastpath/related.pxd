@@ -10,7 +10,8 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from fastpath.abi cimport REASON_FLOW_RELATED, REASON_NONE, flow_t
 from fastpath.cursor cimport be16, cursor_t, take
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport FLOW_BACKWARD, find_key, flow_key_t, flows_t, hash_key
+from fastpath.flow cimport FLOW_BACKWARD, find_key
+from fastpath.flow_index cimport flow_key_t, flows_t, hash_key
 from fastpath.frame cimport (
     ICMPV6_ECHO_REPLY,
     ICMPV6_ECHO_REQUEST,

@@ -31,7 +31,7 @@ from fastpath.capture cimport (
     next_frame,
 )
 from fastpath.cursor cimport put_be48
-from fastpath.flow cimport flow_slot_t, flows_t
+from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport KIND_L2
 from fastpath.link cimport UNJUDGED_LINK_CUT, UNJUDGED_LINK_TYPE
 from fastpath.pace cimport limiter_t

@@ -12,7 +12,8 @@ from fastpath.abi cimport NO_ASSET, NO_CLASS
 from fastpath.capture cimport captured_t
 from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
-from fastpath.flow cimport FLOW_BACKWARD, flows_t, is_echo_reply, is_icmp
+from fastpath.flow cimport FLOW_BACKWARD, is_echo_reply, is_icmp
+from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport (
     KIND_IP,
     KIND_L2,

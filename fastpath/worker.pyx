@@ -32,7 +32,7 @@ from fastpath.batch cimport (
 )
 from fastpath.counters cimport commit, load32, load64, queue_counters, store32, store64
 from fastpath.events cimport ring_of
-from fastpath.flow cimport flow_slot_t, flows_t, index_flows
+from fastpath.flow_index cimport flow_slot_t, flows_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t

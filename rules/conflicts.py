@@ -6,7 +6,8 @@ Only checks that missing entries can't turn from right to wrong belong here. Cal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from rules.addresses import PrefixIndex, address_block, prefix_block
 from rules.checks.registry import Finding
@@ -14,81 +15,82 @@ from rules.problems import Problem
 from rules.values import mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from rules.model import Policy
+    from rules.checks.registry import Path
+    from rules.model import Asset, Policy
+    from rules.values import IPNetwork
+
+Thing = TypeVar("Thing")
 
 
-def _space(policy: Policy, zone: str) -> str | None:
-    found = policy.zones.get(zone)
-    return found.address_space if found is not None else None
-
-
-def _where(policy: Policy, path: tuple[str | int, ...], other: tuple[str | int, ...]) -> str:
+def _where(policy: Policy, path: Path, other: Path) -> str:
     """Return where a thing is, as seen from another: the line, and the file when it is another one."""
     file, line, _ = policy.place(*path)
     return f"line {line}" if file == policy.place(*other)[0] else f"{file}:{line}"
 
 
+def _repeated(claims: Iterable[tuple[Thing, Path]]) -> Iterator[tuple[Thing, Path, Path]]:
+    """Yield what is claimed though it was before: the thing, where, and where it was first."""
+    first: dict[Thing, Path] = {}
+    for thing, path in claims:
+        if thing in first:
+            yield thing, path, first[thing]
+        else:
+            first[thing] = path
+
+
 def ports_in_two_zones(policy: Policy) -> Iterator[Finding]:
     """Find ports and VLANs that two zones own."""
-    owners: dict[tuple[str, int], str] = {}
-    for name, zone in policy.zones.items():
-        for index, port in enumerate(zone.ports):
-            for vlan in zone.vlans or (0,):
-                if (port, vlan) in owners:
-                    what = f"port {port}" + (f" with VLAN {vlan}" if vlan else "")
-                    text = f"{what} is in zone '{owners[port, vlan]}' already"
-                    path = ("zones", name, "ports", index)
-                    yield Finding(path, text, "a port and VLAN have one zone")
-                owners.setdefault((port, vlan), name)
+    claims: Iterator[tuple[tuple[str, int], Path]] = (
+        ((port, vlan), ("zones", name, "ports", index))
+        for name, zone in policy.zones.items()
+        for index, port in enumerate(zone.ports)
+        for vlan in zone.vlans or (0,)
+    )
+    for (port, vlan), path, first in _repeated(claims):
+        what = f"port {port}" + (f" with VLAN {vlan}" if vlan else "")
+        yield Finding(path, f"{what} is in zone '{first[1]}' already", "a port and VLAN have one zone")
 
 
 def prefixes_of_two_zones(policy: Policy) -> Iterator[Finding]:
     """Find prefixes that two zones own."""
-    owners: dict[tuple[str, object], str] = {}
-    for name, zone in policy.zones.items():
-        for index, prefix in enumerate(zone.prefixes):
-            key = (zone.address_space, prefix)
-            if key in owners:
-                text = f"prefix {prefix} is zone '{owners[key]}''s already"
-                hint = "a longer prefix may be cut out of another zone's; the same one can't be shared"
-                yield Finding(("zones", name, "prefixes", index), text, hint)
-            owners.setdefault(key, name)
+    claims: Iterator[tuple[tuple[str, IPNetwork], Path]] = (
+        ((zone.address_space, prefix), ("zones", name, "prefixes", index))
+        for name, zone in policy.zones.items()
+        for index, prefix in enumerate(zone.prefixes)
+    )
+    hint = "a longer prefix may be cut out of another zone's; the same one can't be shared"
+    for (_, prefix), path, first in _repeated(claims):
+        yield Finding(path, f"prefix {prefix} is zone '{first[1]}''s already", hint)
 
 
 def addresses_of_two_assets(policy: Policy) -> Iterator[Finding]:
     """Find addresses that two assets have."""
-    owners: dict[tuple[str, object], tuple[str, int]] = {}
-    for name, asset in policy.assets.items():
-        space = _space(policy, asset.zone)
-        if space is None:
-            continue
-        for index, ip in enumerate(asset.ips):
-            owner, at = owners.setdefault((space, ip), (name, index))
-            if (owner, at) != (name, index):
-                path = ("assets", name, "ips", index)
-                where = _where(policy, ("assets", owner, "ips", at), path)
-                text = f"address {ip} is asset '{owner}''s already ({where})"
-                hint = "one address, one asset; equal addresses need zones with different address_space"
-                yield Finding(path, text, hint)
+    hint = "one address, one asset; equal addresses need zones with different address_space"
+    for ip, path, whose in _of_two_assets(policy, "ips", attrgetter("ips")):
+        yield Finding(path, f"address {ip} is {whose}", hint)
 
 
 def macs_of_two_assets(policy: Policy) -> Iterator[Finding]:
     """Find MACs that two assets have."""
-    owners: dict[tuple[str, bytes], tuple[str, int]] = {}
-    for name, asset in policy.assets.items():
-        space = _space(policy, asset.zone)
-        if space is None:
-            continue
-        for index, mac in enumerate(asset.macs):
-            owner, at = owners.setdefault((space, mac), (name, index))
-            if (owner, at) != (name, index):
-                path = ("assets", name, "macs", index)
-                where = _where(policy, ("assets", owner, "macs", at), path)
-                text = f"MAC {mac_text(mac)} is asset '{owner}''s already ({where})"
-                hint = "assets behind a router name it with 'behind' instead of repeating its MAC"
-                yield Finding(path, text, hint)
+    hint = "assets behind a router name it with 'behind' instead of repeating its MAC"
+    for mac, path, whose in _of_two_assets(policy, "macs", attrgetter("macs")):
+        yield Finding(path, f"MAC {mac_text(mac)} is {whose}", hint)
+
+
+def _of_two_assets(
+    policy: Policy, field: str, had: Callable[[Asset], Iterable[Thing]]
+) -> Iterator[tuple[Thing, Path, str]]:
+    """Yield what an asset has although one before it, in the same address space, does; and whose it is and where."""
+    claims: Iterator[tuple[tuple[str, Thing], Path]] = (
+        ((policy.zones[asset.zone].address_space, thing), ("assets", name, field, index))
+        for name, asset in policy.assets.items()
+        if asset.zone in policy.zones
+        for index, thing in enumerate(had(asset))
+    )
+    for (_, thing), path, first in _repeated(claims):
+        yield thing, path, f"asset '{first[1]}''s already ({_where(policy, first, path)})"
 
 
 def addresses_in_a_foreign_zone(policy: Policy) -> Iterator[Finding]:

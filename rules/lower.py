@@ -25,6 +25,7 @@ from rules.records import (
     ZoneRecord,
 )
 from rules.service_classes import lower_services
+from rules.slots import assign_slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def lower(
     policy: Policy, slots: Mapping[str, int] | None = None, population: Population | None = None
 ) -> LoweredPolicy:
-    """Return the lowered policy; conduits named in `slots` keep their slot, new ones get slots above those in use.
+    """Return the lowered policy; conduits named in `slots` keep their slot, new ones get others (`rules.slots`).
 
     `population` is the policy's own, where somebody has it already. Raises PolicyError when the policy needs more
     classes, rules or slots than the image has room for.
@@ -46,7 +47,9 @@ def lower(
     services = lower_services(policy)
     endpoints = lower_endpoints(policy, known)
     ranking = Ranking(policy, endpoints, services)
-    numbers = assign_slots(policy, slots or {})
+    if len(policy.conduits) > MAX_CONDUITS:
+        raise PolicyError([too_big(policy, f"{len(policy.conduits)} conduits", MAX_CONDUITS)])
+    numbers = assign_slots(policy.conduits, slots or {})
     ports, port_zones = _ports(policy, known.zone_numbers)
     stages, refusals = _pairs(policy, known.zone_numbers)
     return LoweredPolicy(
@@ -70,19 +73,6 @@ def lower(
         pair_refusals=refusals,
         service_names=services.names,
     )
-
-
-def assign_slots(policy: Policy, slots: Mapping[str, int]) -> dict[str, int]:
-    """Return a slot for every conduit: kept where it had one, else above all used ones, gaps last."""
-    if len(policy.conduits) > MAX_CONDUITS:
-        raise PolicyError([too_big(policy, f"{len(policy.conduits)} conduits", MAX_CONDUITS)])
-    kept = {name: slots[name] for name in policy.conduits if name in slots}
-    taken = set(kept.values())
-    above = max(slots.values(), default=-1) + 1
-    free = [slot for slot in range(above, MAX_CONDUITS) if slot not in taken][: len(policy.conduits)]
-    free += [slot for slot in range(min(above, MAX_CONDUITS)) if slot not in taken]
-    fresh = iter(free)
-    return {name: kept[name] if name in kept else next(fresh) for name in policy.conduits}
 
 
 def _ports(policy: Policy, zone_numbers: dict[str, int]) -> tuple[tuple[PortRecord, ...], tuple[PortZone, ...]]:

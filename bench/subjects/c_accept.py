@@ -7,14 +7,13 @@ rules around the queue cost, against conduitd what judging costs. It runs when i
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Literal
 
 from bench.interception import BRIDGE, form
 from bench.native import program
-from bench.rig import GATEWAY, JUDGE_CPU, NORTH_PORT, SOUTH_PORT, Rig
+from bench.rig import GATEWAY, JUDGE_CPU, NORTH_PORT, SOUTH_PORT
+from bench.subjects.one_process import OneProcess
 from bench.subjects.policy import policy_yaml
-from bench.subjects.subject import Witness
 from fastpath.abi import MARK_JUDGED
 from gateway.kernel import interception, nft
 from gateway.settings import QueueSettings
@@ -22,53 +21,30 @@ from rules.compile import compile_text
 from rules.static import render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import subprocess
+
+    from bench.rig import Rig
 
 
-class CAccept:
+class CAccept(OneProcess):
     """The C reference, one verdict each or batched, sleeping or spinning."""
 
-    witness = Witness.QUEUE
     mark = 0
 
     def __init__(self, name: str, mode: Literal["single", "batch"], wait: Literal["block", "spin"] = "block") -> None:
-        self.name = name
+        super().__init__(name)
         self._mode, self._wait = mode, wait
-        self._process: subprocess.Popen[bytes] | None = None
 
     def available(self) -> str | None:
         """It needs nothing but a compiler."""
         return None
 
-    def start(self, rig: Rig) -> None:
-        """Bind the queue, then send packets to it."""
+    def launch(self, rig: Rig) -> subprocess.Popen[bytes]:
+        """Start it with conduitd's settings of the queue."""
         queue = QueueSettings()
         limits = ["--copy", queue.copy_bytes, "--length", queue.max_length, "--buffer", queue.receive_buffer_bytes]
         argv = [program("accept"), "--mode", self._mode, "--wait", self._wait, "--mark", self.mark, *limits]
-        self._process = rig.start(GATEWAY, [str(word) for word in argv], cpu=JUDGE_CPU)
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != b"ready":
-            raise RuntimeError(f"{self.name} did not start")
-        self.intercept(rig)
-
-    def intercept(self, rig: Rig) -> None:
-        """Send packets to the queue."""
-        rig.intercept()
-
-    def judge_pids(self) -> Sequence[int]:
-        """Return its process."""
-        return [self._process.pid] if self._process else []
-
-    def counted(self, rig: Rig) -> int:  # noqa: ARG002
-        """Nothing counts but the queue."""
-        return 0
-
-    def stop(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate(timeout=10)
-            self._process = None
+        return rig.start(GATEWAY, [str(word) for word in argv], cpu=JUDGE_CPU)
 
 
 class CAcceptRuled(CAccept):

@@ -10,21 +10,22 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.rig import GATEWAY, JUDGE_CPU, Rig
+from bench.rig import GATEWAY, JUDGE_CPU
+from bench.subjects.one_process import OneProcess
 from bench.subjects.policy import policy_yaml
-from bench.subjects.subject import Witness
 from deploy.lab import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from bench.rig import Rig
 
 PROGRAM: Final = "suricata"
 STARTED: Final = "Engine started"
 STARTS_WITHIN_S: Final = 60.0
-ENDS_WITHIN_S: Final = 30.0
 KNOWN_SERVICES: Final = {"modbus": {"protocol": "tcp", "ports": [502]}}  # rules/services.yaml
 PENDING: Final = 1024  # Suricata's own default; its queue is four times as long (source-nfq.c, NFQ_BURST_FACTOR)
 CONFIGURATION: Final = """\
@@ -69,15 +70,15 @@ PROTOCOLS: Final = (
 )
 
 
-class Suricata:
+class Suricata(OneProcess):
     """One Suricata process in inline mode."""
 
-    name = "suricata"
-    witness = Witness.QUEUE
+    ends_within_s = 30.0  # it tidies its flows before
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__("suricata")
         self._starts = 0
+        self._log = Path()
 
     def available(self) -> str | None:
         """Return why it cannot run: not installed, or built without NFQUEUE."""
@@ -87,39 +88,26 @@ class Suricata:
         built = subprocess.run([path, "--build-info"], capture_output=True, text=True, check=False).stdout
         return None if " NFQ " in built else f"{path} was built without NFQUEUE"
 
-    def start(self, rig: Rig) -> None:
-        """Write its configuration, wait until it has bound the queue, then send packets to it."""
+    def launch(self, rig: Rig) -> subprocess.Popen[bytes]:
+        """Write its configuration and start it with that."""
         self._starts += 1
         directory = rig.directory / f"{self.name}-{self._starts}"
         directory.mkdir()
-        log = directory / "log"
-        with log.open("wb") as out:
+        self._log = directory / "log"
+        with self._log.open("wb") as out:
             argv = [PROGRAM, "-q", "0", "-k", "none", "-l", str(directory), *written(directory)]
-            self._process = rig.start(GATEWAY, argv, cpu=JUDGE_CPU, stdout=out, stderr=out)
+            return rig.start(GATEWAY, argv, cpu=JUDGE_CPU, stdout=out, stderr=out)
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until its log says that its engine has started."""
 
         def ready() -> bool:
-            text = log.read_text()
-            if self._process is None or self._process.poll() is not None:
+            text = self._log.read_text()
+            if process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended: {text[-2000:]}")
             return STARTED in text
 
         processes.wait_for("suricata to start", ready, STARTS_WITHIN_S)
-        rig.intercept()
-
-    def judge_pids(self) -> Sequence[int]:
-        """Return its process, all threads of which are the price."""
-        return [self._process.pid] if self._process else []
-
-    def counted(self, rig: Rig) -> int:  # noqa: ARG002
-        """The queue is the witness."""
-        return 0
-
-    def stop(self) -> None:
-        """End it; it tidies its flows before."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=ENDS_WITHIN_S)
-            self._process = None
 
 
 def written(directory: Path) -> list[str]:

@@ -33,6 +33,7 @@ from gateway.control.summary import PolicyChanges, changes
 from gateway.errors import ControlError, GatewayError
 from rules.compile import Compiled, compile_bundle
 from rules.problems import PolicyError
+from rules.slots import remember_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +64,8 @@ OUTRIGHT: Final = Terms()
 
 
 def slots_in_force(core: Core) -> dict[str, int]:
-    """Return the conduit slots to keep, so that counters and flows stay with their conduit."""
-    return {conduit.name: conduit.slot for conduit in core.current.lowered.conduits} if core.current else {}
+    """Return the slots of all conduits, also of removed ones, so that counters, limits and flows stay with theirs."""
+    return core.current.record.slots if core.current else {}
 
 
 async def compile_policy(core: Core, bundle: Bundle, *, accepted: bool = False) -> Compiled:
@@ -208,6 +209,8 @@ async def swap(
     that was pending ended.
     """
     old = core.current
+    given = {conduit.name: conduit.slot for conduit in compiled.lowered.conduits}
+    record = record.model_copy(update={"slots": remember_slots(slots_in_force(core), given)})
     ports = [port.name for port in compiled.lowered.ports]
     ifindexes = await asyncio.to_thread(core.kernel.ifindexes, ports)
     new = await asyncio.to_thread(build, record, compiled, ifindexes, core.workshop.image)

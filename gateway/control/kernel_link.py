@@ -103,8 +103,7 @@ class KernelLink:
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Load the whole ruleset (docs/decisions/0005)."""
-        if self._form is None:
-            raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
+        wiring = self._wiring()
         pairs, closed = effective(stages)
         # A key in the lane holds a port's number, and the new policy may number its ports in another way.
         if self._lane is not None:
@@ -112,14 +111,10 @@ class KernelLink:
         self._effective = None  # unknown until the load has succeeded
         self._loaded = sync.apply_policy(
             lowered,
-            form=self._form,
             bridge_name=self._settings.bridge.name,
             stages=pairs,
             closed=closed,
-            first_queue=self._settings.queue.first,
-            queue_count=self._settings.queue.count,
-            layer2_queue=self._settings.queue.layer2_number,
-            lane=self._lane is not None,
+            **wiring,
         )
         self._effective = (pairs, closed)
         self._places = pinned_macs(lowered)
@@ -163,18 +158,25 @@ class KernelLink:
 
     def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
         """Return the whole ruleset as a script."""
-        if self._form is None:
-            raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
+        wiring = self._wiring()
         pairs, closed = effective(stages)
         return sync.script_of(
             lowered,
-            form=self._form,
             bridge_name=self._settings.bridge.name,
             stages=pairs,
             closed=closed,
-            first_queue=self._settings.queue.first,
-            queue_count=self._settings.queue.count,
-            layer2_queue=self._settings.queue.layer2_number,
+            **wiring,
+        )
+
+    def _wiring(self) -> sync.Wiring:
+        if self._form is None:
+            raise KernelError("interception_missing", "interception was not set up", "see the log of control's start")
+        queue = self._settings.queue
+        return sync.Wiring(
+            form=self._form,
+            first_queue=queue.first,
+            queue_count=queue.count,
+            layer2_queue=queue.layer2_number,
             lane=self._lane is not None,
         )
 

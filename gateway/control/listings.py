@@ -180,21 +180,7 @@ def lane(plane: ControlPlane, frames: int, limit: int) -> LaneAnswer:
     core = plane.core
     mark = core.current.state.lane_mark if core.current else 0
     found = core.kernel.lane_entries(limit + 1) if mark else []
-    rows = [
-        LaneRow(
-            protocol=entry.protocol,
-            source=entry.source,
-            source_port=entry.source_port,
-            destination=entry.destination,
-            destination_port=entry.destination_port,
-            source_mac=entry.source_mac,
-            packets=entry.packets,
-            bytes=entry.bytes,
-            seconds_left=entry.seconds_left,
-        )
-        for entry in found[:limit]
-        if entry.current
-    ]
+    rows = [LaneRow.model_validate(entry, from_attributes=True) for entry in found[:limit] if entry.current]
     return LaneAnswer(
         open=mark != 0,
         mode=core.settings.lane.mode,

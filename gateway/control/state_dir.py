@@ -43,7 +43,7 @@ class InForceRecord(_Record):
     name: str
     digest: str
     generation: int
-    slots: dict[str, int]
+    slots: dict[str, int]  # by conduit; also of removed ones, the longest removed first
     who: str
     applied: datetime
 

@@ -9,7 +9,7 @@ Must never open a gap: between any two changes one of the two rulesets is in for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, Unpack
 
 from gateway.errors import KernelError
 from gateway.kernel import bridge, interception, nft, readback
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 TABLE: Final = ("bridge", "conduit")
 # What changes without anybody changing a rule of ours. Whether quarantine's lookups stand depends on who is in it.
 MOVING: Final = (QUARANTINE, GENERATION_MAP)
+
+
+class Wiring(TypedDict):
+    """How frames come to the engine, whatever the policy: words of `rules.static.render_parts`."""
+
+    form: Form
+    first_queue: int
+    queue_count: int
+    layer2_queue: int | None
+    lane: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +70,10 @@ def ensure_base(bridge_name: str) -> bool:
 def apply_policy(
     policy: LoweredPolicy,
     *,
-    form: Form,
     bridge_name: str,
     stages: Mapping[tuple[int, int], Stage],
     closed: AbstractSet[int],
-    first_queue: int,
-    queue_count: int,
-    layer2_queue: int | None,
-    lane: bool = False,
+    **wiring: Unpack[Wiring],
 ) -> Loaded:
     """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
 
@@ -76,21 +82,17 @@ def apply_policy(
     spare = 1 if bank_in_use() == 0 else 0
     prepare, switch = static.render_parts(
         policy,
-        form=form,
         stages=stages,
         closed=closed,
-        first_queue=first_queue,
-        queue_count=queue_count,
-        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=spare,
-        lane=lane,
+        **wiring,
     )
     nft.apply(prepare)
     if not _counts():
         nft.apply(counting_script())
     nft.apply(switch)
-    if not lane:
+    if not wiring.get("lane"):
         _remove_lane()
     if bank_in_use() != spare:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
@@ -114,27 +116,19 @@ def policy_stands() -> bool:
 def script_of(
     policy: LoweredPolicy,
     *,
-    form: Form,
     bridge_name: str,
     stages: Mapping[tuple[int, int], Stage],
     closed: AbstractSet[int],
-    first_queue: int,
-    queue_count: int,
-    layer2_queue: int | None,
-    lane: bool = False,
+    **wiring: Unpack[Wiring],
 ) -> str:
     """Return the whole ruleset of a policy for the ports that the bridge has now and the bank that is in use."""
     return static.render(
         policy,
-        form=form,
         stages=stages,
         closed=closed,
-        first_queue=first_queue,
-        queue_count=queue_count,
-        layer2_queue=layer2_queue,
         bridge_ports=sorted(bridge.ports(bridge_name)),
         bank=bank_in_use() or 0,
-        lane=lane,
+        **wiring,
     )
 
 

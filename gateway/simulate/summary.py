@@ -158,9 +158,7 @@ def _measured(row: Sum) -> dict[str, Any]:
     }
 
 
-def sum_row(row: Sum) -> dict[str, Any]:
-    """Return a sum as JSON."""
-    said = row.said
+def _judgement(said: Said) -> dict[str, Any]:
     return {
         "verdict": said.verdict,
         "policy_verdict": said.policy_verdict,
@@ -169,8 +167,12 @@ def sum_row(row: Sum) -> dict[str, Any]:
         "conduit": said.conduit,
         "src_zone": said.source_zone,
         "dst_zone": said.destination_zone,
-        "unjudged": row.unjudged,
-    } | _measured(row)
+    }
+
+
+def sum_row(row: Sum) -> dict[str, Any]:
+    """Return a sum as JSON."""
+    return _judgement(row.said) | {"unjudged": row.unjudged} | _measured(row)
 
 
 def difference_row(row: Sum) -> dict[str, Any]:
@@ -187,14 +189,7 @@ def difference_row(row: Sum) -> dict[str, Any]:
 
 def said_fields(said: Said, spoken: Spoken | None) -> dict[str, Any]:
     """Return what every form of a frame or conversation says of it."""
-    return {
-        "verdict": said.verdict,
-        "policy_verdict": said.policy_verdict,
-        "stage": said.stage,
-        "reason": said.reason,
-        "conduit": said.conduit,
-        "src_zone": said.source_zone,
-        "dst_zone": said.destination_zone,
+    return _judgement(said) | {
         "src_asset": said.source_asset,
         "dst_asset": said.destination_asset,
         "service": said.service or (spoken.service if spoken else None),

@@ -11,7 +11,9 @@ from typing import Any
 from fastpath.judge import Judge, Judgement
 from rules import state
 from rules.image import build_image
-from tests.unit.rules.building import lowered_of
+from rules.lower import lower
+from rules.slots import remember_slots
+from tests.unit.rules.building import policy_of
 
 HMI, PLC = "02:00:00:00:01:01", "02:00:00:00:02:01"
 SUP, CTL = 11, 12
@@ -23,17 +25,19 @@ class Gate:
     def __init__(self, **sections: Any) -> None:
         site = {"name": "works", "ceiling": "enforce", "default_stage": "enforce", "refuse": "reset"}
         self.generation = 0
+        self.slots: dict[str, int] = {}
         self.site = site
         self.judge = Judge(*self._compiled(sections))
 
     def _compiled(self, sections: dict[str, Any]) -> tuple[bytes, bytearray]:
         self.generation += 1
-        lowered = lowered_of(**({"site": self.site} | sections))
+        lowered = lower(policy_of(**({"site": self.site} | sections)), self.slots)
+        self.slots = remember_slots(self.slots, {conduit.name: conduit.slot for conduit in lowered.conduits})
         self.state = state.build_state(lowered, self.generation, {"sup0": SUP, "ctl0": CTL})
         return build_image(lowered, self.generation), self.state
 
     def swap(self, **sections: Any) -> None:
-        """Put another policy in force; flows and limits go on."""
+        """Put another policy in force, with slots as control gives them; flows and limits go on."""
         self.judge.install(*self._compiled(sections))
 
     def __call__(self, packet: Any, *, cut: int | None = None, **more: Any) -> Judgement:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fastpath.abi import Reason, Stage, Verdict
 
-from .twin import Finding, Twin, service_of
+from .twin import Finding, Twin
+from .twin_flow import service_of
 from .twin_frame import ECHO_REPLY, ECHO_REQUEST, TCP, UDP, Packet
 
 if TYPE_CHECKING:

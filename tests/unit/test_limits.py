@@ -145,6 +145,19 @@ def test_a_swap_fills_no_bucket() -> None:
     assert reasons(gate, [udp()], BEGIN + SECOND) == [Reason.FLOW_ESTABLISHED]
 
 
+def test_buckets_belong_to_the_conduit_by_name() -> None:
+    """Another conduit in the place of a removed one begins afresh; a removed one that comes back has its own again."""
+    limit = {"packets": "1/min burst 3", "per_source": {"packets": "1/min burst 2"}}
+    first = sections(limit)
+    gate = Gate(**first)
+    assert reasons(gate, [udp()] * 3)[-1] is Reason.LIMIT_SOURCE
+    for name in ("second", "third"):
+        gate.swap(**first | {"conduits": {name: first["conduits"]["polls"]}})
+        assert reasons(gate, [udp()] * 3)[1:] == [Reason.FLOW_ESTABLISHED, Reason.LIMIT_SOURCE]
+    gate.swap(**first)
+    assert reasons(gate, [udp()]) == [Reason.LIMIT_SOURCE]
+
+
 @pytest.mark.parametrize("back", [SECOND // 2, 3600 * SECOND, BEGIN - 1])
 def test_a_clock_set_back_blocks_nobody_for_long(back: int) -> None:
     """By however much: after an interval and at most a second, the rate goes on."""

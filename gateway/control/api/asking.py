@@ -19,7 +19,7 @@ from gateway.control.explain import Explainer, Question
 from gateway.control.kernel_port import KernelView
 from gateway.control.quarantine import as_answer
 from gateway.control.stages import STAGE_NAMES
-from gateway.control.summary import KINDS, changes
+from gateway.control.summary import changes
 from gateway.errors import GatewayError
 from gateway.simulate.openings import Openings, moment
 from rules.bundle import Bundle, bundle_of_texts
@@ -120,11 +120,7 @@ def problem_models(problems: Any) -> list[models.Problem]:
 
 def change_models(found: Any) -> models.Changes:
     """Return a comparison as an answer model."""
-    parts = {
-        kind: models.ObjectChanges(added=list(part.added), removed=list(part.removed), changed=list(part.changed))
-        for kind, part in ((kind, getattr(found, kind)) for kind in KINDS)
-    }
-    return models.Changes(same=found.same, **parts)
+    return models.Changes.model_validate(found, from_attributes=True)
 
 
 async def check(

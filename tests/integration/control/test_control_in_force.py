@@ -185,6 +185,37 @@ def test_restart_of_everything_brings_the_last_known_good(rig: ControlRig, water
     assert status["overrides"] == 1
 
 
+def test_nobody_gets_the_slot_of_a_removed_conduit(rig: ControlRig, water_works: str) -> None:
+    """One conduit after another in the same place of the policy, over a restart: each has its own, and gets it back."""
+    names = ("hmi-polls-plcs", "second", "third", "hmi-polls-plcs", "second")
+    found = []
+    for name in names:
+        assert rig.call("POST", "/v1/policy", {"text": water_works.replace("hmi-polls-plcs", name)})[0] == 200
+        found.append(json.loads((rig.base / "state" / "in-force.json").read_text())["slots"][name])
+        if name == "second":
+            rig.stop()
+            rig.images, rig.generation = None, 0
+            rig.start()
+    assert len(set(found[:3])) == 3
+    assert found[3:] == found[:2]
+
+
+def test_a_change_taken_back_leaves_its_slots_known(rig: ControlRig, water_works: str) -> None:
+    """The next conduit does not get the slot of one that was in force until its change was taken back."""
+
+    def slots() -> dict[str, int]:
+        return dict(json.loads((rig.base / "state" / "in-force.json").read_text())["slots"])
+
+    before = slots()
+    body = {"text": water_works.replace("hmi-polls-plcs", "second"), "confirm_within": 60}
+    assert rig.call("POST", "/v1/policy", body)[0] == 200
+    second = slots()["second"]
+    assert rig.call("POST", "/v1/policy/rollback", {"reason": "no"})[0] == 200
+    assert slots() == before | {"second": second}
+    assert rig.call("POST", "/v1/policy", {"text": water_works.replace("hmi-polls-plcs", "third")})[0] == 200
+    assert slots() == before | {"second": second, "third": max(second, *before.values()) + 1}
+
+
 def test_broken_state_file_falls_back(rig: ControlRig, water_works: str) -> None:
     """A broken record is set aside and the one before it is used."""
     rig.call("POST", "/v1/policy", {"text": water_works.replace("ceiling: monitor", "ceiling: alert")})

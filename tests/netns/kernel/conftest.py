@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.kernel import interception
+from gateway.kernel.lane import Lane
 from gateway.kernel.probe import probe
 from rules.static import render
 from tests.netns.kernel.frames import MACS
+from tests.netns.kernel.lane_flows import FIRST, numbers
 from tests.netns.kernel.plant import plant
-from tests.netns.kernel.wire import PORTS, QUEUE, Wire
+from tests.netns.kernel.reader import Judge
+from tests.netns.kernel.wire import BRIDGE, PORTS, QUEUE, Wire, inside
 from tests.support.capability import require
 
 if TYPE_CHECKING:
@@ -65,3 +69,34 @@ def wire(standing_wire: Wire, script: str) -> Wire:
     """The standing wire with the plant's ruleset as the policy's text has it."""
     standing_wire.load(script)
     return standing_wire
+
+
+@pytest.fixture
+def laned(wire: Wire, form: Form) -> Wire:
+    """The wire with the queue rule and the lane standing."""
+    require("nfqueue")
+    wire.load(render(plant(PORTS, vlan=100), form=form, first_queue=QUEUE, lane=True))
+    with inside(wire.gateway):
+        interception.install(form, BRIDGE, QUEUE, 1)
+    return wire
+
+
+@pytest.fixture
+def lane(laned: Wire) -> Iterator[Lane]:
+    """The lane, open at the first generation, with no flow in it."""
+    made = Lane()
+    with inside(laned.gateway):
+        made.open_at(FIRST, numbers(), afresh=True)
+    yield made
+    with inside(laned.gateway):
+        made.close()
+        made.forget_socket()
+
+
+@pytest.fixture
+def judge(laned: Wire) -> Iterator[Judge]:
+    """The engine: each frame it sees may stay in the kernel."""
+    reader = Judge(laned)
+    reader.mark = FIRST
+    yield reader
+    reader.close()

@@ -256,7 +256,7 @@ def test_later_denials_win() -> None:
 
 
 def test_slots_stay_and_new_ones_go_above() -> None:
-    """A conduit keeps its slot through changes; a new one never takes that of a conduit just removed."""
+    """A conduit keeps its slot through changes; a new one never takes that of a removed one."""
     conduits = {name: conduit({"asset": "hmi"}, {"asset": "plc"}) for name in ("new", "kept", "newer")}
     lowered = lower(policy_of(conduits=conduits), {"kept": 4, "gone": 9})
     assert [(record.slot, record.name) for record in lowered.conduits] == [(4, "kept"), (10, "new"), (11, "newer")]
