@@ -50,7 +50,8 @@ class Proof:
     def verdict(self, target: StageObject, acknowledged: Mapping[Group, Acknowledgement]) -> Verdict:
         """Return the verdict on one object; the ceiling's is of the cycles alone."""
         policy = self.compiled.policy
-        names = policy.conduits[target.conduit].cycles if target.conduit is not None else tuple(policy.cycles)
+        own = policy.conduits[target.conduit].cycles if target.conduit is not None else ()
+        names = own or tuple(policy.cycles)
         cycles = progress(policy, names, self.recorded(target))
         used = None
         if target.conduit is not None:

@@ -85,10 +85,22 @@ def _taken(candidates: list[Block], seen: set[Pair], left: set[Pair]) -> Iterato
     covers = {block: block.pairs() & seen for block in candidates}
     while covers:
         best = min(covers, key=lambda block: (-len(covers[block] & left), _size(block), block))
-        if len(covers.pop(best) & left) < 2:
+        gained = covers.pop(best) & left
+        if len(gained) < 2:
             return
-        yield best
-        left -= best.pairs()
+        chosen = _without_idle_ends(best, gained)
+        yield chosen
+        left -= chosen.pairs()
+
+
+def _without_idle_ends(block: Block, gained: set[Pair]) -> Block:
+    """Leave out of a list whom other blocks serve already. Each end of a list is carried by itself, so this is safe."""
+    wanted = ({pair.source for pair in gained}, {pair.destination for pair in gained})
+    sides = [
+        side if side.role else Side("", tuple(end for end in side.ends if end in ends))
+        for side, ends in zip(block, wanted, strict=True)
+    ]
+    return Block(*sides)
 
 
 def _size(block: Block) -> int:

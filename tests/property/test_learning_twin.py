@@ -167,8 +167,20 @@ def test_blocks_hold_every_pair_and_no_more_than_the_evidence_carries(
     permitted = set().union(*(block.pairs() for block in blocks)) if blocks else set()
     assert pairs <= permitted
     assert [block for block in blocks if not allowed(block, policy, pairs, thresholds)] == []
+    idle = [
+        (block, end) for block in blocks for side in block for end in side.ends if _is_idle(blocks, block, end, pairs)
+    ]
+    assert idle == []
     listed = group(pairs, Roles(Zoning(policy)), thresholds, by_role=False)
     assert set().union(*(block.pairs() for block in listed)) == pairs if listed else not pairs
+
+
+def _is_idle(blocks: list[Block], block: Block, end: End, pairs: set[Pair]) -> bool:
+    """Tell whether an end stands in a list although role-to-role blocks hold all that was seen of it there."""
+    side = block.source if end in block.source.ends else block.destination
+    mine = {pair for pair in block.pairs() & pairs if end in pair}
+    wider = [other for other in blocks if other is not block and other.source.role and other.destination.role]
+    return not side.role and bool(mine) and mine <= set().union(*(other.pairs() for other in wider), set())
 
 
 @settings(max_examples=200, deadline=None)

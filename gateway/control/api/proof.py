@@ -212,7 +212,7 @@ async def withdraw(
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ConfigError("acknowledgement_unknown", f"{text!r} is no number", "`conduitctl readiness` shows them")
     gone = await asyncio.to_thread(plane.acknowledgements.withdraw, int(text))
-    detail = {"number": gone.number, "object": gone.group.object, "what": gone.group.text()}
-    detail |= {"acknowledged_by": gone.who}
+    group = gone.group
+    detail = {"number": gone.number, "object": group.object, "what": group.text(), "acknowledged_by": gone.who}
     await plane.core.record(operator.actor, "readiness.withdraw", detail)
     return AcknowledgedAnswer(acknowledgements=[_taken(gone)])

@@ -214,10 +214,10 @@ def test_a_second_change_is_refused_or_takes_the_place(rig: ControlRig, water_wo
         assert (status, refusal["code"]) == (422, "change_pending")
         assert "confirm" in refusal["hint"]
     assert text_in_force(rig) == other
-    apply(rig, third, confirm_within=1, replace=True)
+    apply(rig, third, confirm_within=1, replace=True, force=True, reason="rehearsal")
     goes_back(rig, water_works)
     apply(rig, other, confirm_within=600)
-    apply(rig, third, replace=True)
+    apply(rig, third, replace=True, force=True, reason="rehearsal")
     assert rig.get("/v1/pending") == {"pending": None, "ended": "replaced"}
     assert text_in_force(rig) == third
 
