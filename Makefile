@@ -79,8 +79,10 @@ run: setup ## the laboratory with its gateway, to try conduitctl by hand
 
 # ---- proof -------------------------------------------------------------------------------------------------------
 
-test: setup system-count ## unit, property, contract, fuzz, integration and namespace rings (under 10 minutes)
-	@$(PYTEST) tests -m 'not slow and not vm'
+# What needs no namespace shares the processors; what does has the machine for itself, or its deadlines would not hold.
+test: setup system-count ## unit, property, contract, fuzz, integration and namespace rings (under 15 minutes)
+	@$(PYTEST) tests -m 'not slow and not vm and not netns' --numprocesses 2
+	@$(PYTEST) tests -m 'netns and not slow and not vm'
 
 test-vm: setup system-vm ## the namespace and vm rings on Debian's stock kernel in QEMU (under 10 minutes)
 	@$(PY) -m tests.support.vm.ring

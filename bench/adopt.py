@@ -1,9 +1,9 @@
 """The whole way of a plant, in the lab: learn in monitor, accept, show readiness, enforce, and stop an attacker.
 
 `python -m bench.adopt [--minutes 5]`: the water works with its inventory but no conduit, in monitor. Operator stations
-poll their controllers, an engineer writes now and then. After that time `learn` proposes conduits, they are applied on
-terms and confirmed; enforcing is refused until the plant cycle was observed often enough; then the ceiling is raised
-without force, and the office laptop attacks. Judges are the controllers' registers and the stations' own counts. Prints
+poll their controllers, an engineer writes now and then. Enforcing on the first day is refused. After that time `learn`
+proposes conduits, they are applied on terms and confirmed; when the plant cycle was observed often enough the ceiling is
+raised without force, and the office laptop attacks. Judges are the controllers' registers and the stations' own counts. Prints
 one line a step and a JSON summary; exit code 1 when a poll was missed, the attack arrived, or a step was refused.
 Root; namespaces of its own, taken down at the end. Used by a bounded test.
 """
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 STATIONS: Final = (("hmi-1", "plc-1"), ("hmi-2", "plc-2"), ("hmi-1", "plc-2"), ("scada-server", "plc-1"),
                    ("hmi-2", "plc-1"), ("scada-server", "plc-2"))  # fmt: skip
 ENGINEER: Final = "eng-laptop"
+FIRST_DAY_S: Final = 5.0
 CYCLE_S: Final = 30
 OCCURRENCES: Final = 2
 ATTACKS: Final = 10
@@ -101,11 +102,14 @@ class Adoption:
         for line in self.summary["conduits"]:
             self._say(f"learned: {line}")
 
-    def enforce(self) -> None:
-        """Ask until the plant cycle was observed, then enforce without force."""
-        refused = self.gateway.ctl("stage", "set", "enforce", "--reason", "adopted", check=False)
+    def hurry(self) -> None:
+        """Try to enforce on the first day, which would stop the plant: it must be refused."""
+        refused = self.gateway.ctl("stage", "set", "enforce", "--reason", "in a hurry", check=False)
         self.summary["refused_before_proof"] = refused.returncode != 0
-        self._say(f"enforcing at once is refused: {_first_line(refused.stderr)}")
+        self._say(f"enforcing at once, refused: {refused.returncode != 0}: {_first_line(refused.stderr)}")
+
+    def enforce(self) -> None:
+        """Wait until the plant cycle was observed under what was learned, then enforce without force."""
         self.acknowledge()
         self.work(CYCLE_S * (OCCURRENCES + 1))
         wait_for("readiness", self._ready, READY_WITHIN_S)
@@ -175,6 +179,8 @@ def adopt(minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
         lab.up()
         plant = Adoption(lab, say)
         plant.begin()
+        plant.work(FIRST_DAY_S)
+        plant.hurry()
         plant.work(minutes * 60)
         plant.learn()
         plant.enforce()

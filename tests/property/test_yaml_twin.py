@@ -165,7 +165,7 @@ def _scalar(text: str, rng: random.Random, *, flow: bool) -> str:
 
 
 # Unquoted, these are what the two parsers (and YAML 1.1 and 1.2) take differently: see the tests at the end.
-ODD = re.compile(r"[:&*!?]|.*(:\Z|:[\s,\[\]{}]|\t|[&*!])")
+ODD = re.compile(r"[:&*!?]|.*(:\Z|:[\s,\[\]{}]|[,\[\]{}]\s*\?|\t|[&*!?])")
 
 
 def scalars(tree: Any) -> list[str]:
