@@ -1,11 +1,11 @@
 """The whole way of a plant, in the lab: learn in monitor, accept, show readiness, enforce, and stop an attacker.
 
 `python -m bench.adopt [--minutes 5]`: the water works with its inventory but no conduit, in monitor. Operator stations
-poll their controllers, an engineer writes now and then. Enforcing on the first day is refused. After that time `learn`
-proposes conduits, they are applied on terms and confirmed; when the plant cycle was observed often enough the ceiling is
-raised without force, and the office laptop attacks. Judges are the controllers' registers and the stations' own counts. Prints
-one line a step and a JSON summary; exit code 1 when a poll was missed, the attack arrived, or a step was refused.
-Root; namespaces of its own, taken down at the end. Used by a bounded test.
+poll their controllers, an engineer writes now and then. Enforcing on the first day is refused. After that time
+`learn` proposes conduits, they are applied on terms and confirmed; when the plant cycle was observed often enough the
+ceiling is raised without force, and the office laptop attacks. Judges are the controllers' registers and the stations'
+own counts. Prints one line a step and a JSON summary; exit code 1 when a poll was missed, the attack arrived, or a step
+was refused. Root; namespaces of its own, taken down at the end. Used by a bounded test.
 """
 
 from __future__ import annotations
