@@ -42,21 +42,22 @@ ENGINEER_EVERY_S: Final = 10.0
 READY_WITHIN_S: Final = 30.0
 
 
-def inventory() -> str:
-    """Return the water works without a conduit: what a plant has on the first day."""
+def inventory(cycle_s: int) -> str:
+    """Return the water works without a conduit: what a plant has on the first day, with a cycle of some seconds."""
     text = DEFAULT_POLICY.read_text()
     head, _, _ = text.partition("# modbus, s7, https")
-    cycles = f"cycles:\n  scan: {{every: {CYCLE_S}s, minimum: {OCCURRENCES}, description: Every station has polled}}\n"
+    cycles = f"cycles:\n  scan: {{every: {cycle_s}s, minimum: {OCCURRENCES}, description: Every station has polled}}\n"
     return f"{head}{cycles}\nconduits: {{}}\n"
 
 
 class Adoption:
     """One plant on its way to enforcing."""
 
-    def __init__(self, lab: Lab, say: Callable[[str], None]) -> None:
+    def __init__(self, lab: Lab, cycle_s: int, say: Callable[[str], None]) -> None:
         self._say = say
+        self._cycle_s = cycle_s
         self.actors = Actors(lab)
-        self.gateway = LabGateway(lab, inventory())
+        self.gateway = LabGateway(lab, inventory(cycle_s))
         self.stations: dict[tuple[str, str], Running] = {}
         self.summary: dict[str, Any] = {}
 
@@ -93,7 +94,7 @@ class Adoption:
         self.summary["proposed"] = len(found["proposals"])
         self.summary["withheld"] = len(found["withheld"])
         main = folder / "policy.yaml"
-        main.write_text(inventory().replace("version: 1", "version: 1\ninclude: [learned.yaml]", 1))
+        main.write_text(inventory(self._cycle_s).replace("version: 1", "version: 1\ninclude: [learned.yaml]", 1))
         self.gateway.ctl("policy", "check", str(main))
         self.gateway.ctl("policy", "apply", str(main), "--confirm-within", "60s", "--reason", "what was learned")
         self.gateway.ctl("policy", "confirm")
@@ -111,7 +112,7 @@ class Adoption:
     def enforce(self) -> None:
         """Wait until the plant cycle was observed under what was learned, then enforce without force."""
         self.acknowledge()
-        self.work(CYCLE_S * (OCCURRENCES + 1))
+        self.work(self._cycle_s * (OCCURRENCES + 1))
         wait_for("readiness", self._ready, READY_WITHIN_S)
         done = self.gateway.ctl("stage", "set", "enforce", "--reason", "adopted", check=False)
         self.summary["enforced_without_force"] = done.returncode == 0
@@ -172,12 +173,12 @@ def _first_line(text: str) -> str:
     return re.sub(r"\s+", " ", text.strip().partition("\n")[0])[:200]
 
 
-def adopt(minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
+def adopt(minutes: float, say: Callable[[str], None], cycle_s: int = CYCLE_S) -> dict[str, Any]:
     """Go the whole way in a lab of its own and return what came of it."""
     lab = Lab(f"cga{os.getpid() % 1_000_000}")
     try:
         lab.up()
-        plant = Adoption(lab, say)
+        plant = Adoption(lab, cycle_s, say)
         plant.begin()
         plant.work(FIRST_DAY_S)
         plant.hurry()

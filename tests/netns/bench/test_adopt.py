@@ -17,10 +17,11 @@ def capable() -> None:
     require("nfqueue")
 
 
+@pytest.mark.timeout(240)
 def test_a_plant_is_learned_proved_and_enforced() -> None:
     """No poll is missed on the way, and nothing of the attack arrives."""
     told: list[str] = []
-    summary = adopt(0.4, told.append)
+    summary = adopt(0.3, told.append, cycle_s=10)
     assert summary["held"], (summary, told)
     assert summary["answered"] > 1000
     assert summary["proposed"] >= 3
