@@ -20,7 +20,7 @@ from tests.support.vm import kernel, machine
 
 PROJECT: Final = Path(__file__).resolve().parents[3]
 # The ring's budget is ten minutes; past this the machine is taken for hung.
-DEADLINE_SECONDS: Final = 900
+DEADLINE_SECONDS: Final = 1500  # a machine with other work on it has needed more than 900
 # Measured: imports and arithmetic take 8 to 12 times as long as on the machine that emulates.
 SLOW_FACTOR: Final = 10
 TEST_TIMEOUT_SECONDS: Final = 400
