@@ -45,7 +45,8 @@ INTERRUPTED: Final = 130  # the shell's status for SIGINT
 def play(narrator: Narrator) -> int:
     """Play the story in a lab of its own; return the exit status."""
     lab = Lab(f"cgd{os.getpid() % 1_000_000}")
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell's background job began with SIGINT ignored
+        signal.signal(number, _as_interrupt)
     gateway: LabGateway | None = None
     try:
         narrator.title(

@@ -49,10 +49,12 @@ class Windows:
 
     async def run(self) -> None:
         """Look at every change to come and once a second, until cancelled."""
+        looked = self._clock.wall()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._pause())
+                await asyncio.wait_for(self._woken.wait(), self._pause(looked))
             self._woken.clear()
+            looked = self._clock.wall()
             await self.look()
 
     def place(self, policy: PolicyInForce) -> dict[str, bool]:
@@ -176,10 +178,10 @@ class Windows:
     def _lead(self) -> float:
         return self._clock.wall().timestamp() - self._clock.monotonic()
 
-    def _pause(self) -> float:
+    def _pause(self, looked: datetime) -> float:
+        """Return the seconds until the first change after the last look began: none that came during it is missed."""
         policy = self._core.current
-        now = self._clock.wall()
-        change = policy.schedule.next_change(now) if policy is not None else None
+        change = policy.schedule.next_change(looked) if policy is not None else None
         if change is None:
             return LOOK_EVERY_S
-        return min(LOOK_EVERY_S, max(SHORTEST_PAUSE_S, (change - now).total_seconds()))
+        return min(LOOK_EVERY_S, max(SHORTEST_PAUSE_S, (change - self._clock.wall()).total_seconds()))

@@ -14,7 +14,7 @@ from gateway.control.in_force import PolicyInForce, build
 from gateway.control.journal import Journal
 from gateway.control.names import NameBook
 from gateway.control.state_dir import InForceRecord
-from gateway.control.windows import LOOK_EVERY_S, Windows
+from gateway.control.windows import LOOK_EVERY_S, SHORTEST_PAUSE_S, Windows
 from gateway.errors import KernelError
 from rules.compile import compile_text
 
@@ -265,8 +265,16 @@ def test_the_next_boot_begins_with_every_window_closed(rig: Rig) -> None:
 
 def test_it_sleeps_until_the_change_and_never_longer_than_a_second(rig: Rig) -> None:
     """The pause ends with the change to come."""
-    assert rig.windows._pause() == pytest.approx(1.0)
+    assert rig.windows._pause(rig.clock.now) == pytest.approx(1.0)
     rig.clock.pass_by(timedelta(milliseconds=750))
-    assert rig.windows._pause() == pytest.approx(0.25)
+    assert rig.windows._pause(rig.clock.now) == pytest.approx(0.25)
     rig.at("2026-11-30T22:00:00")
-    assert rig.windows._pause() == LOOK_EVERY_S
+    assert rig.windows._pause(rig.clock.now) == LOOK_EVERY_S
+
+
+def test_a_change_that_comes_during_a_look_is_seen_at_once(rig: Rig) -> None:
+    """Looks fall on whole seconds as windows do: the second may begin after a look has read the clock."""
+    rig.clock.pass_by(SECOND - timedelta(microseconds=1))
+    looked = rig.clock.now
+    rig.clock.pass_by(timedelta(milliseconds=1))
+    assert rig.windows._pause(looked) == SHORTEST_PAUSE_S
