@@ -84,7 +84,7 @@ test: setup system-count ## unit, property, contract, fuzz, integration and name
 	@$(PYTEST) tests -m 'not slow and not vm and not netns' --numprocesses 2
 	@$(PYTEST) tests -m 'netns and not slow and not vm'
 
-test-vm: setup system-vm ## the namespace and vm rings on Debian's stock kernel in QEMU (under 10 minutes)
+test-vm: setup system-vm ## the namespace and vm rings on Debian's stock kernel in QEMU (about 10 minutes)
 	@$(PY) -m tests.support.vm.ring
 
 lint: build ## style, types, layers, and a clean compile
