@@ -133,6 +133,8 @@ cdef enum:
     EVENTS_PER_RING = 65536
     RING_BYTES = 4096 + 65536 * 128
     EVENT_TCP_OPENING = 0x01
+    EVENT_MESSAGE = 0x04
+    EVENT_REWRITTEN = 0x08
     FLOW_WAYS = 4
     FLOWS_HEADER_BYTES = 4096
     FLOW_CLOSED = 0x01
@@ -296,6 +298,7 @@ cdef struct queue_counters_t:
     uint64_t laned
     tally_entry_t tally[64]
     uint64_t by_reason[256]
+    uint64_t rewritten
 
 cdef struct conduit_counters_t:
     uint64_t accepted
@@ -331,6 +334,18 @@ cdef struct event_t:
     uint32_t reserved
     uint64_t sequence
     uint8_t reserved2[8]
+
+cdef struct message_t:
+    uint8_t protocol
+    uint8_t operation
+    uint8_t answer
+    uint8_t depth
+    uint16_t index
+    uint16_t present
+    uint8_t wide[2]
+    uint8_t reserved[6]
+    uint64_t low[12]
+    uint64_t high[2]
 
 cdef struct ring_header_t:
     uint64_t head

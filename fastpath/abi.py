@@ -445,7 +445,7 @@ TALLY_ENTRY = Layout("tally_entry_t", 8, conduit="I", reason="B", verdict="B", f
 # `pending` set after a crash asks the kernel whether `last_id` is still parked: sent means add, parked means forget.
 QUEUE_COUNTERS = Layout(
     "queue_counters_t",
-    128 + MAX_BATCH * 8 + REASON_COUNT * 16,
+    128 + MAX_BATCH * 8 + REASON_COUNT * 16 + 8,
     heartbeat_ns="Q",  # CLOCK_MONOTONIC of the last loop
     generation="Q",  # of the image in use
     received="Q",  # packets read from the queue socket
@@ -466,6 +466,7 @@ QUEUE_COUNTERS = Layout(
     laned="Q",  # accepted with the lane mark
     tally=f"{MAX_BATCH * 8}s",
     by_reason=f"{REASON_COUNT * 16}s",  # [passed u64, dropped u64] by reason
+    rewritten="Q",  # of the dropped: the frame went on, with its message made into one that the device refuses
 )
 CONDUIT_COUNTERS = Layout("conduit_counters_t", 16, accepted="Q", dropped="Q")  # by slot, behind each QUEUE_COUNTERS
 QUEUE_COUNTERS_STRIDE: Final = PAGE_BYTES + MAX_CONDUITS * 16
@@ -483,6 +484,8 @@ EVENTS_MAGIC: Final = b"CNDEVT\x00\x01"
 EVENTS_PER_RING: Final = 65536  # power of two
 EVENT_TCP_OPENING: Final = 0x01
 EVENT_SAMPLED: Final = 0x02
+EVENT_MESSAGE: Final = 0x04  # the next place in the ring holds a MESSAGE: what was asked for
+EVENT_REWRITTEN: Final = 0x08  # the frame went on with its message changed into one that the device refuses
 EVENT = Layout(
     "event_t",
     128,
@@ -515,6 +518,21 @@ EVENT = Layout(
     reserved="I",
     sequence="Q",  # of its ring: gaps are losses
     reserved2="8s",
+)
+# An inspected message, in the place behind its event. `low` and `high` of access_t, of which two may differ.
+MESSAGE = Layout(
+    "message_t",
+    128,
+    protocol="B",  # Protocol
+    operation="B",  # Operation
+    answer="B",
+    depth="B",  # of embedded messages
+    index="H",  # of the message within its frame
+    present="H",  # bit i: FIELD_NAMES[protocol][i] is set
+    wide="2s",  # fields whose `high` differs, ACCESS_FIELDS for none
+    reserved="6s",
+    low=f"{ACCESS_FIELDS * 8}s",  # u64 each
+    high="16s",  # of the fields in `wide`
 )
 RING_HEADER = Layout(
     "ring_header_t",

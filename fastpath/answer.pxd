@@ -5,7 +5,7 @@ In: a parsed IP frame that may be answered (`refuse.is_answerable`). Out: a whol
 buffer of ANSWER_BYTES. Trusts no length in the frame beyond what was captured. Called by `refuse`, and by the judge.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath.cursor cimport be16, be32, put_be48
@@ -137,6 +137,44 @@ cdef inline uint32_t put_reset(uint8_t *ip, const frame_t *frame) noexcept nogil
         segment[13] = TCP_RST | TCP_ACK
     put_be16(segment + 16, checksum(sum_words(segment, TCP_BYTES, pseudo_header(ip, PROTOCOL_TCP, TCP_BYTES))))
     return <uint32_t>(segment - ip) + TCP_BYTES
+
+
+cdef inline uint32_t build_far_reset(
+    uint8_t *to, const frame_t *frame, uint64_t mac, uint32_t sequence
+) noexcept nogil:
+    """Write the reset for whom a TCP frame was meant, as from its sender; returns its length, 0 for none.
+
+    `mac` is the receiver's; `sequence` is the number that it expects next: any other would only be challenged (RFC 9293
+    section 3.10.7.4).
+    """
+    cdef uint32_t head = 12
+    cdef uint32_t skip = (frame.data[0] & 0x0F) * 4 if frame.version == 4 else IPV6_BYTES
+    cdef const uint8_t *theirs = frame.data + skip
+    cdef uint32_t addresses = 12 if frame.version == 4 else 8
+    cdef uint32_t address_bytes = 8 if frame.version == 4 else 32
+    cdef uint8_t *ip
+    cdef uint8_t *segment
+    if frame.captured < skip + TCP_BYTES:
+        return 0
+    put_be48(to, mac)
+    put_be48(to + 6, frame.source_mac)
+    if frame.tagged:
+        put_be16(to + 12, ETHERTYPE_VLAN)
+        put_be16(to + 14, frame.vlan)
+        head = 16
+    put_be16(to + head, frame.ethertype)
+    ip = to + head + 2
+    segment = ip + put_ip(ip, frame, PROTOCOL_TCP, 0, TCP_BYTES)
+    # As from the sender: the addresses stay where they were. Their sum, and so the header's, is the same either way.
+    memcpy(ip + addresses, frame.data + addresses, address_bytes)
+    memset(segment, 0, TCP_BYTES)
+    memcpy(segment, theirs, 4)
+    put_be32(segment + 4, sequence)
+    memcpy(segment + 8, theirs + 8, 4)
+    segment[12] = 5 << 4
+    segment[13] = TCP_RST | TCP_ACK
+    put_be16(segment + 16, checksum(sum_words(segment, TCP_BYTES, pseudo_header(ip, PROTOCOL_TCP, TCP_BYTES))))
+    return <uint32_t>(segment - to) + TCP_BYTES
 
 
 cdef inline uint32_t put_prohibited(uint8_t *ip, const frame_t *frame) noexcept nogil:

@@ -75,9 +75,14 @@ cdef extern from *:
         ((inbox)->messages[i].msg_len < (inbox)->stride ? (inbox)->messages[i].msg_len : (inbox)->stride)
     """
 
+cdef enum:
+    BATCH_REWRITES = 8  # packets changed in one batch; a forbidden message beyond is dropped, and its sender repeats it
+    REWRITTEN_BYTES = 2048  # the longest packet that is changed: more than any link's, far less than a joined one
+
 cdef struct outbox_t:
     uint32_t used
-    uint8_t data[65 * 40]  # a verdict for each packet of a batch, and one for the rest
+    # a verdict for each packet of a batch and one for the rest, and the packets that are changed
+    uint8_t data[65 * 40 + BATCH_REWRITES * (REWRITTEN_BYTES + 4)]
 
 cdef enum:
     ATTRIBUTE_ROOM_BYTES = 512  # netlink headers and every attribute but the payload

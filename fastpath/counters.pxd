@@ -27,6 +27,7 @@ from fastpath.decision cimport decision_t
 
 cdef enum:
     TALLY_WOULD_DROP = 1
+    TALLY_REWRITTEN = 2
 
 cdef extern from *:
     """
@@ -59,6 +60,11 @@ cdef inline void tally(queue_counters_t *counters, uint32_t index, const decisio
         prefetch(&conduit_counters(counters)[decision.conduit])  # for commit
 
 
+cdef inline void tally_rewritten(queue_counters_t *counters, uint32_t index) noexcept nogil:
+    """Note that a frame that was tallied as a drop goes on, changed."""
+    counters.tally[index].flags |= TALLY_REWRITTEN
+
+
 cdef inline void commit(queue_counters_t *counters) noexcept nogil:
     """Add the pending tally to the counters, last entry first."""
     cdef conduit_counters_t *conduits = conduit_counters(counters)
@@ -75,8 +81,9 @@ cdef inline void commit(queue_counters_t *counters) noexcept nogil:
             counters.dropped += 1
         else:
             counters.accepted += 1
-        if entry.flags & TALLY_WOULD_DROP:
-            counters.would_drop += 1
+        if entry.flags:
+            counters.would_drop += entry.flags & TALLY_WOULD_DROP
+            counters.rewritten += entry.flags >> 1 & 1  # TALLY_REWRITTEN
         if entry.conduit < MAX_CONDUITS:
             if dropped:
                 conduits[entry.conduit].dropped += 1

@@ -62,6 +62,8 @@ cdef inline void look_at(
     parse(frame)
     decision.flow = NULL
     decision.flowing = 0
+    decision.inspected = 0
+    decision.rewriting = 0
     decision.homes.known = 0
     decision.identified = (frame.kind == KIND_IP or frame.kind == KIND_L2) and is_between_zones(frame, decision)
     if decision.identified and can_flow(frame):

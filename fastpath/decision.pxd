@@ -8,6 +8,7 @@ thread, one for each frame of a batch.
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 
 from fastpath.abi cimport flow_t
+from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flow_key_t
 from fastpath.identity cimport homes_t, party_t
 
@@ -26,7 +27,10 @@ cdef struct decision_t:
     # Set by look_at; direction and flow by whoever found or opened it
     uint8_t identified  # lines 5 and 6 will look its two ends up, unless its flow is familiar
     uint8_t flowing  # it can belong to a flow, and `key` says to which
+    uint8_t inspected  # `finding` speaks of this frame
+    uint8_t rewriting  # it is a drop, and goes on changed
     int direction
     flow_key_t key
     homes_t homes
+    finding_t *finding  # SAFETY: the judging thread's; set where `inspected` is
     flow_t *flow  # SAFETY: into the flow table; valid until the next frame is decided, which may evict it

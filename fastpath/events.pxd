@@ -10,17 +10,21 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.abi cimport (
+    EVENT_MESSAGE,
+    EVENT_REWRITTEN,
     EVENT_TCP_OPENING,
     EVENTS_HEADER_BYTES,
     EVENTS_PER_RING,
     PAGE_BYTES,
     RING_BYTES,
     event_t,
+    message_t,
     ring_header_t,
 )
 from fastpath.counters cimport load64, store64
 from fastpath.cursor cimport put_be48
 from fastpath.decision cimport decision_t
+from fastpath.finding cimport finding_t
 from fastpath.frame cimport PROTOCOL_TCP, frame_t, is_opening
 from fastpath.pace cimport take_turn
 
@@ -80,27 +84,56 @@ cdef inline void fill_event(
     event.flags = EVENT_TCP_OPENING if frame.protocol == PROTOCOL_TCP and is_opening(frame) else 0
 
 
-cdef inline int has_room(ring_header_t *ring, event_shares_t *shares, uint16_t zone, uint64_t now_ns) noexcept nogil:
-    if ring.head - load64(&ring.tail) >= EVENTS_PER_RING:
+cdef inline event_t *place(ring_header_t *ring, uint64_t sequence) noexcept nogil:
+    return <event_t *>(<uint8_t *>ring + PAGE_BYTES) + (sequence & (EVENTS_PER_RING - 1))
+
+
+cdef inline int has_room(
+    ring_header_t *ring, event_shares_t *shares, uint32_t places, uint16_t zone, uint64_t now_ns
+) noexcept nogil:
+    if ring.head - load64(&ring.tail) + places > EVENTS_PER_RING:
         return 0
     return take_turn(&shares.clocks[zone & (EVENT_SHARES - 1)], EVENT_INTERVAL_NS, EVENT_BURST_NS, now_ns)
 
 
 cdef inline void write_event(
     ring_header_t *ring, event_shares_t *shares, uint8_t queue, uint64_t generation, const frame_t *frame,
-    const decision_t *decision, uint64_t now_ns
+    const decision_t *decision, const message_t *message, uint64_t now_ns
 ) noexcept nogil:
-    """Append one event, or count it as lost."""
+    """Append one event and the message that it is about, if any; or count it as lost."""
     cdef uint64_t head = ring.head
     cdef event_t *event
-    if not has_room(ring, shares, decision.source_zone, now_ns):
+    if not has_room(ring, shares, 2 if message != NULL else 1, decision.source_zone, now_ns):
         ring.lost += 1
         return
-    event = <event_t *>(<uint8_t *>ring + PAGE_BYTES) + (head & (EVENTS_PER_RING - 1))
+    event = place(ring, head)
     fill_event(event, frame, decision, now_ns)
+    if message != NULL:
+        event.flags |= EVENT_MESSAGE
+        (<message_t *>place(ring, head + 1))[0] = message[0]
+    if decision.rewriting:
+        event.flags |= EVENT_REWRITTEN
     event.generation = generation
     event.queue = queue
     event.sequence = head
     event.reserved = 0
     memset(event.reserved2, 0, sizeof(event.reserved2))
-    store64(&ring.head, head + 1)
+    store64(&ring.head, head + (2 if message != NULL else 1))
+
+
+cdef inline void write_messages(
+    ring_header_t *ring, event_shares_t *shares, uint8_t queue, uint64_t generation, const frame_t *frame,
+    const decision_t *decision, uint64_t now_ns
+) noexcept nogil:
+    """Append what inspection noted in a frame: each message an event, behind the one for the refused message."""
+    cdef const finding_t *finding = decision.finding
+    cdef uint8_t at
+    if decision.write_event:
+        write_event(
+            ring, shares, queue, generation, frame, decision,
+            &finding.messages[finding.refused] if finding.refused < finding.count else NULL, now_ns
+        )
+    for at in range(finding.count):
+        if at != finding.refused or not decision.write_event:
+            write_event(ring, shares, queue, generation, frame, decision, &finding.messages[at], now_ns)
+    ring.lost += finding.unnoted

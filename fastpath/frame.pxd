@@ -48,6 +48,7 @@ cdef enum:
     ICMPV6_ECHO_REPLY = 129
     ND_SOLICITATION = 135
     ND_ADVERTISEMENT = 136
+    TAG_BYTES = 4
     TAGGED_SERVICE = 2  # the tag taken off was no customer tag (802.1ad, 802.1QinQ)
 
 cdef extern from *:
@@ -70,6 +71,8 @@ cdef struct frame_t:
     uint16_t vlan  # 0 = untagged
     uint8_t tagged  # 0, 1 = the kernel took a tag off, or TAGGED_SERVICE
     uint8_t has_destination_mac
+    uint8_t unwrapped  # a tag stood in front of `data`, in the bytes that the kernel handed over
+    uint8_t joined  # the kernel cuts it into several packets again (GSO): it must stay as it is
     # From the headers
     uint8_t kind
     uint8_t error
@@ -266,6 +269,7 @@ cdef inline int is_tag(uint16_t ethertype) noexcept nogil:
 cdef inline void unwrap_tag(frame_t *frame) noexcept nogil:
     """Take a single 802.1Q tag off the payload where the kernel left it there; sets vlan, ethertype or error."""
     frame.error = REASON_NONE
+    frame.unwrapped = 0
     if frame.ethertype == ETHERTYPE_VLAN and not frame.tagged:
         if frame.captured < 4 or frame.length < 4:
             frame.error = REASON_FRAME_TRUNCATED
@@ -273,7 +277,8 @@ cdef inline void unwrap_tag(frame_t *frame) noexcept nogil:
         frame.tagged = 1
         frame.vlan = be16(frame.data) & 0x0FFF
         frame.ethertype = be16(frame.data + 2)
-        frame.data += 4
+        frame.data += TAG_BYTES
+        frame.unwrapped = 1
         frame.captured -= 4
         frame.length -= 4
     if frame.tagged == TAGGED_SERVICE or is_tag(frame.ethertype):

@@ -50,6 +50,7 @@ from fastpath.answer cimport ANSWER_BYTES, build_answer
 from fastpath.attach cimport attach_table
 from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
+from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
 from fastpath.pace cimport limiter_t
@@ -246,6 +247,7 @@ cdef class Judge:
 
     cdef table_t table
     cdef flows_t flows
+    cdef finding_t finding
     cdef limiter_t *limiter
     cdef object kept
 
@@ -262,6 +264,7 @@ cdef class Judge:
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
         self.install(image, state)
         self.flows.seed = self.table.seed
+        self.flows.finding = &self.finding
 
     def __dealloc__(self):
         PyMem_Free(self.flows.entries)

@@ -10,16 +10,18 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.abi cimport MARK_JUDGED, MAX_BATCH, VERDICT_ACCEPT, queue_counters_t, ring_header_t
 from fastpath.batch cimport datagram, datagram_bytes, inbox_t, outbox_t
-from fastpath.counters cimport load32, store32, tally
+from fastpath.counters cimport load32, store32, tally, tally_rewritten
 from fastpath.decide cimport decide, fetch_ahead, look_at
 from fastpath.decision cimport decision_t
-from fastpath.events cimport event_shares_t, write_event
+from fastpath.events cimport event_shares_t, write_event, write_messages
+from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport frame_t
 from fastpath.lane cimport may_take_lane
 from fastpath.message cimport packet_t, read_packet, shapes_t
 from fastpath.netlink cimport is_answer, is_packet
 from fastpath.refuse cimport is_refused, prepare_answer, refuser_t
+from fastpath.rewrite cimport rewrite
 from fastpath.table cimport table_t
 from fastpath.verdicts cimport add_verdict, put_verdicts, verdicts_t
 
@@ -40,6 +42,7 @@ cdef struct judging_t:
     uint8_t index  # of the queue in the segments
     shapes_t shapes  # of the messages of late
     case_t cases[GROUP]  # of the group in hand
+    finding_t finding  # what inspection says of the frame in hand
     refuser_t refuser  # answers that wait for the verdicts to be sent
 
 
@@ -83,6 +86,23 @@ cdef inline uint32_t mark_of(
     return MARK_JUDGED
 
 
+cdef inline void follow_inspection(
+    judging_t *judging, const table_t *table, const case_t *case, uint64_t now_ns, verdicts_t *verdicts
+) noexcept nogil:
+    """Do for an inspected frame what judge_group does for the others, and what inspection asks for besides."""
+    cdef const frame_t *frame = &case.packet.frame
+    cdef const decision_t *decision = &case.decision
+    cdef int goes_on = decision.rewriting or decision.verdict == VERDICT_ACCEPT
+    write_messages(judging.ring, &judging.event_shares, judging.index, table.generation, frame, decision, now_ns)
+    if decision.rewriting:
+        tally_rewritten(judging.counters, verdicts.count)
+    elif is_refused(table, frame, decision):
+        prepare_answer(&judging.refuser, table, frame, decision, now_ns)
+    add_verdict(verdicts, case.packet.id, MARK_JUDGED if goes_on else 0)
+    if goes_on and decision.finding.edit_count:
+        rewrite(verdicts, frame, decision)
+
+
 cdef inline void judge_group(
     judging_t *judging, const table_t *table, const case_t *behind, uint32_t lane_mark, uint64_t now_ns,
     verdicts_t *verdicts
@@ -96,8 +116,14 @@ cdef inline void judge_group(
         decision = &case.decision
         decide(table, frame, &judging.flows, now_ns, decision)
         tally(judging.counters, verdicts.count, decision)
+        if decision.inspected:
+            follow_inspection(judging, table, case, now_ns, verdicts)
+            case += 1
+            continue
         if decision.write_event:
-            write_event(judging.ring, &judging.event_shares, judging.index, table.generation, frame, decision, now_ns)
+            write_event(
+                judging.ring, &judging.event_shares, judging.index, table.generation, frame, decision, NULL, now_ns
+            )
         if is_refused(table, frame, decision):
             prepare_answer(&judging.refuser, table, frame, decision, now_ns)
         add_verdict(verdicts, case.packet.id, mark_of(judging, table, lane_mark, frame, decision))
@@ -117,6 +143,7 @@ cdef inline void judge_batch(
     outbox.used = 0
     verdicts.count = 0
     verdicts.dropped = 0
+    verdicts.changed = 0
     while first < count:
         behind = read_group(judging, table, inbox, first, min(first + GROUP, count))
         judge_group(judging, table, behind, lane_mark, now_ns, &verdicts)

@@ -27,6 +27,7 @@ def c_layouts():
     cdef abi.image_header_t image_header
     cdef abi.limit_t limit
     cdef abi.mac_t mac
+    cdef abi.message_t message
     cdef abi.node_t node
     cdef abi.queue_counters_t queue_counters
     cdef abi.ring_header_t ring_header
@@ -203,6 +204,21 @@ def c_layouts():
             "klass": _at(&mac, &mac.klass),
         },
     }
+    layouts["message_t"] = {
+        "size": sizeof(message),
+        "fields": {
+            "protocol": _at(&message, &message.protocol),
+            "operation": _at(&message, &message.operation),
+            "answer": _at(&message, &message.answer),
+            "depth": _at(&message, &message.depth),
+            "index": _at(&message, &message.index),
+            "present": _at(&message, &message.present),
+            "wide": _at(&message, &message.wide),
+            "reserved": _at(&message, &message.reserved),
+            "low": _at(&message, &message.low),
+            "high": _at(&message, &message.high),
+        },
+    }
     layouts["node_t"] = {
         "size": sizeof(node),
         "fields": {
@@ -233,6 +249,7 @@ def c_layouts():
             "laned": _at(&queue_counters, &queue_counters.laned),
             "tally": _at(&queue_counters, &queue_counters.tally),
             "by_reason": _at(&queue_counters, &queue_counters.by_reason),
+            "rewritten": _at(&queue_counters, &queue_counters.rewritten),
         },
     }
     layouts["ring_header_t"] = {
@@ -344,6 +361,8 @@ def c_constants():
         "EVENTS_PER_RING": abi.EVENTS_PER_RING,
         "RING_BYTES": abi.RING_BYTES,
         "EVENT_TCP_OPENING": abi.EVENT_TCP_OPENING,
+        "EVENT_MESSAGE": abi.EVENT_MESSAGE,
+        "EVENT_REWRITTEN": abi.EVENT_REWRITTEN,
         "FLOW_WAYS": abi.FLOW_WAYS,
         "FLOWS_HEADER_BYTES": abi.FLOWS_HEADER_BYTES,
         "FLOW_CLOSED": abi.FLOW_CLOSED,

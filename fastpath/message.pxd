@@ -20,6 +20,8 @@ cdef enum:
     NFQA_HWADDR = 9
     NFQA_PAYLOAD = 10
     NFQA_CAP_LEN = 13
+    NFQA_SKB_INFO = 14
+    NFQA_SKB_GSO = 2
     NFQA_VLAN = 19
     NFQA_L2HDR = 20
     NFQA_VLAN_PROTO = 1
@@ -50,6 +52,7 @@ cdef struct shape_t:
     uint32_t vlan
     uint32_t vlan_bytes
     uint32_t whole_length
+    uint32_t skb_info
     uint32_t payload
 
 cdef struct shapes_t:
@@ -70,6 +73,9 @@ cdef inline void note_place(shape_t *shape, uint32_t kind, uint32_t at, uint32_t
     elif kind == NFQA_CAP_LEN:
         if length >= 4:
             shape.whole_length = at
+    elif kind == NFQA_SKB_INFO:
+        if length >= 4:
+            shape.skb_info = at
     elif kind == NFQA_IFINDEX_PHYSINDEV:
         if length >= 4:
             shape.in_port = at
@@ -183,6 +189,7 @@ cdef inline void read_values(packet_t *packet, const shape_t *shape, const uint8
     frame.data = message + shape.payload
     frame.captured = native16(message + shape.payload - 4) - 4 if shape.payload else 0
     frame.length = whole if whole > frame.captured else frame.captured
+    frame.joined = shape.skb_info != 0 and be32(message + shape.skb_info) & NFQA_SKB_GSO != 0
     frame.vlan = 0
     frame.tagged = 0
     if shape.vlan:

@@ -21,6 +21,7 @@ cdef enum:
     NFQNL_MSG_VERDICT_BATCH = 3
     NFQA_VERDICT_HDR = 2
     NFQA_MARK = 3
+    NFQA_VERDICT_PAYLOAD = 10
     NFQA_CFG_CMD = 1
     NFQA_CFG_PARAMS = 2
     NFQA_CFG_QUEUE_MAXLEN = 3
@@ -76,4 +77,23 @@ cdef inline uint32_t put_verdict(
         memcpy(to + 34, &half, 2)
         word = __builtin_bswap32(mark)
         memcpy(to + 36, &word, 4)
+    return size
+
+
+cdef inline uint32_t put_payload(
+    uint8_t *message, uint32_t size, const uint8_t *payload, uint32_t count
+) noexcept nogil:
+    """Append to a verdict of `size` bytes what the packet is to be from now on; returns the new size.
+
+    `count` <= REWRITTEN_BYTES: the attribute's length has 16 bits, and the outbox its room.
+    """
+    cdef uint16_t half = <uint16_t>(4 + count)
+    cdef uint32_t padded = (count + 3) & ~<uint32_t>3
+    memcpy(message + size, &half, 2)
+    half = NFQA_VERDICT_PAYLOAD
+    memcpy(message + size + 2, &half, 2)
+    memcpy(message + size + 4, payload, count)
+    memset(message + size + 4 + count, 0, padded - count)
+    size += 4 + padded
+    memcpy(message, &size, 4)
     return size

@@ -1,10 +1,12 @@
 # cython: language_level=3
-"""Answers to what was dropped, so that nobody hangs: a TCP reset, or ICMP "administratively prohibited".
+"""Answers to what was dropped, so that nobody hangs: TCP resets, or ICMP "administratively prohibited".
 
-In: a dropped frame between two zones that the policy wants answered (`refuse: reset`). Out: one frame, to the port that
-it came in by and to nobody else. The sender has passed every identity check, so a spoofed address is never answered;
-nor are groups, fragments, resets, ICMP errors and existing connections that are only too fast. Built in buffers of the
-worker's own, rate-limited, sent without waiting and after the batch's verdicts: a drop costs no more than an accept.
+In: a dropped frame that the policy wants answered (`refuse: reset` of a site, pair of zones or inspected conduit). Out:
+one frame, to the port that it came in by; of a conversation in which a message was refused also a reset to whom the
+frame was for, who may hold the beginning of that message. Nobody else hears of it. The sender has passed every identity
+check, so a spoofed address is never answered; nor are groups, fragments, resets, ICMP errors and existing connections
+that are only too fast. Built in buffers of the worker's own, rate-limited, sent without waiting and after the batch's
+verdicts: a drop costs no more than an accept.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -12,6 +14,8 @@ from libc.string cimport memset
 
 from fastpath.abi cimport (
     ENDPOINT_ANYWHERE,
+    FLOW_KNOWN_OPENER,
+    FLOW_KNOWN_RESPONDER,
     HOST_PREFIX_LENGTH,
     REASON_LIMIT_FLOWS,
     REASON_LIMIT_PACKETS,
@@ -20,11 +24,14 @@ from fastpath.abi cimport (
     REASON_POLICY_NO_CONDUIT,
     VERDICT_DROP,
     endpoint_t,
+    flow_t,
     queue_counters_t,
 )
-from fastpath.answer cimport ANSWER_BYTES, IPV4_BYTES, IPV6_BYTES, build_answer
-from fastpath.cursor cimport be16, be32
+from fastpath.answer cimport ANSWER_BYTES, IPV4_BYTES, IPV6_BYTES, build_answer, build_far_reset
+from fastpath.cursor cimport be16, be32, be48_of_8
 from fastpath.decision cimport decision_t
+from fastpath.finding cimport REFUSAL_RESET
+from fastpath.flow cimport FLOW_FORWARD
 from fastpath.frame cimport (
     KIND_IP,
     PROTOCOL_ICMP,
@@ -38,7 +45,7 @@ from fastpath.pace cimport take_turn
 from fastpath.table cimport find_endpoint, host_home, pair_refuses, prefix_mask, table_t
 
 cdef enum:
-    BATCH_ANSWERS = 8
+    BATCH_ANSWERS = 16
 
 cdef extern from *:
     """
@@ -95,6 +102,8 @@ cdef inline int is_refused(const table_t *table, const frame_t *frame, const dec
     """Tell whether the policy wants this frame answered. Each of these reasons stands behind the identity checks."""
     if decision.verdict != VERDICT_DROP:
         return 0
+    if decision.inspected:
+        return decision.finding.refusal == REFUSAL_RESET
     if decision.reason == REASON_LIMIT_PACKETS or decision.reason == REASON_LIMIT_FLOWS or (
         decision.reason == REASON_LIMIT_SOURCE
     ):
@@ -157,6 +166,30 @@ cdef inline int is_broadcast(const table_t *table, const frame_t *frame, uint16_
 # ---- when ---------------------------------------------------------------------------------------------------------
 
 
+cdef inline uint64_t far_mac(const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Return the MAC that a frame was for; 0 where interception does not see it and its flow hasn't learnt it yet."""
+    cdef const flow_t *flow = decision.flow
+    if frame.has_destination_mac:
+        return frame.destination_mac
+    if flow == NULL:
+        return 0
+    if decision.direction == FLOW_FORWARD:
+        return be48_of_8(flow.responder_mac) if flow.flags & FLOW_KNOWN_RESPONDER else 0
+    return be48_of_8(flow.opener_mac) if flow.flags & FLOW_KNOWN_OPENER else 0
+
+
+cdef inline void prepare_far_reset(refuser_t *refuser, const frame_t *frame, const decision_t *decision) noexcept nogil:
+    """Build the reset for whom a refused TCP frame was meant."""
+    cdef answer_t *answer = &refuser.answers[refuser.count]
+    cdef uint64_t mac = far_mac(frame, decision)
+    if refuser.count == BATCH_ANSWERS or not is_one_device(mac):
+        return
+    answer.ifindex = frame.out_ifindex
+    answer.from_port = 0
+    answer.length = build_far_reset(answer.frame, frame, mac, decision.finding.far_sequence)
+    refuser.count += answer.length != 0
+
+
 cdef inline void prepare_answer(
     refuser_t *refuser, const table_t *table, const frame_t *frame, const decision_t *decision, uint64_t now_ns
 ) noexcept nogil:
@@ -174,6 +207,8 @@ cdef inline void prepare_answer(
     answer.from_port = not frame.has_destination_mac
     answer.length = build_answer(answer.frame, frame, unseen)
     refuser.count += answer.length != 0
+    if decision.inspected and frame.protocol == PROTOCOL_TCP:
+        prepare_far_reset(refuser, frame, decision)
 
 
 cdef inline void send_answers(refuser_t *refuser, queue_counters_t *counters) noexcept nogil:

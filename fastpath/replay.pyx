@@ -31,6 +31,7 @@ from fastpath.capture cimport (
     next_frame,
 )
 from fastpath.cursor cimport put_be48
+from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport KIND_L2
 from fastpath.link cimport UNJUDGED_LINK_CUT, UNJUDGED_LINK_TYPE
@@ -212,6 +213,7 @@ cdef class Replay:
 
     cdef table_t table
     cdef flows_t flows
+    cdef finding_t finding
     cdef places_t places
     cdef limiter_t *limiter
     cdef outcome_t outcomes[BATCH]
@@ -232,6 +234,7 @@ cdef class Replay:
             raise MemoryError
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.flows.seed = self.table.seed
+        self.flows.finding = &self.finding
         self.kept = (image, state)
         if not open_places(&self.places, &self.table):
             raise MemoryError

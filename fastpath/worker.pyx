@@ -159,6 +159,7 @@ cdef class Worker:
         flows.entries = entries
         flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
         flows.seed = header.seed
+        flows.finding = &self.judging.finding
         flows.created = self.counters.flows_created
         flows.evicted = self.counters.flows_evicted
         flows.slots = <flow_slot_t *>PyMem_Calloc(header.flows_per_table, sizeof(flow_slot_t))

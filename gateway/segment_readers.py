@@ -21,7 +21,7 @@ FlowFilter = Callable[[int, int, int, int], bool]
 _REASON_NAMES: Final = {reason.value: reason.name for reason in abi.Reason}
 _TOTALS: Final = (
     "received", "accepted", "dropped", "would_drop", "released", "batches",
-    "receive_errors", "verdict_errors", "flows_created", "flows_evicted", "refused", "laned",
+    "receive_errors", "verdict_errors", "flows_created", "flows_evicted", "refused", "laned", "rewritten",
 )  # fmt: skip
 
 
@@ -104,7 +104,10 @@ class EventReader:
         return int(sum((header["head"] - header["tail"]) & MASK64 for header in headers))
 
     def read(self, limit: int = READ_LIMIT) -> list[dict[str, Any]]:
-        """Return up to `limit` events as `abi.EVENT` fields, in order per ring, and give their room back."""
+        """Return up to `limit` events as `abi.EVENT` fields, in order per ring, and give their room back.
+
+        An event about a message has `message`, the fields of `abi.MESSAGE`.
+        """
         events: list[dict[str, Any]] = []
         for ring in self._rings:
             self._consume(ring, limit - len(events), events)
@@ -114,19 +117,29 @@ class EventReader:
     def _consume(self, ring: int, limit: int, events: list[dict[str, Any]]) -> None:
         header = self._ring(ring)
         tail = header["tail"]
-        count = min((header["head"] - tail) & MASK64, limit, abi.EVENTS_PER_RING)
-        for position in range(tail, tail + count):
-            slot = position & (abi.EVENTS_PER_RING - 1)
-            event = abi.EVENT.unpack_from(self._view, ring + abi.PAGE_BYTES + slot * abi.EVENT.size)
+        end = tail + min((header["head"] - tail) & MASK64, abi.EVENTS_PER_RING)
+        position = tail
+        while position < end and limit > 0:
+            event = abi.EVENT.unpack_from(self._view, _place(ring, position))
+            places = 1
+            if event["flags"] & abi.EVENT_MESSAGE and position + 1 < end:
+                event["message"] = abi.MESSAGE.unpack_from(self._view, _place(ring, position + 1))
+                places = 2
             expected = self._next.get(ring, event["sequence"])
             self.gaps += event["sequence"] - expected if event["sequence"] >= expected else 1
             if event["sequence"] >= expected:
                 events.append(event)
-                self._next[ring] = event["sequence"] + 1
-        if count > 0:
+                self._next[ring] = event["sequence"] + places
+            position += places
+            limit -= 1
+        if position > tail:
             # ORDER: the room is given back only after the events were copied out of it.
             place = ring + abi.RING_HEADER.offsets["tail"]
-            self._view[place : place + 8].cast("Q")[0] = (tail + count) & MASK64
+            self._view[place : place + 8].cast("Q")[0] = position & MASK64
+
+
+def _place(ring: int, position: int) -> int:
+    return ring + abi.PAGE_BYTES + (position & (abi.EVENTS_PER_RING - 1)) * abi.EVENT.size
 
 
 class FlowsReader:

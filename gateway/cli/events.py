@@ -18,6 +18,7 @@ class Kind(StrEnum):
     CONDUIT = "conduit"
     ALERT = "alert"
     FLOW = "flow"
+    MESSAGE = "message"
     CONTROL = "control"
 
 
@@ -75,9 +76,22 @@ def line(event: dict[str, Any]) -> str:
         return f"{head}{event['action']}{who}: {event.get('result', '')} {json.dumps(rest, ensure_ascii=False)}"
     verdict = f"{event['verdict']:6} policy {event['policy_verdict']:6}"
     ends = f"{_end(event, 'src')} → {_end(event, 'dest')}"
-    what = event.get("service") or event.get("proto") or event.get("ether_type", "")
+    what = _message(event) or event.get("service") or event.get("proto") or event.get("ether_type", "")
     tail = f"{event['reason']} {event.get('conduit') or ''} [{event.get('stage') or '-'}]"
     return f"{head}{verdict} {ends} {what} {tail}"
+
+
+def _message(event: dict[str, Any]) -> str:
+    """Return what an inspected message asked for, like `modbus write unit=1 function=6 address=40`."""
+    message = event.get("message")
+    if message is None:
+        return ""
+    words = [event["app_proto"], message.get("operation", ""), "answer" if message["answer"] else ""]
+    words += [
+        f"{name}={value}" if isinstance(value, int) else f"{name}={value[0]}-{value[1]}"
+        for name, value in message["fields"].items()
+    ]
+    return " ".join(word for word in words if word)
 
 
 def _end(event: dict[str, Any], side: str) -> str:

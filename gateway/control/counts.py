@@ -1,7 +1,8 @@
 """The counters as one account that closes: every frame was judged, took the lane, fell to `static`, or was lost.
 
 In: the kernel's named counters and queue statistics, the engine's counters segment. Out: one JSON object.
-The identity: frames_before_queue = judged_accepted + engine.dropped + lane + static + lost + waiting + unaccounted. The
+The identity: frames_before_queue = judged_accepted + engine.dropped - engine.rewritten + lane + static + lost + waiting
++ unaccounted: a frame whose forbidden message was rewritten is dropped for us, and went on for the kernel. The
 frames of the fast lane are in the first number too: it is counted behind the lane, in front of the queue. What is
 `unaccounted` is 0 when no frame is under way, and anything else is a defect that this page must show, not hide.
 """
@@ -54,12 +55,20 @@ def account(view: KernelView, source: CountersSource, policy: PolicyInForce | No
         "static_would_drop": packets.get("static_would_drop", 0),
         "lost": lost,
         "waiting": waiting,
-        "unaccounted": before - judged_accepted - engine["dropped"] - lane - static - lost - waiting,
+        "unaccounted": before
+        - judged_accepted
+        - engine["dropped"]
+        + engine["rewritten"]
+        - lane
+        - static
+        - lost
+        - waiting,
         "accepted": engine["accepted"],
         "dropped": engine["dropped"],
         "would_drop": engine["would_drop"],
         "released": engine["released"],
         "refused": engine["refused"],
+        "rewritten": engine["rewritten"],
         "quarantined": packets.get("c_quarantined", 0),
         "l2": packets.get("l2_before", 0),
         "l2_accepted": packets.get("l2_accepted", 0),

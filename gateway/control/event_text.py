@@ -42,7 +42,16 @@ _ETHERTYPES: Final[dict[int, str]] = {
     0x88F7: "PTP",
 }
 # EVE: 1 is the gravest.
-_SEVERITY: Final[dict[str, int]] = {"IDENTITY": 1, "GUARD": 1, "FRAME": 2, "POLICY": 2, "NEIGHBOUR": 3}
+_SEVERITY: Final[dict[str, int]] = {
+    "IDENTITY": 1,
+    "GUARD": 1,
+    "FRAME": 2,
+    "POLICY": 2,
+    "NEIGHBOUR": 3,
+    "STREAM": 2,
+    "MESSAGE": 1,
+    "PROCESS": 1,
+}
 FLOW_REASONS: Final = frozenset({"POLICY_CONDUIT", "FLOW_PICKUP"})  # of an accept that begins a flow
 NANOSECONDS: Final = 1_000_000_000
 
@@ -64,9 +73,14 @@ def reason_text(name: str) -> str:
 
 
 def event_type(event: Mapping[str, Any]) -> str:
-    """Return the EVE type: `alert` in stage alert, `flow` for a permitted opening, else `conduit`."""
+    """Return the EVE type: `alert` in stage alert, `flow` for a permitted opening, `message` for a permitted message.
+
+    Everything else is of type `conduit`.
+    """
     if event["policy_verdict"] == "drop":
         return "alert" if event["stage"] == "alert" else "conduit"
+    if "message" in event:
+        return "message"
     return "flow" if event["reason"] in FLOW_REASONS else "conduit"
 
 
@@ -85,6 +99,10 @@ class EventText:
         out |= _endpoints(event)
         out |= _identity(event, names)
         out |= _decision(event)
+        if "message" in event:
+            # EVE's `app_proto`; what Suricata calls an application layer is one protocol here, whatever it lies in.
+            out["app_proto"] = event["message"].pop("protocol")
+            out["message"] = {name: value for name, value in event["message"].items() if value is not None}
         if kind == "alert":
             out["alert"] = _alert(event)
         return {key: value for key, value in out.items() if value is not None}
@@ -145,6 +163,7 @@ def _decision(event: Mapping[str, Any]) -> dict[str, Any]:
         "sequence": event["sequence"],
         "opening": True if event["opening"] else None,
         "sampled": True if event["sampled"] else None,
+        "rewritten": True if event["rewritten"] else None,
     }
 
 

@@ -7,6 +7,7 @@ Names of zones, assets, conduits and services are not known here: they depend on
 from __future__ import annotations
 
 import ipaddress
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath import abi
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VERDICTS: Final = {verdict.value: verdict.name.lower() for verdict in abi.Verdict}
+_FIELDS: Final = struct.Struct(f"<{abi.ACCESS_FIELDS}Q")
+_HIGHS: Final = struct.Struct("<2Q")
 _STAGES: Final = {stage.value: stage.name.lower() for stage in abi.Stage}
 
 
@@ -53,4 +56,26 @@ def readable_event(raw: Mapping[str, Any]) -> dict[str, Any]:
     event["stage"] = _STAGES.get(raw["stage"])
     event["opening"] = bool(raw["flags"] & abi.EVENT_TCP_OPENING)
     event["sampled"] = bool(raw["flags"] & abi.EVENT_SAMPLED)
+    if "message" in raw:
+        event["message"] = readable_message(raw["message"])
+    event["rewritten"] = bool(raw["flags"] & abi.EVENT_REWRITTEN)
     return event
+
+
+def readable_message(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an inspected message asked for: protocol, operation, and its fields; a range as [low, high]."""
+    protocol = abi.Protocol(raw["protocol"])
+    low = _FIELDS.unpack(raw["low"])
+    highs = dict(zip(raw["wide"], _HIGHS.unpack(raw["high"]), strict=True))
+    fields: dict[str, int | list[int]] = {}
+    for at, name in enumerate(abi.FIELD_NAMES[protocol]):
+        if raw["present"] >> at & 1:
+            fields[name] = [low[at], highs[at]] if at in highs else low[at]
+    return {
+        "protocol": protocol.name.lower().replace("_", "-"),
+        "operation": abi.Operation(raw["operation"]).name.lower() if raw["operation"] else None,
+        "answer": bool(raw["answer"]),
+        "depth": raw["depth"],
+        "index": raw["index"],
+        "fields": fields,
+    }

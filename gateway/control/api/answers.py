@@ -274,6 +274,7 @@ class CountersAnswer(Model):
     would_drop: int
     released: int
     refused: int = Field(description="of the dropped: how many senders got a TCP reset or ICMP prohibited")
+    rewritten: int = Field(description="of the dropped: frames that went on with their message made unacceptable")
     quarantined: int
     l2: int = Field(description="frames that the brnf form cannot queue: judged by the kernel's static rules only")
     l2_accepted: int

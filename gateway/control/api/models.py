@@ -103,7 +103,7 @@ class EventsQuery(Model):
 
     follow: bool = False
     limit: int = Field(default=100, ge=0, le=4096, description="how many past events first")
-    type: Literal["conduit", "alert", "flow", "control"] | None = None
+    type: Literal["conduit", "alert", "flow", "message", "control"] | None = None
     conduit: Label | None = None
     verdict: Literal["accept", "drop"] | None = None
     policy_verdict: Literal["accept", "drop"] | None = None
