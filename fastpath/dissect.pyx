@@ -26,8 +26,8 @@ from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport access_t, dialog_t, refuse_message, sink_t
-from fastpath.inspecting cimport finding_t, inspect, inspection_t
-from fastpath.stream cimport OPENER, RESPONDER
+from fastpath.inspecting cimport inspect, inspection_t
+from fastpath.stream cimport OPENER, RESPONDER, finding_t
 from fastpath.stream_memory cimport attach_streams, forget_holders, stream_of
 
 from fastpath import abi
@@ -139,6 +139,10 @@ cdef void judge_access(sink_t *sink, const access_t *access) noexcept nogil:
         (<list>permission.accesses).append(_plain(access))
 
 
+cdef uint8_t settle(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
+    return reason
+
+
 cdef class Conversations:
     """A few inspected conversations, each known by a number, in the memory that a queue's thread has.
 
@@ -221,6 +225,7 @@ cdef class Conversations:
         permission.operations = self.operations
         permission.accesses = <void *>accesses
         self.inspection.sink = &permission.sink
+        self.inspection.settle = settle
         self.inspection.enforced = bool(enforced)
         flow = self.flows.entries + number
         flow.in_use = 1

@@ -45,6 +45,7 @@ from fastpath.stream cimport (
     check_overlap,
     check_place,
     distance,
+    finding_t,
     is_handshake_of,
     new_bytes,
     note_acknowledgement,
@@ -63,14 +64,8 @@ cdef struct inspection_t:
     uint8_t fail  # abi.FailMode
     uint8_t shuts  # 1: a refusal ends the conversation; 0: it is only silent
     sink_t *sink
-
-# What is known of a refusal, for whoever answers or rewrites it.
-cdef struct finding_t:
-    stream_t *stream  # SAFETY: into the streams segment; NULL when there is none
-    uint32_t sequence  # what the receiver expects next of the segment's sender, as far as it is known
-    uint32_t message  # TCP: sequence number of the refused message's first byte; UDP: its place in the datagram
-    uint32_t message_bytes  # its length, 0 when it is not known
-    uint8_t way  # OPENER or RESPONDER: who sent it
+    # The messages of a segment have all been put: returns the reason that it has now. What passes counts from here on.
+    uint8_t (*settle)(sink_t *sink, uint8_t reason, int enforced) noexcept nogil
 
 cdef struct scan_t:
     uint32_t whole  # bytes of complete messages
@@ -213,6 +208,7 @@ cdef inline uint8_t inspect_data(
         )
         if found != REASON_NONE:
             note_refusal(finding, &reason, found, way.message + scan.whole, scan.needed)
+    reason = inspection.settle(inspection.sink, reason, inspection.enforced)
     if inspection.enforced and reason != REASON_NONE:
         memcpy(stream.dialog, &streams.saved, sizeof(dialog_t))
         return reason
@@ -408,6 +404,7 @@ cdef inline uint8_t inspect_datagram(
     if scan.whole != frame.payload.left or not scan.whole:
         if not scan.broken:
             note_refusal(finding, &reason, REASON_MESSAGE_MALFORMED, scan.whole, scan.needed)
+    reason = inspection.settle(inspection.sink, reason, inspection.enforced)
     if reason != REASON_NONE and inspection.enforced:
         memcpy(stream.dialog, &streams.saved, sizeof(dialog_t))
     in_order()

@@ -47,6 +47,14 @@ cdef struct segment_t:
     uint8_t flags
     uint8_t way  # OPENER or RESPONDER: who sent it
 
+# What is known of a refusal, for whoever answers or rewrites it.
+cdef struct finding_t:
+    stream_t *stream  # SAFETY: into the streams segment; NULL when there is none
+    uint32_t sequence  # what the receiver expects next of the segment's sender, as far as it is known
+    uint32_t message  # TCP: sequence number of the refused message's first byte; UDP: its place in the datagram
+    uint32_t message_bytes  # its length, 0 when it is not known
+    uint8_t way  # OPENER or RESPONDER: who sent it
+
 
 cdef inline int32_t distance(uint32_t sequence, uint32_t from_) noexcept nogil:
     """Return how far `sequence` lies ahead of another one, negative behind it (RFC 9293 section 3.4)."""
