@@ -161,7 +161,7 @@ cdef inline uint8_t put_answer(
     if pdu.bytes[0] & EXCEPTION:
         if pdu.count >= 2:
             set_field(access, EXCEPTION_CODE, pdu.bytes[1])
-        reason = unless(pdu.length == 2 and function)  # clause 7
+        reason = unless(pdu.length == 2)  # clause 7
     else:
         reason = fill_answer(pdu, access, function)
         if access.present >> SUBFUNCTION & 1:
