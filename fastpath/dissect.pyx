@@ -26,7 +26,8 @@ from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport access_t, dialog_t, refuse_message, sink_t
-from fastpath.inspecting cimport inspect, inspection_t
+from fastpath.inspecting cimport inspect
+from fastpath.reading cimport inspection_t
 from fastpath.stream cimport OPENER, RESPONDER, finding_t
 from fastpath.stream_memory cimport attach_streams, forget_holders, stream_of
 

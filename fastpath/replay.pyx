@@ -390,11 +390,10 @@ cdef object _outcome(const captured_t *captured, const outcome_t *outcome):
 
 
 cdef object _row(const row_t *row, int by_conversation):
-    cdef int compared = row.other.verdict != 0
     return Row(
         _talk(&row.key.talk) if by_conversation else None,
         _judged(&row.key.judged),
-        _judged(&row.other) if compared else None,
+        _judged(&row.other) if row.other.verdict else None,
         row.key.judged.unjudged,
         row.frames,
         row.bytes,
