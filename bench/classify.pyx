@@ -110,7 +110,6 @@ cdef class Classifier:
         judging.flows.entries = <flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES)
         judging.flows.bucket_mask = header.flows_per_table / FLOW_WAYS - 1
         judging.flows.seed = header.seed
-        judging.flows.finding = &judging.finding
         judging.flows.slots = <flow_slot_t *>PyMem_Calloc(header.flows_per_table, sizeof(flow_slot_t))
         if judging.flows.slots == NULL or not inbox_open(&self.bench.inbox, COPY_BYTES):
             raise MemoryError

@@ -32,5 +32,5 @@ cdef struct decision_t:
     int direction
     flow_key_t key
     homes_t homes
-    finding_t *finding  # SAFETY: the judging thread's; set where `inspected` is
+    finding_t *finding  # SAFETY: the flows'; set where `inspected` is
     flow_t *flow  # SAFETY: into the flow table; valid until the next frame is decided, which may evict it

@@ -6,7 +6,7 @@ Filled by inspection, read by events, refuse and rewrite before the next frame i
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from fastpath.abi cimport ACCESS_FIELDS, message_t
+from fastpath.abi cimport ACCESS_FIELDS, message_t, stream_t
 from fastpath.inspect.interface cimport access_t
 
 cdef enum:
@@ -30,7 +30,12 @@ cdef struct finding_t:
     uint8_t refused  # index of the message that is refused
     uint8_t count  # of messages noted
     uint32_t unnoted  # messages beyond
-    uint32_t far_sequence  # what the frame's receiver expects next, on its wire
+    # of a refusal
+    stream_t *stream  # SAFETY: into the streams segment; NULL when there is none
+    uint32_t sequence  # what the receiver expects next of the segment's sender, as far as it is known
+    uint32_t message  # TCP: sequence number of the refused message's first byte; UDP: its place in the datagram
+    uint32_t message_bytes  # its length, 0 when it is not known
+    uint8_t way  # OPENER or RESPONDER: who sent it
     edit_t edits[FRAME_EDITS]
     message_t messages[FRAME_MESSAGES]
 
@@ -38,6 +43,7 @@ cdef struct finding_t:
 cdef inline void begin_finding(finding_t *finding) noexcept nogil:
     """Empty a finding before its frame is inspected."""
     finding.refusal = REFUSAL_NONE
+    finding.stream = NULL
     finding.edit_count = 0
     finding.refused = FRAME_MESSAGES
     finding.count = 0

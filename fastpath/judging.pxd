@@ -14,7 +14,6 @@ from fastpath.counters cimport load32, store32, tally, tally_rewritten
 from fastpath.decide cimport decide, fetch_ahead, look_at
 from fastpath.decision cimport decision_t
 from fastpath.events cimport event_shares_t, write_event, write_messages
-from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport frame_t
 from fastpath.lane cimport may_take_lane
@@ -42,7 +41,6 @@ cdef struct judging_t:
     uint8_t index  # of the queue in the segments
     shapes_t shapes  # of the messages of late
     case_t cases[GROUP]  # of the group in hand
-    finding_t finding  # what inspection says of the frame in hand
     refuser_t refuser  # answers that wait for the verdicts to be sent
 
 

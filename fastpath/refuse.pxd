@@ -186,7 +186,7 @@ cdef inline void prepare_far_reset(refuser_t *refuser, const frame_t *frame, con
         return
     answer.ifindex = frame.out_ifindex
     answer.from_port = 0
-    answer.length = build_far_reset(answer.frame, frame, mac, decision.finding.far_sequence)
+    answer.length = build_far_reset(answer.frame, frame, mac, decision.finding.sequence)
     refuser.count += answer.length != 0
 
 
