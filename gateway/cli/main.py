@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway.cli import (
+    decode,
     drawing,
     events,
     history,
@@ -116,6 +117,7 @@ history.register(policy.app)
 policy_init.register(policy.app)
 app.add_typer(policy.app, name="policy")
 simulate.register(app)
+decode.register(app)
 learn.register(app)
 listings.register(app)
 windows.register(app)

@@ -1,0 +1,1 @@
+"""Messages out of captures, by the code that reads them on the wire."""
