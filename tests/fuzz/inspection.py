@@ -1,7 +1,7 @@
 """Mutated messages through every inspector: none may break a promise, crash, read too far or take long.
 
 `python -m tests.fuzz.inspection --count 1000000 --seed S [modbus ...]`: so many inputs for each inspector; the
-sanitizer lane (tests/fuzz/sanitize.py) runs this very module. What is asked of an inspector stands in tests/support/examiner.pyx.
+sanitizer lane (tests/fuzz/sanitize.py) runs this very module. tests/support/examiner.pyx says what is promised.
 Besides, malformed messages of its grammar: none may be taken, and no right one refused. Exit 1 on anything of that.
 """
 
