@@ -199,6 +199,7 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     Protocol.NONE: (),
     Protocol.MODBUS: (
         "unit", "function", "exception", "address", "count", "transaction", "subfunction", "value", "file",
+        "record",
     ),
     Protocol.S7COMM: (
         "rosctr", "function", "userdata_group", "userdata_subfunction", "area", "db", "address", "count", "reference",
@@ -315,7 +316,7 @@ class Section(IntEnum):
     LIMITS = 14  # [LIMIT] by CONDUIT.limit - 1
     PROFILES = 15  # [PROFILE] by CONDUIT.profile - 1
     CLAUSES = 16  # [CLAUSE]: each profile's lie together
-    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by number, disjoint
+    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by their first number
     SERVICE_INSPECTORS = 18  # [u8 Inspector] by service class
 
 
