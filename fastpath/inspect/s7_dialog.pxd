@@ -69,7 +69,7 @@ cdef inline s7_job_t *new_job(s7_dialog_t *dialog, int from_opener) noexcept nog
 
 cdef inline s7_job_t *find_job(s7_dialog_t *dialog, int from_opener, uint16_t reference, uint8_t rosctr) noexcept nogil:
     """Return the newest waiting job with this reference; rosctr 0: of whatever kind. NULL: there is none."""
-    cdef s7_job_t *jobs = dialog.opener if from_opener else dialog.responder
+    cdef s7_job_t *jobs = &dialog.opener[0] if from_opener else &dialog.responder[0]
     cdef int size = OPENER_JOBS if from_opener else RESPONDER_JOBS
     cdef uint8_t newest = dialog.next_opener if from_opener else dialog.next_responder
     cdef s7_job_t *job
