@@ -199,6 +199,7 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     Protocol.NONE: (),
     Protocol.MODBUS: (
         "unit", "function", "exception", "address", "count", "transaction", "subfunction", "value", "file",
+        "record",
     ),
     Protocol.S7COMM: (
         "rosctr", "function", "userdata_group", "userdata_subfunction", "area", "db", "address", "count", "reference",

@@ -127,12 +127,9 @@ def _whole(dissection: Dissection, line: _Line, *, from_opener: bool) -> Iterato
 
 
 def _found_start(dissection: Dissection, line: _Line, *, from_opener: bool) -> bool:
-    """Drop segments up to the next at whose beginning a message plausibly begins: messages fill what is here."""
+    """Drop segments up to the next that begins with a message: a whole one is here, or fills all that is."""
     while line.data:
-        at, reason, length = 0, Reason.NONE, 1
-        while reason is Reason.NONE and length and at < len(line.data):
-            reason, length = dissection.measure(bytes(line.data[at:]), from_opener)
-            at += length
+        reason, length = dissection.measure(bytes(line.data), from_opener)
         if reason is Reason.NONE:
             line.lost = not length  # too little to tell: ask again with the next segment
             return not line.lost

@@ -72,17 +72,21 @@ class Direction:
 
     def acknowledged_by_other(self, number: int) -> Iterator[Piece]:
         """Note what the other end has received: a gap below it was never captured, and what lies beyond it counts."""
-        if self.following is not None and _before(self.following, number) and self.waiting:
-            first = min(self.waiting, key=lambda start: start - self.following & 0xFFFFFFFF)  # type: ignore[operator]
-            if not _before(number, first):
-                yield from self.skip()
+        while self.waiting and self.following is not None and _before(self.following, number):
+            if _before(number, self._first()):
+                return
+            yield from self.skip()
 
     def skip(self) -> Iterator[Piece]:
         """Give up the gap before the bytes that wait."""
         if self.waiting and self.following is not None:
-            following = self.following
-            self.following = min(self.waiting, key=lambda start: start - following & 0xFFFFFFFF)
+            self.following = self._first()
             yield from self._ready(after_gap=True)
+
+    def _first(self) -> int:
+        """Return where the first bytes that wait begin."""
+        following = self.following or 0
+        return min(self.waiting, key=lambda start: start - following & 0xFFFFFFFF)
 
     def _place(self, start: int, frame: int, payload: bytes, *, after_gap: bool = False) -> Iterator[Piece]:
         assert self.following is not None
@@ -109,7 +113,6 @@ class Conversation:
     protocol: int
     opener: tuple[str, int]
     responder: tuple[str, int]
-    known_opener: bool
     directions: tuple[Direction, Direction] = field(default_factory=lambda: (Direction(), Direction()))
 
 
@@ -124,7 +127,7 @@ class Heard(NamedTuple):
 def heard(packets: Iterable[Packet], ports: Iterable[int]) -> Iterator[Heard]:
     """Yield what conversations with one of these ports say, each piece when it is in order.
 
-    Without a SYN, the end with one of `ports` is the responder.
+    The end with one of `ports` is the responder, as Wireshark has it; where both have one, whoever did not send the SYN.
     """
     service = frozenset(ports)
     conversations: dict[frozenset[tuple[str, int]], Conversation] = {}
@@ -138,8 +141,9 @@ def heard(packets: Iterable[Packet], ports: Iterable[int]) -> Iterator[Heard]:
         yield from _said(found, segment)
     for found in conversations.values():
         for index, direction in enumerate(found.directions):
-            for piece in direction.skip():
-                yield Heard(found, index == 0, piece)
+            while direction.waiting:
+                for piece in direction.skip():
+                    yield Heard(found, index == 0, piece)
 
 
 def _said(found: Conversation, segment: Segment) -> Iterator[Heard]:
@@ -165,13 +169,13 @@ def _reopens(segment: Segment, found: Conversation) -> bool:
 
 def _opened(segment: Segment, service: frozenset[int]) -> Conversation:
     source, destination = segment.source, segment.destination
-    if segment.protocol == TCP and segment.flags & SYN:
-        if segment.flags & ACK:
-            source, destination = destination, source
-        return Conversation(TCP, source, destination, known_opener=True)
-    if source[1] in service and destination[1] not in service:
-        source, destination = destination, source
-    return Conversation(segment.protocol, source, destination, known_opener=False)
+    known = (source[1] in service, destination[1] in service)
+    if known[0] != known[1]:
+        opened = known[1]
+    else:
+        opened = segment.protocol != TCP or segment.flags & (SYN | ACK) != SYN | ACK
+    opener, responder = (source, destination) if opened else (destination, source)
+    return Conversation(segment.protocol, opener, responder)
 
 
 def _before(a: int, b: int) -> bool:
