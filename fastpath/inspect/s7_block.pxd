@@ -146,6 +146,9 @@ cdef inline uint8_t read_service(s7_pdu_t *pdu, sink_t *sink) noexcept nogil:
     pdu.operation = service_operation(name, i)
     if parameters.left or pdu.data_bytes:
         return REASON_MESSAGE_MALFORMED
+    if names(name, i, b"P_PROGRAM", 9) or names(name, i, b"_MODU", 5) or names(name, i, b"_GARB", 5):
+        # Nothing, "C " for a cold restart, "EP": where more stands, a server might find another service's name.
+        return REASON_NONE if count <= 2 else REASON_MESSAGE_MALFORMED
     if names(name, i, b"_INSE", 5) or names(name, i, b"_INS2", 5) or names(name, i, b"_DELE", 5):
         # How many, a zero byte, eight characters each: type, number, file system.
         if count < 2 or arguments[0] == 0 or count != 2 + 8u * arguments[0]:
