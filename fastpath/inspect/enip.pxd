@@ -121,11 +121,11 @@ cdef inline uint8_t _note_plain(uint32_t command, uint32_t key, int from_opener,
 
 
 cdef inline uint8_t _connection_key(reading_t *reading, int from_opener, uint32_t sequence, uint32_t *key) noexcept nogil:
-    """Find the connection that a message came by; refuse one that nobody opened in this conversation."""
+    """Find the connection that a message came by; what one carries that was not opened here nobody can say."""
     cdef int place = find_connection(reading.dialog, reading.connection, from_opener)
     key[0] = <uint32_t>(place + 1) << 16 | sequence
     if place < 0 and not taken_up(reading.dialog):
-        return REASON_MESSAGE_MALFORMED
+        return REASON_MESSAGE_OPAQUE
     return REASON_NONE
 
 
