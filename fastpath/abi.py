@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 CACHE_LINE_BYTES: Final = 64
 PAGE_BYTES: Final = 4096
 
@@ -199,6 +199,7 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     Protocol.NONE: (),
     Protocol.MODBUS: (
         "unit", "function", "exception", "address", "count", "transaction", "subfunction", "value", "file",
+        "record",
     ),
     Protocol.S7COMM: (
         "rosctr", "function", "userdata_group", "userdata_subfunction", "area", "db", "address", "count", "reference",
@@ -212,6 +213,22 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     ),
     Protocol.COTP: ("type", "source_reference", "destination_reference", "destination_tsap"),
 }  # fmt: skip
+
+
+class MessageLog(IntEnum):
+    """Which messages of an inspected conduit leave an event; refused ones always leave one."""
+
+    NONE = 0
+    SAMPLED = 1  # one in so many
+    FULL = 2
+
+
+class RefuseMode(IntEnum):
+    """What becomes of the conversation when one of its messages is refused."""
+
+    SILENT = 0  # the segment is dropped, and nobody is told
+    RESET = 1  # both ends get a TCP reset
+    ANSWER = 2  # the device itself refuses what was made of the request; where that can't be, RESET
 
 
 class Form(IntEnum):
@@ -297,9 +314,13 @@ class Section(IntEnum):
     SERVICES_ICMP6 = 12
     SERVICES_ETHERTYPE = 13  # by EtherType
     LIMITS = 14  # [LIMIT] by CONDUIT.limit - 1
+    PROFILES = 15  # [PROFILE] by CONDUIT.profile - 1
+    CLAUSES = 16  # [CLAUSE]: each profile's lie together
+    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by number, disjoint
+    SERVICE_INSPECTORS = 18  # [u8 Inspector] by service class
 
 
-SECTION_COUNT: Final = 16
+SECTION_COUNT: Final = 24
 SECTION = Layout("section_t", 16, offset_bytes="Q", count="I", reserved="I")
 IMAGE_HEADER = Layout(
     "image_header_t",
@@ -319,7 +340,7 @@ IMAGE_HEADER = Layout(
     reserved="I",
     reserved2="Q",
 )
-IMAGE_HEADER_BYTES: Final = IMAGE_HEADER.size + SECTION_COUNT * SECTION.size  # 384
+IMAGE_HEADER_BYTES: Final = IMAGE_HEADER.size + SECTION_COUNT * SECTION.size  # 512
 
 # An empty hash slot has in_use = 0. `mac_asset`: whose MACs the frame must carry (the router's when it is routed).
 ENDPOINT = Layout(
@@ -340,7 +361,7 @@ MAC = Layout("mac_t", 16, address_space="Q", asset="I", zone="H", klass="H")
 MAC_ANYWHERE_ZONE: Final = 0xFFFF  # `zone` of a group MAC: lives behind every port
 RULE = Layout("rule_t", 16, key="Q", node="I", reserved="I")  # source << 32 | destination << 16 | service; 0 = empty
 NODE = Layout("node_t", 8, conduit="I", next="I")
-CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", limit="I", reserved2="Q")  # limit 0 = none
+CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", limit="I", reserved2="Q")  # 0 = none, else index + 1
 # Rates as intervals: one packet (or new flow) per `interval_ns`, and `burst_ns` of them at once; 0 = unlimited.
 LIMIT = Layout(
     "limit_t",
@@ -354,6 +375,42 @@ LIMIT = Layout(
     source_flow_interval_ns="Q",
     source_flow_burst_ns="Q",
 )
+# What a conduit permits inside. Conduits that permit the same share one; what is counted is counted by conduit.
+MAX_PROFILES: Final = 65535
+MAX_CLAUSES: Final = 256  # of one profile, and
+MAX_RANGES: Final = 1024  # of all its clauses: an access is compared with one after the other
+MAX_TURNS: Final = 4096  # clauses with a rate, counted for each conduit that has them
+NO_FIELD: Final = 0xFF
+PROFILE = Layout(
+    "profile_t",
+    32,
+    first_clause="I",
+    clause_count="I",
+    inspectors="I",  # bit by Inspector: which services it is about
+    every="I",  # one message in so many is logged when they are sampled
+    operations="H",  # bit by Operation; OTHER never
+    constrained="B",  # 1: every access has to match a clause
+    messages="B",  # MessageLog
+    refuse="B",  # RefuseMode
+    guarded="B",  # 1: some clause has a step
+    reserved="10s",
+)
+# One alternative: an access matches when each of its fields that the clause names lies in one of the field's ranges.
+CLAUSE = Layout(
+    "clause_t",
+    48,
+    identity="Q",  # from what it says: what it has counted outlives a policy swap that leaves it as it is
+    step="Q",  # largest difference from the last value at the same place; 0 = any
+    rate_interval_ns="Q",  # as in LIMIT
+    rate_burst_ns="Q",
+    first_range="I",
+    range_count="H",
+    operations="H",  # bit by Operation
+    protocol="B",
+    value_field="B",  # which field is the value; NO_FIELD where the protocol has none
+    reserved="6s",
+)
+RANGE = Layout("range_t", 24, field="B", reserved="7s", low="Q", high="Q")  # both ends included
 ZONE = Layout("zone_t", 8, space="H", reserved="H", reserved2="I")
 
 HASH_MULTIPLIER_1: Final = 0x9E3779B97F4A7C15

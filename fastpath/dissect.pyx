@@ -21,16 +21,30 @@ cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
         (<list>sink.context).append(_plain(access))
 
 
+cdef list _values(const access_t *access):
+    """Return what is written, bits as 0 and 1, words as bytes; None when nothing is, or not all of it is here."""
+    cdef uint32_t at
+    if access.values == NULL:
+        return None
+    if access.value_bytes == 0:
+        return [access.values[at >> 3] >> (at & 7) & 1 for at in range(access.value_count)]
+    whole = access.values[: access.value_count * access.value_bytes]
+    return [whole[at : at + access.value_bytes] for at in range(0, len(whole), access.value_bytes)]
+
+
 cdef dict _plain(const access_t *access):
     """Return an access as a dict; fields that are not there are missing, ranges are pairs."""
     names = abi.FIELD_NAMES[abi.Protocol(access.protocol)]
     fields = {}
+    recalled = {}
     cdef int at
     for at in range(ACCESS_FIELDS):
         if access.present >> at & 1:
             fields[names[at]] = access.low[at]
             if access.low[at] != access.high[at]:
                 fields[names[at]] = (access.low[at], access.high[at])
+        elif access.recalled >> at & 1:
+            recalled[names[at]] = access.low[at]
     return {
         "protocol": abi.Protocol(access.protocol),
         "operation": abi.Operation(access.operation),
@@ -39,6 +53,8 @@ cdef dict _plain(const access_t *access):
         "further": bool(access.further),
         "partial": bool(access.partial),
         "fields": fields,
+        "recalled": recalled,
+        "values": _values(access),
     }
 
 

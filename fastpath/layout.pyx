@@ -16,6 +16,7 @@ cdef Py_ssize_t _at(void *start, void *field) noexcept:
 def c_layouts():
     """Return {struct: {"size": bytes, "fields": {name: offset}}} for every shared struct."""
     layouts = {}
+    cdef abi.clause_t clause
     cdef abi.conduit_counters_t conduit_counters
     cdef abi.conduit_t conduit
     cdef abi.counters_header_t counters_header
@@ -28,7 +29,9 @@ def c_layouts():
     cdef abi.limit_t limit
     cdef abi.mac_t mac
     cdef abi.node_t node
+    cdef abi.profile_t profile
     cdef abi.queue_counters_t queue_counters
+    cdef abi.range_t span
     cdef abi.ring_header_t ring_header
     cdef abi.rule_t rule
     cdef abi.section_t section
@@ -36,6 +39,21 @@ def c_layouts():
     cdef abi.state_port_t state_port
     cdef abi.tally_entry_t tally_entry
     cdef abi.zone_t zone
+    layouts["clause_t"] = {
+        "size": sizeof(clause),
+        "fields": {
+            "identity": _at(&clause, &clause.identity),
+            "step": _at(&clause, &clause.step),
+            "rate_interval_ns": _at(&clause, &clause.rate_interval_ns),
+            "rate_burst_ns": _at(&clause, &clause.rate_burst_ns),
+            "first_range": _at(&clause, &clause.first_range),
+            "range_count": _at(&clause, &clause.range_count),
+            "operations": _at(&clause, &clause.operations),
+            "protocol": _at(&clause, &clause.protocol),
+            "value_field": _at(&clause, &clause.value_field),
+            "reserved": _at(&clause, &clause.reserved),
+        },
+    }
     layouts["conduit_counters_t"] = {
         "size": sizeof(conduit_counters),
         "fields": {
@@ -210,6 +228,21 @@ def c_layouts():
             "next": _at(&node, &node.next),
         },
     }
+    layouts["profile_t"] = {
+        "size": sizeof(profile),
+        "fields": {
+            "first_clause": _at(&profile, &profile.first_clause),
+            "clause_count": _at(&profile, &profile.clause_count),
+            "inspectors": _at(&profile, &profile.inspectors),
+            "every": _at(&profile, &profile.every),
+            "operations": _at(&profile, &profile.operations),
+            "constrained": _at(&profile, &profile.constrained),
+            "messages": _at(&profile, &profile.messages),
+            "refuse": _at(&profile, &profile.refuse),
+            "guarded": _at(&profile, &profile.guarded),
+            "reserved": _at(&profile, &profile.reserved),
+        },
+    }
     layouts["queue_counters_t"] = {
         "size": sizeof(queue_counters),
         "fields": {
@@ -233,6 +266,15 @@ def c_layouts():
             "laned": _at(&queue_counters, &queue_counters.laned),
             "tally": _at(&queue_counters, &queue_counters.tally),
             "by_reason": _at(&queue_counters, &queue_counters.by_reason),
+        },
+    }
+    layouts["range_t"] = {
+        "size": sizeof(span),
+        "fields": {
+            "field": _at(&span, &span.field),
+            "reserved": _at(&span, &span.reserved),
+            "low": _at(&span, &span.low),
+            "high": _at(&span, &span.high),
         },
     }
     layouts["ring_header_t"] = {
@@ -330,6 +372,10 @@ def c_constants():
         "ENDPOINT_IN_USE": abi.ENDPOINT_IN_USE,
         "MAC_ANYWHERE_ZONE": abi.MAC_ANYWHERE_ZONE,
         "SECTION_COUNT": abi.SECTION_COUNT,
+        "MAX_PROFILES": abi.MAX_PROFILES,
+        "MAX_CLAUSES": abi.MAX_CLAUSES,
+        "MAX_RANGES": abi.MAX_RANGES,
+        "NO_FIELD": abi.NO_FIELD,
         "STATE_PORT_SLOTS": abi.STATE_PORT_SLOTS,
         "CONDUIT_STAGE_MASK": abi.CONDUIT_STAGE_MASK,
         "CONDUIT_OPEN": abi.CONDUIT_OPEN,
@@ -438,6 +484,12 @@ def c_constants():
         "OPERATION_DIAGNOSE": abi.OPERATION_DIAGNOSE,
         "OPERATION_OTHER": abi.OPERATION_OTHER,
         "ACCESS_FIELDS": abi.ACCESS_FIELDS,
+        "MESSAGES_NONE": abi.MESSAGES_NONE,
+        "MESSAGES_SAMPLED": abi.MESSAGES_SAMPLED,
+        "MESSAGES_FULL": abi.MESSAGES_FULL,
+        "REFUSE_SILENT": abi.REFUSE_SILENT,
+        "REFUSE_RESET": abi.REFUSE_RESET,
+        "REFUSE_ANSWER": abi.REFUSE_ANSWER,
         "SECTION_ENDPOINTS": abi.SECTION_ENDPOINTS,
         "SECTION_MACS": abi.SECTION_MACS,
         "SECTION_RULES": abi.SECTION_RULES,
@@ -453,4 +505,8 @@ def c_constants():
         "SECTION_SERVICES_ICMP6": abi.SECTION_SERVICES_ICMP6,
         "SECTION_SERVICES_ETHERTYPE": abi.SECTION_SERVICES_ETHERTYPE,
         "SECTION_LIMITS": abi.SECTION_LIMITS,
+        "SECTION_PROFILES": abi.SECTION_PROFILES,
+        "SECTION_CLAUSES": abi.SECTION_CLAUSES,
+        "SECTION_RANGES": abi.SECTION_RANGES,
+        "SECTION_SERVICE_INSPECTORS": abi.SECTION_SERVICE_INSPECTORS,
     }
