@@ -93,7 +93,7 @@ cdef inline uint8_t read_header(
     pdu.parameter_here = pdu.parameter_bytes if here >= pdu.parameter_bytes else here
     pdu.data = pdu.parameters + pdu.parameter_here
     pdu.data_here = here - pdu.parameter_here
-    if pdu.rosctr != S7_USERDATA and pdu.parameter_here:
+    if (pdu.rosctr == S7_JOB or header == 12) and pdu.parameter_here:
         pdu.function = pdu.parameters[0]
         pdu.has_function = 1
     return REASON_NONE
