@@ -109,7 +109,9 @@ cdef inline uint8_t read_transfer(s7_pdu_t *pdu, s7_dialog_t *dialog, uint32_t *
     tell(pdu, &access, sink)
     if pdu.partial:
         return REASON_NONE
-    return REASON_NONE if whole and not parameters.left and not pdu.data_bytes else <uint8_t>REASON_MESSAGE_MALFORMED
+    if whole and not parameters.left and not pdu.data_bytes:
+        return REASON_NONE
+    return REASON_MESSAGE_MALFORMED
 
 
 cdef inline uint8_t check_transfer(const s7_pdu_t *pdu, const s7_dialog_t *dialog) noexcept nogil:

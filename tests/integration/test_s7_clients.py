@@ -107,7 +107,9 @@ class Heard:
             while self._at < len(self._listening.heard):
                 from_client, data = self._listening.heard[self._at]
                 self._at += 1
-                messages, self._left[from_client] = self._dissection.messages(self._left[from_client] + data, from_client)
+                messages, self._left[from_client] = self._dissection.messages(
+                    self._left[from_client] + data, from_client
+                )
                 found += [(from_client, reason, accesses) for _, _, reason, accesses in messages]
         pytest.fail(f"nothing whole was said: {found}, {self._left}")
 
@@ -148,7 +150,7 @@ def test_every_operation_of_a_real_client_is_what_it_is(server: int) -> None:
 
 @pytest.mark.parametrize(("name", "arguments"), [("delete", (Block.DB, 9)), ("get_cpu_state", ())])
 def test_what_the_client_makes_up_is_refused(server: int, name: str, arguments: tuple[Any, ...]) -> None:
-    """Two of its messages are laid out as no CPU reads them: a delete whose lengths are elsewhere, a read of nothing."""
+    """Two of its messages are laid out as no CPU reads them: a delete with its lengths elsewhere, a read of nothing."""
     with Listening(server) as listening:
         client = Client()
         client.connect("127.0.0.1", 0, 1, listening.port)

@@ -122,9 +122,7 @@ def test_a_request_means_what_the_twin_says(user: bytes) -> None:
 
 @given(REQUESTS, st.lists(st.tuples(st.integers(1, 200), BYTE), min_size=1, max_size=4), st.integers(0, 3))
 @settings(max_examples=400, deadline=None)
-def test_a_broken_request_is_read_as_the_twin_reads_it(
-    user: bytes, changes: list[tuple[int, int]], cut: int
-) -> None:
+def test_a_broken_request_is_read_as_the_twin_reads_it(user: bytes, changes: list[tuple[int, int]], cut: int) -> None:
     """Changed bytes and missing ends: the same accesses or the same refusal."""
     broken = bytearray(user)
     for place, value in changes:

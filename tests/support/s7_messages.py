@@ -1,6 +1,6 @@
 """S7comm messages, built from their parts: jobs, items, userdata, in COTP in TPKT.
 
-In: numbers. Out: bytes as a client or a CPU sends them. Written from the same descriptions as the inspector's page names,
+In: numbers. Out: bytes as a client or a CPU sends them. Written from the descriptions that the inspector's page names,
 with struct and nothing of the product.
 """
 

@@ -76,8 +76,10 @@ def _pdu(user: _Bytes) -> list[Access]:
     base = {"rosctr": rosctr, "reference": reference}
     if rosctr == 7:
         return _userdata(parameters, data, base)
-    if rosctr != 1:
-        return [(Operation.OTHER, base)]
+    return _job(parameters, data, base) if rosctr == 1 else [(Operation.OTHER, base)]
+
+
+def _job(parameters: bytes, data: bytes, base: dict[str, Any]) -> list[Access]:
     if not parameters:
         raise _BrokenError
     base["function"] = function = parameters[0]
@@ -87,15 +89,13 @@ def _pdu(user: _Bytes) -> list[Access]:
         return _transfer(function, _Bytes(parameters), data, base)
     if function == 0x28:
         return _service(_Bytes(parameters), data, base)
-    if function == 0x29:
-        if len(parameters) < 7 or len(parameters) != 7 + parameters[6] or data:
-            raise _BrokenError
-        return [(Operation.CONTROL, base)]
-    if function == 0xF0:
-        if len(parameters) != 8 or data:
-            raise _BrokenError
-        return [(Operation.NONE, base)]
-    return [(Operation.OTHER, base)]
+    stops = function == 0x29
+    if stops and (len(parameters) < 7 or len(parameters) != 7 + parameters[6] or data):
+        raise _BrokenError
+    if function == 0xF0 and (len(parameters) != 8 or data):
+        raise _BrokenError
+    by_function = {0x29: Operation.CONTROL, 0xF0: Operation.NONE}
+    return [(by_function.get(function, Operation.OTHER), base)]
 
 
 def _variables(parameters: bytes, written: bytes | None, data: bytes, base: dict[str, Any]) -> list[Access]:
@@ -107,9 +107,7 @@ def _variables(parameters: bytes, written: bytes | None, data: bytes, base: dict
     return _items(rest, rest.number(1), operation, None if written is None else _Bytes(written), base)
 
 
-def _items(
-    rest: _Bytes, number: int, operation: Operation, data: _Bytes | None, base: dict[str, Any]
-) -> list[Access]:
+def _items(rest: _Bytes, number: int, operation: Operation, data: _Bytes | None, base: dict[str, Any]) -> list[Access]:
     found: list[Access] = []
     if not number:
         raise _BrokenError
@@ -129,15 +127,19 @@ def _items(
         fields, expected, is_bit, sure = _item(spec, base, writes=data is not None)
         if data is not None:
             value = _value(data, last=last, is_bit=is_bit)
-            if expected is not None and len(value) != expected:
-                raise _BrokenError
-            if spec[0] == 0x10 and len(value) in {1, 2, 4}:
-                fields["value"] = int.from_bytes(value, "big")
+            fields |= _number(value, expected, points=spec[0] == 0x10)
         found.append((operation if sure else Operation.OTHER, fields))
     rest.end()
     if data is not None:
         data.end()
     return found
+
+
+def _number(value: bytes, expected: int | None, *, points: bool) -> dict[str, int]:
+    """Return the field of what is written, where it is one number."""
+    if expected is not None and len(value) != expected:
+        raise _BrokenError
+    return {"value": int.from_bytes(value, "big")} if points and len(value) in {1, 2, 4} else {}
 
 
 def _item(spec: bytes, base: dict[str, Any], *, writes: bool) -> tuple[dict[str, Any], int | None, bool, bool]:

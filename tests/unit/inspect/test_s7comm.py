@@ -99,8 +99,13 @@ def test_what_contradicts_itself_is_refused(user: bytes, reason: Reason) -> None
 
 @pytest.mark.parametrize(
     ("kind", "value", "number"),
-    [(4, b"\x03\xe8", 1000), (6, bytes(2) + b"\x03\xe8", 1000), (2, b"\x07", 7), (8, bytes.fromhex("3f800000"), 0x3F800000)],
-)  # fmt: skip
+    [
+        (4, b"\x03\xe8", 1000),
+        (6, b"\x00\x00\x03\xe8", 1000),
+        (2, b"\x07", 7),
+        (8, bytes.fromhex("3f800000"), 0x3F800000),
+    ],
+)
 def test_one_variable_written_is_one_number(kind: int, value: bytes, number: int) -> None:
     """The same bytes are the same number, written by their type or as bytes."""
     typed = s7.job(s7.write_items(s7.pointer(kind, 1, 1, 0x84, 80)), s7.written(4, value))
