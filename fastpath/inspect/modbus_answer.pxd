@@ -148,6 +148,14 @@ cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
             recall_field(access, COUNT, asked.count)
 
 
+cdef inline void show_values(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """Say what whole, matched registers hold: largest steps go by what was read last, too."""
+    if pdu.bytes[0] == READ_HOLDING_REGISTERS or pdu.bytes[0] == READ_INPUT_REGISTERS:
+        access.values = pdu.bytes + 2
+        access.value_count = pdu.bytes[1] // 2
+        access.value_bytes = 2
+
+
 cdef inline uint8_t put_answer(
     const pdu_t *pdu, access_t *access, sink_t *sink, waiting_t *waiting, uint16_t transaction, uint8_t unit
 ) noexcept nogil:
@@ -170,6 +178,7 @@ cdef inline uint8_t put_answer(
     if index < waiting.count:
         recall(access, &waiting.asked[index])
         if not access.partial:
+            show_values(pdu, access)
             forget(waiting, index)
     elif reason == REASON_NONE:
         reason = REASON_MESSAGE_MALFORMED if similar else REASON_MESSAGE_ANSWER
