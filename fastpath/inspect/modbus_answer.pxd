@@ -10,8 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
-from fastpath.inspect.interface cimport access_t, recall_field, set_field, sink_t
-from fastpath.inspect.modbus_dialog cimport asked_t, forget, is_asked, waiting_t
+from fastpath.inspect.interface cimport access_t, dialog_t, recall_field, set_field, sink_t
+from fastpath.inspect.modbus_dialog cimport asked_t, forget, is_asked, may_stray, waiting_of, waiting_t
 from fastpath.inspect.modbus_functions cimport *
 from fastpath.inspect.modbus_pdu cimport *
 
@@ -157,9 +157,10 @@ cdef inline void show_values(const pdu_t *pdu, access_t *access) noexcept nogil:
 
 
 cdef inline uint8_t put_answer(
-    const pdu_t *pdu, access_t *access, sink_t *sink, waiting_t *waiting, uint16_t transaction, uint8_t unit
+    const pdu_t *pdu, access_t *access, sink_t *sink, dialog_t *dialog, uint16_t transaction, uint8_t unit
 ) noexcept nogil:
     """Put an answer whose function is here; return why it is refused."""
+    cdef waiting_t *waiting = waiting_of(dialog)
     cdef uint8_t function = pdu.bytes[0] & ~EXCEPTION
     cdef uint8_t reason
     cdef uint32_t similar
@@ -180,7 +181,11 @@ cdef inline uint8_t put_answer(
         if not access.partial:
             show_values(pdu, access)
             forget(waiting, index)
-    elif reason == REASON_NONE:
-        reason = REASON_MESSAGE_MALFORMED if similar else REASON_MESSAGE_ANSWER
+    elif reason == REASON_NONE and similar:
+        reason = REASON_MESSAGE_MALFORMED
+    elif reason == REASON_NONE and not may_stray(dialog, waiting):
+        reason = REASON_MESSAGE_ANSWER
+    elif reason == REASON_NONE and not access.partial:
+        waiting.strays += 1
     sink.put(sink, access)
     return reason

@@ -55,6 +55,8 @@ class Conversation:
     """Both directions of one connection."""
 
     rtu: bool = False
+    taken_up: bool = False  # it began before it was seen
+    strays: int = 0
     waiting: list[Asked] = field(default_factory=list)
 
     def read(self, message: bytes, *, from_opener: bool) -> tuple[Reason, list[dict[str, Any]]]:
@@ -94,6 +96,12 @@ class Conversation:
             return Reason.MESSAGE_MALFORMED, []
         similar = [asked for asked in self.waiting if asked.key == key]
         fitting = [asked for asked in similar if not asked.fine or pdu[0] > 0x7F or fits(asked.pdu, pdu)]
+        if not similar and self.taken_up and self.strays < MOST_WAITING:
+            self.strays += 1
+            operation = operation_of(key[2], meaning.fields["subfunction"]) if "subfunction" in meaning.fields else None
+            if operation is None:
+                operation = Operation.NONE if key[2] in (8, 43) else operation_of(key[2], None)
+            return Reason.NONE, [access(meaning._replace(operation=operation), shared, answer=True)]
         if not fitting:
             return (Reason.MESSAGE_MALFORMED if similar else Reason.MESSAGE_ANSWER), []
         asked = fitting[0]
