@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEAST_SHARE: Final = 0.999
-WIDTHS: Final = "{:46} {:>7} {:>7} {:>9} {:>8} {:>7} {:>8}"
+WIDTHS: Final = "{:54} {:>7} {:>7} {:>9} {:>8} {:>7} {:>8}"
 DIFFERENCES_SHOWN: Final = 40
 
 

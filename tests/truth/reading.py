@@ -72,7 +72,11 @@ def messages(capture: Path, protocol: str) -> Iterator[Message]:
         entry = dissections.get(id(conversation))
         if entry is None:
             port = next(port for port in (conversation.responder[1], conversation.opener[1]) if port in ports)
-            entry = dissections[id(conversation)] = (Dissection(ports[port]), _Line(), _Line())
+            entry = dissections[id(conversation)] = (
+                Dissection(ports[port], taken_up=not conversation.begun),
+                _Line(),
+                _Line(),
+            )
             kept.append(conversation)
         line = entry[1] if from_opener else entry[2]
         line.add(piece)
