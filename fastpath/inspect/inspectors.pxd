@@ -12,6 +12,7 @@ from fastpath.abi cimport (
     INSPECTOR_ENIP_IO,
     INSPECTOR_MODBUS,
     INSPECTOR_MODBUS_RTU,
+    INSPECTOR_S7COMM,
     REASON_MESSAGE_PROTOCOL,
 )
 from fastpath.inspect.enip cimport measure_enip, read_enip
@@ -19,6 +20,7 @@ from fastpath.inspect.enip_io cimport measure_enip_io, read_enip_io
 from fastpath.inspect.interface cimport dialog_t, sink_t
 from fastpath.inspect.modbus cimport measure_modbus, read_modbus
 from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
+from fastpath.inspect.s7comm cimport measure_s7comm, read_s7comm
 
 
 cdef inline uint8_t measure(
@@ -29,6 +31,8 @@ cdef inline uint8_t measure(
         return measure_modbus(bytes, count, from_opener, length)
     if inspector == INSPECTOR_MODBUS_RTU:
         return measure_modbus_rtu(bytes, count, from_opener, length)
+    if inspector == INSPECTOR_S7COMM:
+        return measure_s7comm(bytes, count, from_opener, length)
     if inspector == INSPECTOR_ENIP:
         return measure_enip(bytes, count, from_opener, length)
     if inspector == INSPECTOR_ENIP_IO:
@@ -46,6 +50,8 @@ cdef inline uint8_t read(
         return read_modbus(message, count, length, from_opener, dialog, sink)
     if inspector == INSPECTOR_MODBUS_RTU:
         return read_modbus_rtu(message, count, length, from_opener, dialog, sink)
+    if inspector == INSPECTOR_S7COMM:
+        return read_s7comm(message, count, length, from_opener, dialog, sink)
     if inspector == INSPECTOR_ENIP:
         return read_enip(message, count, length, from_opener, dialog, sink)
     if inspector == INSPECTOR_ENIP_IO:
