@@ -178,7 +178,9 @@ def _embedded(rng: random.Random) -> tuple[str, bytes]:
         return "a first slice that does not follow", build.unconnected(_changed(whole, 8, wrong))
     if way == 1:
         whole = build.multiple([build.request(0x0E, build.place(1, 1, 7)), build.request(0x0E, build.place(1, 1, 7))])
-        return "slices that overlap or pass the end", build.unconnected(_changed(whole, 10, rng.choice((0, 6, 9, 22, 500))))
+        return "slices that overlap or pass the end", build.unconnected(
+            _changed(whole, 10, rng.choice((0, 6, 9, 22, 500)))
+        )
     if way == 2:
         whole = build.multiple([request(rng, 2)])
         return "another number of slices", build.unconnected(_changed(whole, 6, rng.choice((0, 2, 200, 65535))))

@@ -107,7 +107,9 @@ def test_each_attribute_of_a_list_is_asked_for() -> None:
     assert [(one["further"], one["fields"]["attribute"]) for one in found] == [(False, 1), (True, 7), (True, 6)]
     _, found = read(build.request(0x04, build.place(0x8B, 1), struct.pack("<3HB", 2, 6, 1, 5)))
     assert [one["fields"].get("attribute") for one in found] == [6, None]
-    assert read(build.request(0x03, build.place(1, 1), struct.pack("<130H", 129, *range(129))))[0] is Reason.MESSAGE_BUDGET
+    assert (
+        read(build.request(0x03, build.place(1, 1), struct.pack("<130H", 129, *range(129))))[0] is Reason.MESSAGE_BUDGET
+    )
 
 
 def test_a_part_within_a_part_is_asked_for_twice() -> None:
@@ -133,7 +135,12 @@ def test_embedded_messages_are_messages_of_their_own() -> None:
     """Each at its depth, with its own operation; the answer likewise."""
     inner = [build.request(0x0E, build.place(1, 1, 1)), build.request(0x07, build.place(0x8E, 1))]
     _, found = read(build.routed(build.multiple(inner)))
-    assert [(one["depth"], one["operation"].name) for one in found] == [(0, "NONE"), (1, "NONE"), (2, "READ"), (2, "CONTROL")]
+    assert [(one["depth"], one["operation"].name) for one in found] == [
+        (0, "NONE"),
+        (1, "NONE"),
+        (2, "READ"),
+        (2, "CONTROL"),
+    ]
     talk = Dissection(Inspector.ENIP)
     talk.read(build.unconnected(build.multiple(inner)), True)
     replies = build.slices([build.answer(0x0E, b"ab"), build.answer(0x07, status=8)])

@@ -194,7 +194,9 @@ def test_only_so_many_connections_for_messages() -> None:
     half = POINT_TO_POINT | 500
     for number in range(20):
         serial = struct.pack("<Q", number + 1)
-        talk.cip(build.unconnected(build.forward_open(TO_ROUTER, forward=half, back=half, transport=0xA3, serial=serial)))
+        talk.cip(
+            build.unconnected(build.forward_open(TO_ROUTER, forward=half, back=half, transport=0xA3, serial=serial))
+        )
         talk.cip(build.unconnected(build.answer(0x54, status=1)), opener=False)
     for number in range(12):
         talk.opens(connection=0x1000 + number, serial=struct.pack("<Q", 100 + number))
