@@ -102,9 +102,8 @@ NAMES: Final[dict[str, dict[str, int]]] = {
     },
 }
 MOST_CHARACTERS: Final = 500  # a path is at most 510 bytes long
-_SYMBOL: Final = re.compile(r"[!-+\--Z\\^-~]+")  # printable, but for the characters that join: , . [ ]
-_NAME: Final = re.compile(rf"\.?(?:{_SYMBOL.pattern}(?:\[\d{{1,10}}(?:,\d{{1,10}}){{0,2}}\])?)"
-                          rf"(?:\.{_SYMBOL.pattern}(?:\[\d{{1,10}}(?:,\d{{1,10}}){{0,2}}\])?)*")  # fmt: skip
+_PART: Final = r"[!-+\-/-Z\\^-~]+(?:\[\d{1,10}(?:,\d{1,10}){0,2}\])?"  # printable, but for what joins: , . [ ]
+_NAME: Final = re.compile(rf"\.?{_PART}(?:\.{_PART})*")
 
 
 def tag_number(name: str) -> int:
