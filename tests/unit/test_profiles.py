@@ -245,3 +245,25 @@ def test_refused_images(section: Section, layout: abi.Layout, field: str, value:
     image[at : at + 32] = abi.image_sha256(image)
     with pytest.raises(ValueError, match=what):
         validate_image(bytes(image))
+
+
+def test_what_the_device_refuses_is_unknown() -> None:
+    """After an exception the value has to be read again: what was asked for is not what is there."""
+    judge = stepping()
+    reason(judge, read(500))
+    assert reason(judge, written(550)) is Reason.NONE
+    fields = {"unit": 1, "function": 6, "exception": 4}
+    refusal = access(Operation.WRITE, **fields) | {"answer": True, "recalled": {"address": 40}}
+    assert reason(judge, refusal) is Reason.NONE
+    assert reason(judge, written(550)) is Reason.PROCESS_STEP
+    reason(judge, read(500))
+    assert reason(judge, written(550)) is Reason.NONE
+
+
+def test_addresses_that_the_request_named_are_enough() -> None:
+    """A Modbus answer has values and no address: what its request asked for says where they are."""
+    judge = stepping()
+    answer = read(500)
+    del answer["fields"]["address"]
+    assert reason(judge, answer | {"recalled": {"address": 40}}) is Reason.NONE
+    assert reason(judge, written(550)) is Reason.NONE
