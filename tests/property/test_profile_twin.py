@@ -33,7 +33,7 @@ def clauses(draw: Any) -> ClauseRecord:
     known = ("unit", "function", "address", "value") if protocol is Protocol.MODBUS else ("service", "class", "value")
     fields = draw(st.dictionaries(st.sampled_from(known), st.sets(spans(), min_size=1, max_size=3), max_size=3))
     places = FIELD_NAMES[protocol]
-    ranges = {name: {low: high for low, high in sorted(values)} for name, values in fields.items()}
+    ranges = {name: dict(sorted(values)) for name, values in fields.items()}
     rows = sorted(RangeRecord(places.index(name), *span) for name, one in ranges.items() for span in one.items())
     rate = draw(st.sampled_from(((0, 0), (0, 0), (10, 10), (10, 30))))
     step = draw(st.sampled_from((0, 0, 1, 3))) if protocol is Protocol.MODBUS else 0
