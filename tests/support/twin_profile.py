@@ -76,14 +76,7 @@ class TwinProfile:
     def _clause(self, clause: ClauseRecord, access: Access, now_ns: int) -> Reason:
         if clause.protocol is not access["protocol"] or access["operation"] not in clause.operations:
             return Reason.MESSAGE_CONSTRAINT
-        names = FIELD_NAMES[clause.protocol]
-        outside = set()
-        for name in {names[span.field] for span in clause.ranges}:
-            if name not in access["fields"]:
-                if not access.get("partial"):
-                    outside.add("missing")
-            elif not inside(clause, name, *ends(access["fields"][name])):
-                outside.add(name)
+        outside = outside_of(clause, access)
         if outside:
             return Reason.PROCESS_VALUE if outside == {"value"} else Reason.MESSAGE_CONSTRAINT
         if access.get("partial"):
@@ -119,6 +112,18 @@ class TwinProfile:
                 if clause.step and all(inside(clause, name, number, number) for name, number in known.items()):
                     self.held.append((place, value))
                     break
+
+
+def outside_of(clause: ClauseRecord, access: Access) -> set[str]:
+    """Return the fields in which an access does not match a clause."""
+    outside = set()
+    for name in {FIELD_NAMES[clause.protocol][span.field] for span in clause.ranges}:
+        if name not in access["fields"]:
+            if not access.get("partial"):
+                outside.add("missing")
+        elif not inside(clause, name, *ends(access["fields"][name])):
+            outside.add(name)
+    return outside
 
 
 def ends(value: Any) -> tuple[int, int]:
