@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FIN, SYN, RST, ACK, URG = 1, 2, 4, 16, 32
 WINDOW: Final = 65535
 READ_REGISTERS: Final = 3
+MOST_REGISTERS: Final = 125
 WRITE_REGISTERS: Final = 16
 
 
@@ -109,10 +110,12 @@ class Server:
         if segment.flags & ACK:
             return []
         connection = self.connection
+        if connection is not None and connection.next == connection.first == segment.sequence + 1 + (1 << 35):
+            return [Segment(wire(connection.sent - 1), wire(connection.next), SYN | ACK)]  # its first one was lost
         if connection is not None and not connection.ended and not self.habits.restarts:
             return [self._acknowledge(connection)]
         start = self.rng.randrange(1 << 33, 1 << 34)
-        first = unwrapped(segment.sequence, 1 << 35) + 1
+        first = segment.sequence + 1 + (1 << 35)
         self.connection = connection = Connection(first, start + 1, first)
         if self.habits.opening_data and segment.data:
             self._take(connection, first, segment)
@@ -162,8 +165,9 @@ class Server:
 
 def _answer(message: bytes) -> bytes:
     """Return a device's answer to a reading or writing of registers."""
-    if message[7] == READ_REGISTERS:
-        values = bytes(2 * int.from_bytes(message[10:12], "big"))
+    count = int.from_bytes(message[10:12], "big")
+    if message[7] == READ_REGISTERS and len(message) == 12 and count <= MOST_REGISTERS:
+        values = bytes(2 * count)
         return message[:4] + (3 + len(values)).to_bytes(2, "big") + message[6:8] + bytes([len(values)]) + values
     if message[7] == WRITE_REGISTERS:
         return message[:4] + (6).to_bytes(2, "big") + message[6:12]
@@ -198,8 +202,8 @@ class Client:
         elif self.server_first is not None:
             place = unwrapped(segment.sequence, self.server_first + len(self.received)) - self.server_first
             if place <= len(self.received):
-                self.received[place:] = segment.data if place + len(segment.data) > len(self.received) else (
-                    self.received[place:]
+                self.received[place:] = (
+                    segment.data if place + len(segment.data) > len(self.received) else (self.received[place:])
                 )
         got = unwrapped(segment.acknowledged, self.start + 1 + self.acknowledged) - self.start - 1
         self.acknowledged = max(self.acknowledged, min(got, len(self.content)))

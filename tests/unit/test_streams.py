@@ -37,10 +37,17 @@ def write_request(transaction: int = 1, registers: int = 1) -> bytes:
 class Wire:
     """One conversation seen by the gateway, with the numbers that both ends have reached."""
 
-    def __init__(self, *, shuts: bool = True, fail: FailMode = FailMode.STATIC, memory: bytearray | None = None) -> None:
+    def __init__(
+        self, *, shuts: bool = True, fail: FailMode = FailMode.STATIC, memory: bytearray | None = None
+    ) -> None:
         self.memory = memory if memory is not None else bytearray(abi.streams_table_bytes(STREAMS, WINDOWS))
         self.held = Conversations(
-            Inspector.MODBUS, operations=READING, memory=self.memory, streams=STREAMS, windows=WINDOWS, shuts=shuts,
+            Inspector.MODBUS,
+            operations=READING,
+            memory=self.memory,
+            streams=STREAMS,
+            windows=WINDOWS,
+            shuts=shuts,
             fail=fail,
         )
         self.enforced = True
@@ -56,7 +63,13 @@ class Wire:
 
     def _send(self, number: int, opener: bool, sequence: int, acknowledged: int, flags: int, data: bytes) -> Judged:
         return self.held.segment(
-            number, opener, sequence & 0xFFFFFFFF, acknowledged & 0xFFFFFFFF, flags, data, enforced=self.enforced,
+            number,
+            opener,
+            sequence & 0xFFFFFFFF,
+            acknowledged & 0xFFFFFFFF,
+            flags,
+            data,
+            enforced=self.enforced,
             now_ns=self.now_ns,
         )
 
