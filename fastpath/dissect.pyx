@@ -25,7 +25,7 @@ from fastpath.answer cimport put_be32
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
-from fastpath.inspect.interface cimport access_t, dialog_t, refuse_message, sink_t
+from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, access_t, dialog_t, refuse_message, sink_t
 from fastpath.inspecting cimport inspect
 from fastpath.reading cimport inspection_t
 from fastpath.stream cimport OPENER, RESPONDER, finding_t
@@ -77,14 +77,18 @@ cdef dict _plain(const access_t *access):
 
 
 cdef class Dissection:
-    """A conversation as one inspector sees it; the opener's bytes and the responder's are measured apart."""
+    """A conversation as one inspector sees it; the opener's bytes and the responder's are measured apart.
+
+    `taken_up`: it begins in its middle, so that answers may come whose requests were not seen.
+    """
 
     cdef uint8_t inspector
     cdef dialog_t dialog
 
-    def __init__(self, inspector):
+    def __init__(self, inspector, taken_up=False):
         self.inspector = abi.Inspector(inspector)
         memset(&self.dialog, 0, sizeof(self.dialog))
+        self.dialog.words[DIALOG_TAKEN_UP] = bool(taken_up)
 
     def measure(self, const uint8_t[::1] data not None, bint from_opener):
         """Return (reason, length) of the message that begins at `data`; length 0: too little to tell."""
