@@ -258,7 +258,7 @@ def data_of(  # noqa: PLR0913 one request's parts
 
 def attributes(own: dict[str, Any], service: int, data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read the list of Get_Attribute_List or Set_Attribute_List."""
-    insist(len(data) >= 2)
+    insist(len(data) >= 2 and "attribute" not in own)
     (count,) = struct.unpack_from("<H", data)
     insist(count <= 128, Reason.MESSAGE_BUDGET)
     insist(len(data) >= 2 + 2 * count if service == 4 else len(data) == 2 + 2 * count)
