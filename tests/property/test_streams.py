@@ -1,4 +1,4 @@
-"""Whatever an attacker does to the segments, no server executes what is forbidden; whatever a network does, all else arrives.
+"""Whatever an attacker does to segments, no server executes what is forbidden; whatever a network does, the rest arrives.
 
 The gateway is the live path's code; both ends are slow models (tests/support/tcp_model.py).
 """
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from fastpath import abi
-from fastpath.abi import Inspector, Operation, Reason
+from fastpath.abi import FailMode, Inspector, Operation, Reason
 from fastpath.dissect import Conversations
 from tests.support.tcp_model import ACK, FIN, HABITS, RST, SYN, URG, Client, Habits, Segment, Server, wire
+from tests.support.twin_stream import StreamTwin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ def writing(transaction: int, content: bytes) -> bytes:
     return adu(transaction, b"\x10" + bytes(2) + count.to_bytes(2, "big") + bytes([len(content)]) + content)
 
 
-def gateway(rng: random.Random, *, shuts: bool) -> Callable[[Segment, bool], Reason]:
+def gateway(rng: random.Random, *, shuts: bool, fail: FailMode | None = None) -> Callable[[Segment, bool], Reason]:
     """Return the live path's verdict on one enforced conversation."""
     memory = bytearray(abi.streams_table_bytes(4, 2))
     held = Conversations(
@@ -60,7 +61,7 @@ def gateway(rng: random.Random, *, shuts: bool) -> Callable[[Segment, bool], Rea
         streams=4,
         windows=2,
         shuts=shuts,
-        fail=rng.choice(list(abi.FailMode)),
+        fail=rng.choice(list(FailMode)) if fail is None else fail,
     )
     return lambda segment, opener: held.segment(0, opener, *segment).reason
 
@@ -188,6 +189,41 @@ def test_the_attacks_are_real(habits: Habits, seed: int) -> None:
     assert reached > 30
 
 
+def compared(
+    rng: random.Random, twin: StreamTwin, held: Callable[[Segment, bool], Reason], seen: Counter[Reason]
+) -> Callable[[Segment, bool], Reason]:
+    """Return a gate that asks both and compares; of messages only the engine speaks, where the twin asks for it."""
+
+    def judge(segment: Segment, opener: bool) -> Reason:
+        reason = held(segment, opener)
+        said = twin.judge(segment, opener, lambda: reason if is_of_content(reason) else Reason.MESSAGE_PROTOCOL)
+        assert reason is said, (segment, opener)
+        seen[reason] += 1
+        return reason
+
+    def is_of_content(reason: Reason) -> bool:
+        lost = reason is Reason.STREAM_PICKUP and not all(way.known for way in twin.ways.values())
+        return lost or reason is Reason.NONE or reason >= Reason.MESSAGE_PROTOCOL
+
+    return judge
+
+
+@pytest.mark.parametrize("shuts", [True, False])
+@pytest.mark.parametrize("fail", list(FailMode))
+def test_the_engine_says_what_the_page_says(fail: FailMode, shuts: bool, seed: int) -> None:
+    """Engine and slow twin give the same reason for every segment of every attack."""
+    rng = random.Random(f"{seed} {fail} {shuts}")
+    seen: Counter[Reason] = Counter()
+    for _ in range(ATTACKS // 2):
+        gate = compared(rng, StreamTwin(fail, shuts=shuts), gateway(rng, shuts=shuts, fail=fail), seen)
+        attack(rng, gate, rng.choice(HABITS))
+    assert {reason for reason in Reason if reason.name.startswith("STREAM_")} - set(seen) <= {
+        Reason.STREAM_BUDGET,
+        Reason.STREAM_PICKUP,
+        *(() if shuts else (Reason.STREAM_REFUSED,)),
+    }
+
+
 def transfer(rng: random.Random, gate: Callable[[Segment, bool], Reason]) -> tuple[list[bytes], Server, set[Reason]]:
     """Have a client ask many things over a network that loses, doubles and reorders on both sides of the gateway."""
     asked = []
@@ -225,7 +261,7 @@ def shaken(rng: random.Random, segments: list[Segment], trouble: float) -> list[
 
 
 def test_what_is_permitted_arrives(seed: int) -> None:
-    """Every permitted request is executed, in order and once, whatever the network does; nothing is refused for good."""
+    """Every permitted request is executed, in order and once, whatever the network does; none is refused for good."""
     rng = random.Random(seed)
     for _ in range(TRANSFERS):
         asked, server, reasons = transfer(rng, gateway(rng, shuts=True))

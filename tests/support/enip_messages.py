@@ -16,7 +16,13 @@ SERIAL: Final = bytes.fromhex("0100 4d00 78563412".replace(" ", ""))
 
 
 def encapsulated(
-    command: int, body: bytes = b"", *, session: int = SESSION, status: int = 0, context: bytes = CONTEXT, options: int = 0
+    command: int,
+    body: bytes = b"",
+    *,
+    session: int = SESSION,
+    status: int = 0,
+    context: bytes = CONTEXT,
+    options: int = 0,
 ) -> bytes:
     """Return an encapsulation message."""
     return struct.pack("<HHII8sI", command, len(body), session, status, context, options) + body
