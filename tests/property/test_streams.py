@@ -1,4 +1,4 @@
-"""Whatever an attacker does to segments, no server executes what is forbidden; whatever a network does, the rest arrives.
+"""Whatever an attacker does, no server executes what is forbidden; whatever a network does, the rest arrives.
 
 The gateway is the live path's code; both ends are slow models (tests/support/tcp_model.py).
 """
@@ -226,9 +226,10 @@ def test_the_engine_says_what_the_page_says(fail: FailMode, shuts: bool, seed: i
 
 def transfer(rng: random.Random, gate: Callable[[Segment, bool], Reason]) -> tuple[list[bytes], Server, set[Reason]]:
     """Have a client ask many things over a network that loses, doubles and reorders on both sides of the gateway."""
-    asked = []
-    for transaction in range(rng.randrange(2, 60)):
-        asked.append(rng.choice([reading(transaction), writing(transaction, rng.randbytes(rng.randrange(1, 200)))]))
+    asked = [
+        rng.choice([reading(transaction), writing(transaction, rng.randbytes(rng.randrange(1, 200)))])
+        for transaction in range(rng.randrange(2, 60))
+    ]
     client, server = Client(rng, b"".join(asked)), Server(rng, Habits())
     reasons: set[Reason] = set()
     trouble = rng.choice([0.0, 0.02, 0.2])

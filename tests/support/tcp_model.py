@@ -96,8 +96,7 @@ class Server:
             reach = WINDOW if self.habits.any_reset else 0
             if connection.next <= sequence <= connection.next + reach:
                 self.connection = None
-            return []
-        if not segment.flags & ACK and not self.habits.without_ack:
+        if segment.flags & RST or not (segment.flags & ACK or self.habits.without_ack):
             return []
         if unwrapped(segment.acknowledged, connection.sent) > connection.sent and not self.habits.any_ack:
             return [self._acknowledge(connection)]

@@ -1,8 +1,8 @@
 """The slow twin of semantics.md, "Inspection: streams": segments of one enforced conversation in, reasons out.
 
 In: segments, and what the messages of a segment are said to be (their content is not this twin's business). Out: the
-reason that the page gives. Places are unbounded numbers, bytes lie in dicts and are never thrown away. Written from that
-page alone. Must never be made fast, and never take more from the product than the names of reasons.
+reason that the page gives. Places are unbounded numbers, bytes lie in dicts and are never thrown away. Written from
+that page alone. Must never be made fast, and never take more from the product than the names of reasons.
 """
 
 from __future__ import annotations
