@@ -9,7 +9,6 @@ In: the number of an inspector, and either bytes in stream order (`Dissection`) 
 from typing import NamedTuple
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 

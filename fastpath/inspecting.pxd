@@ -44,6 +44,7 @@ from fastpath.stream cimport (
     note_ahead,
     note_end,
     note_place,
+    note_taken_up,
     read_segment,
     segment_t,
 )
@@ -72,6 +73,7 @@ cdef inline void pick_up(
         streams, stream, inspection, mine if segment.way == OPENER else other,
         other if segment.way == OPENER else mine, STREAM_LOOSE,
     )
+    note_taken_up(stream)
     stream.ways[OPENER].flags |= WAY_LOST
     stream.ways[RESPONDER].flags |= WAY_LOST
 
@@ -128,6 +130,7 @@ cdef inline uint8_t follow_segment(
         elif reason == REASON_STREAM_BUDGET:
             stream.flags |= STREAM_LOOSE
             jump(streams, &stream.ways[segment.way], segment.end)
+            note_taken_up(stream)
     note_end(stream, segment)
     note_acknowledgement(streams, stream, segment, inspection.fail)
     return reason

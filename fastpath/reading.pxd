@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Messages out of bytes in a row, and whether they may pass: by all that a segment completes, and what it shows of more.
+"""Messages out of bytes in a row, and whether they may pass: all that a segment completes, and what it shows of more.
 
 In: the new bytes of a segment that lies where it must, the stream that they continue, and a sink that knows what is
 permitted. Out: a reason, and in `finding_t` where the refused message stands. The first that is refused decides. Where

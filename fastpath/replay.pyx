@@ -199,8 +199,7 @@ cdef class Capture:
         if number >= self.count:
             raise IndexError("the batch has no such frame")
         cdef const captured_t *one = &self.batch[number]
-        content = PyBytes_FromStringAndSize(<const char *>one.bytes, one.captured)
-        return one.time_ns, content, one.length, one.link_type
+        return one.time_ns, one.bytes[:one.captured], one.length, one.link_type
 
 
 # ---- judging ------------------------------------------------------------------------------------------------------
@@ -353,7 +352,7 @@ cdef object _address(const uint64_t *address, uint8_t kind):
     if kind != KIND_L2:
         return PyBytes_FromStringAndSize(<const char *>address, 16)
     put_be48(mac, address[0])
-    return PyBytes_FromStringAndSize(<const char *>mac, 6)
+    return mac[:6]
 
 
 cdef object _talk(const talk_t *talk):
@@ -384,9 +383,8 @@ cdef object _judged(const judged_t *judged):
 
 
 cdef object _outcome(const captured_t *captured, const outcome_t *outcome):
-    return Outcome(
-        captured.time_ns, captured.length, outcome.judged.unjudged, _talk(&outcome.talk), _judged(&outcome.judged)
-    )
+    cdef const judged_t *judged = &outcome.judged
+    return Outcome(captured.time_ns, captured.length, judged.unjudged, _talk(&outcome.talk), _judged(judged))
 
 
 cdef object _row(const row_t *row, int by_conversation):
