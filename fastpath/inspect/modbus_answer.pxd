@@ -53,6 +53,13 @@ cdef inline uint8_t answer_tunnel(const pdu_t *pdu, access_t *access) noexcept n
     return unless(at == pdu.length)
 
 
+cdef inline uint8_t answer_groups(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """6.15: the request's groups again; the first one is shown."""
+    cdef uint32_t bytes = 0
+    cdef uint8_t reason = answer_values(pdu, 9, 0xFB, 0)
+    return fill_group(pdu, access, 2, 1, &bytes) if reason == REASON_NONE else reason
+
+
 cdef inline uint8_t answer_span(const pdu_t *pdu, access_t *access, uint32_t most) noexcept nogil:
     """6.11, 6.12: address and count of what was written."""
     cdef uint8_t reason = fill_span(pdu, access, 1, most)
@@ -86,7 +93,7 @@ cdef inline uint8_t fill_answer(const pdu_t *pdu, access_t *access, uint8_t func
     if function == READ_FILE_RECORD:
         return answer_values(pdu, 4, 0xF5, 0)
     if function == WRITE_FILE_RECORD:
-        return answer_values(pdu, 9, 0xFB, 0)
+        return answer_groups(pdu, access)
     if function == READ_FIFO_QUEUE:
         return answer_fifo(pdu, access)
     if function == ENCAPSULATED_INTERFACE:

@@ -265,6 +265,14 @@ def files(pdu: bytes) -> list[Meaning]:
     return found
 
 
+def first_group(pdu: bytes) -> Meaning:
+    """Return what the first group of an answer of function 21 says: an echo of its request."""
+    count = word(pdu, 7)
+    demand(true=len(pdu) >= 9 + 2 * count)
+    group = files(bytes((21, 7 + 2 * count)) + pdu[2 : 9 + 2 * count])[0]
+    return group._replace(operation=Operation.NONE)
+
+
 def diagnostic(pdu: bytes) -> Meaning:
     """Return what a diagnostic asks for."""
     subfunction = word(pdu, 1)
@@ -292,7 +300,7 @@ def answer(pdu: bytes) -> Meaning:  # noqa: PLR0911 -- one for each clause
     if least_most_step is not None:
         least, most, step = least_most_step
         demand(true=least <= len(pdu) - 2 <= most and pdu[1] == len(pdu) - 2 and pdu[1] % step == 0)
-        return Meaning(Operation.NONE, {})
+        return first_group(pdu) if function == 21 else Meaning(Operation.NONE, {})
     if function in (5, 6, 22):
         return Meaning(Operation.NONE, *single(pdu))
     if function in (15, 16):
