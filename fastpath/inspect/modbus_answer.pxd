@@ -143,9 +143,9 @@ cdef inline uint32_t find_asked(
 cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
     """Say of an answer what its request asked for."""
     cdef uint8_t function = asked.function
+    access.operation = operation_of(function, asked.subfunction)
     if has_subfunction(function):
         recall_field(access, SUBFUNCTION, asked.subfunction)
-        access.operation = operation_of(function, asked.subfunction)
     elif asked.length:
         if function <= WRITE_SINGLE_REGISTER or function in (
             WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS, MASK_WRITE_REGISTER, READ_FIFO_QUEUE
@@ -170,7 +170,7 @@ cdef inline uint8_t put_answer(
     cdef waiting_t *waiting = waiting_of(dialog)
     cdef uint8_t function = pdu.bytes[0] & ~EXCEPTION
     cdef uint8_t reason
-    cdef uint32_t similar
+    cdef uint32_t similar = 0
     cdef uint32_t index
     access.answer = 1
     access.operation = OPERATION_NONE if has_subfunction(function) else operation_of(function, NO_SUBFUNCTION)

@@ -83,8 +83,8 @@ class Conversation:
         if pdu[0] < 0x80:
             self.waiting = [*self.waiting, Asked(key, pdu, bool(meanings))][-MOST_WAITING:]
         elif meanings == []:
-            # an exception code as a request waits for nothing that could answer it, but takes a place
-            self.waiting = [*self.waiting, Asked((-1, -1, -1), pdu, fine=False)][-MOST_WAITING:]
+            # an exception as a request: only a device that could not read it may answer
+            self.waiting = [*self.waiting, Asked((key[0], key[1], pdu[0]), pdu, fine=False)][-MOST_WAITING:]
         if not meanings:
             return Reason.MESSAGE_MALFORMED, []
         return Reason.NONE, [access(one, shared, further=at > 0) for at, one in enumerate(meanings)]
@@ -94,7 +94,7 @@ class Conversation:
             meaning = answer(pdu)
         except MalformedError:
             return Reason.MESSAGE_MALFORMED, []
-        similar = [asked for asked in self.waiting if asked.key == key]
+        similar = [one for one in self.waiting if one.key == key or (key[2] == 0 and one.key[:2] == key[:2])]
         fitting = [asked for asked in similar if not asked.fine or pdu[0] > 0x7F or fits(asked.pdu, pdu)]
         if not similar and self.taken_up and self.strays < MOST_WAITING:
             self.strays += 1
@@ -107,7 +107,7 @@ class Conversation:
         asked = fitting[0]
         self.waiting.remove(asked)
         known = recalled(asked)
-        operation = operation_of(key[2], known.get("subfunction", meaning.fields.get("subfunction")))
+        operation = operation_of(asked.pdu[0], known.get("subfunction"))
         found = access(meaning._replace(operation=operation), shared, answer=True)
         found["recalled"] = {name: value for name, value in known.items() if name not in found["fields"]}
         if pdu[0] in (3, 4):
