@@ -53,6 +53,13 @@ cdef inline uint8_t answer_tunnel(const pdu_t *pdu, access_t *access) noexcept n
     return unless(at == pdu.length)
 
 
+cdef inline uint8_t answer_groups(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """6.15: the request's groups again; the first one is shown."""
+    cdef uint32_t bytes = 0
+    cdef uint8_t reason = answer_values(pdu, 9, 0xFB, 0)
+    return fill_group(pdu, access, 2, 1, &bytes) if reason == REASON_NONE else reason
+
+
 cdef inline uint8_t answer_span(const pdu_t *pdu, access_t *access, uint32_t most) noexcept nogil:
     """6.11, 6.12: address and count of what was written."""
     cdef uint8_t reason = fill_span(pdu, access, 1, most)
@@ -86,7 +93,7 @@ cdef inline uint8_t fill_answer(const pdu_t *pdu, access_t *access, uint8_t func
     if function == READ_FILE_RECORD:
         return answer_values(pdu, 4, 0xF5, 0)
     if function == WRITE_FILE_RECORD:
-        return answer_values(pdu, 9, 0xFB, 0)
+        return answer_groups(pdu, access)
     if function == READ_FIFO_QUEUE:
         return answer_fifo(pdu, access)
     if function == ENCAPSULATED_INTERFACE:
@@ -136,9 +143,9 @@ cdef inline uint32_t find_asked(
 cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
     """Say of an answer what its request asked for."""
     cdef uint8_t function = asked.function
+    access.operation = operation_of(function, asked.subfunction)
     if has_subfunction(function):
         recall_field(access, SUBFUNCTION, asked.subfunction)
-        access.operation = operation_of(function, asked.subfunction)
     elif asked.length:
         if function <= WRITE_SINGLE_REGISTER or function in (
             WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS, MASK_WRITE_REGISTER, READ_FIFO_QUEUE
@@ -164,7 +171,7 @@ cdef inline uint8_t put_answer(
     cdef waiting_t *waiting = waiting_of(dialog)
     cdef uint8_t function = pdu.bytes[0] & ~EXCEPTION
     cdef uint8_t reason
-    cdef uint32_t similar
+    cdef uint32_t similar = 0
     cdef uint32_t index
     access.answer = 1
     access.operation = OPERATION_NONE if has_subfunction(function) else operation_of(function, NO_SUBFUNCTION)

@@ -60,4 +60,5 @@ cdef inline void remember(waiting_t *waiting, const asked_t *asked) noexcept nog
 
 
 cdef inline int is_asked(const asked_t *asked, uint16_t transaction, uint8_t unit, uint8_t function) noexcept nogil:
-    return asked.transaction == transaction and asked.unit == unit and asked.function == function
+    """Tell whether an answer names a request. Function 0: an exception, by a device that could not read it."""
+    return asked.transaction == transaction and asked.unit == unit and (asked.function == function or function == 0)

@@ -112,7 +112,7 @@ cdef inline uint8_t measure_modbus_rtu(
     length[0] = 0
     if count < 2:
         return REASON_NONE
-    if bytes[1] & ~EXCEPTION == 0 or (from_opener and bytes[1] & EXCEPTION):
+    if bytes[1] == 0 or (from_opener and bytes[1] & EXCEPTION):
         return REASON_MESSAGE_PROTOCOL
     found = request_length(bytes, count) if from_opener else answer_length(bytes, count)
     if found == OPAQUE:

@@ -83,8 +83,8 @@ class Conversation:
         if pdu[0] < 0x80:
             self.waiting = [*self.waiting, Asked(key, pdu, bool(meanings))][-MOST_WAITING:]
         elif meanings == []:
-            # an exception code as a request waits for nothing that could answer it, but takes a place
-            self.waiting = [*self.waiting, Asked((-1, -1, -1), pdu, fine=False)][-MOST_WAITING:]
+            # an exception as a request: only a device that could not read it may answer
+            self.waiting = [*self.waiting, Asked((key[0], key[1], pdu[0]), pdu, fine=False)][-MOST_WAITING:]
         if not meanings:
             return Reason.MESSAGE_MALFORMED, []
         return Reason.NONE, [access(one, shared, further=at > 0) for at, one in enumerate(meanings)]
@@ -94,7 +94,7 @@ class Conversation:
             meaning = answer(pdu)
         except MalformedError:
             return Reason.MESSAGE_MALFORMED, []
-        similar = [asked for asked in self.waiting if asked.key == key]
+        similar = [one for one in self.waiting if one.key == key or (key[2] == 0 and one.key[:2] == key[:2])]
         fitting = [asked for asked in similar if not asked.fine or pdu[0] > 0x7F or fits(asked.pdu, pdu)]
         if not similar and self.taken_up and self.strays < MOST_WAITING:
             self.strays += 1
@@ -107,7 +107,7 @@ class Conversation:
         asked = fitting[0]
         self.waiting.remove(asked)
         known = recalled(asked)
-        operation = operation_of(key[2], known.get("subfunction", meaning.fields.get("subfunction")))
+        operation = operation_of(asked.pdu[0], known.get("subfunction"))
         found = access(meaning._replace(operation=operation), shared, answer=True)
         found["recalled"] = {name: value for name, value in known.items() if name not in found["fields"]}
         if pdu[0] in (3, 4):
@@ -265,6 +265,14 @@ def files(pdu: bytes) -> list[Meaning]:
     return found
 
 
+def first_group(pdu: bytes) -> Meaning:
+    """Return what the first group of an answer of function 21 says: an echo of its request."""
+    count = word(pdu, 7)
+    demand(true=len(pdu) >= 9 + 2 * count)
+    group = files(bytes((21, 7 + 2 * count)) + pdu[2 : 9 + 2 * count])[0]
+    return group._replace(operation=Operation.NONE)
+
+
 def diagnostic(pdu: bytes) -> Meaning:
     """Return what a diagnostic asks for."""
     subfunction = word(pdu, 1)
@@ -292,7 +300,7 @@ def answer(pdu: bytes) -> Meaning:  # noqa: PLR0911 -- one for each clause
     if least_most_step is not None:
         least, most, step = least_most_step
         demand(true=least <= len(pdu) - 2 <= most and pdu[1] == len(pdu) - 2 and pdu[1] % step == 0)
-        return Meaning(Operation.NONE, {})
+        return first_group(pdu) if function == 21 else Meaning(Operation.NONE, {})
     if function in (5, 6, 22):
         return Meaning(Operation.NONE, *single(pdu))
     if function in (15, 16):
