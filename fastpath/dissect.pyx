@@ -12,6 +12,7 @@ from libc.string cimport memset
 from fastpath.abi cimport ACCESS_FIELDS, REASON_NONE
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, access_t, dialog_t, sink_t
+from fastpath.inspect.s7_dialog cimport s7_dialog_t
 
 from fastpath import abi
 
@@ -113,3 +114,8 @@ cdef class Dissection:
             found.append((at, length, reason, accesses))
             at += length
         return found, view[at:].tobytes()
+
+
+def s7_memory():
+    """Return (bytes that an S7 conversation remembers, bytes that a conversation has)."""
+    return sizeof(s7_dialog_t), sizeof(dialog_t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastpath.abi import Inspector, Operation, Protocol, Reason
-from fastpath.dissect import Dissection
+from fastpath.dissect import Dissection, s7_memory
 from tests.support import s7_messages as s7
 
 READ_DB1 = s7.read_items(s7.pointer(2, 4, 1, 0x84, 0))
@@ -347,3 +347,9 @@ def test_s7comm_plus_continues_what_had_no_trailer() -> None:
 def test_s7comm_plus_that_is_not_in_clear_is_refused(user: str, reason: Reason) -> None:
     """Unknown versions and opcodes are opaque, wrong lengths malformed."""
     assert fresh().read(s7.data(bytes.fromhex(user)), True)[0] is reason
+
+
+def test_what_is_remembered_fits() -> None:
+    """The memory of an S7 conversation is no larger than every conversation's."""
+    used, room = s7_memory()
+    assert used <= room
