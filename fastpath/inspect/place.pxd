@@ -24,7 +24,8 @@ cdef enum:  # places of names in abi.FIELD_NAMES; tests/unit/test_profile_fields
     MODBUS_ADDRESS = 3
     MODBUS_COUNT = 4
     MODBUS_WORD = 2  # bytes
-    MODBUS_PLACE = 1 << 0 | 1 << 3 | 1 << 8  # unit, address, file
+    MODBUS_RECORD = 9
+    MODBUS_PLACE = 1 << 0 | 1 << 3 | 1 << 8 | 1 << 9  # unit, address, file, record
     S7COMM_PLACE = 1 << 4 | 1 << 5 | 1 << 6  # area, db, address
     CIP_PLACE = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 9  # class, instance, attribute, tag, offset
 
@@ -95,7 +96,7 @@ cdef inline uint64_t place_tag(uint64_t device, const access_t *access, uint32_t
         if not fields >> field & 1:
             continue
         tag = mix64(tag, <uint64_t>field)
-        if access.protocol == PROTOCOL_MODBUS and field == MODBUS_ADDRESS:
+        if access.protocol == PROTOCOL_MODBUS and (field == MODBUS_ADDRESS or field == MODBUS_RECORD):
             tag = mix64(tag, access.low[field] + index)
         else:
             tag = mix64(tag, access.low[field])

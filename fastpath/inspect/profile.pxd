@@ -30,6 +30,7 @@ from fastpath.inspect.guard cimport clause_clock, forget_value, has_turns, keep_
 from fastpath.inspect.interface cimport access_t, refuse_message, sink_t
 from fastpath.inspect.place cimport (
     MODBUS_ADDRESS,
+    MODBUS_RECORD,
     has_values,
     is_refusal,
     place_fields,
@@ -232,7 +233,7 @@ cdef inline int is_guarded(
     cdef int field = 0
     while fields >> field:
         if fields >> field & 1:
-            if access.protocol == PROTOCOL_MODBUS and field == MODBUS_ADDRESS:
+            if access.protocol == PROTOCOL_MODBUS and (field == MODBUS_ADDRESS or field == MODBUS_RECORD):
                 address = access.low[field] + index
                 if not lies_within(context.table, clause, field, address, address):
                     return 0

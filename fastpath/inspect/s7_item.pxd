@@ -41,11 +41,14 @@ cdef enum:
 
 
 cdef inline uint32_t element_bytes(uint8_t size) noexcept nogil:
-    """Return the bytes of one element of a transport size; 0: unknown. A bit travels in a byte of its own."""
+    """Return the bytes of one element of a transport size; 0: unknown. A bit travels in a byte of its own.
+
+    Timers and counters are numbered, not addressed: as a type of another area servers disagree where it lies.
+    """
     if size <= 3:
         return 1 if size else 0  # bit, byte, char
-    if size == 4 or size == 5 or size == 9 or size == 12 or size == AREA_COUNTER or size == AREA_TIMER:
-        return 2  # word, int, date, S5time; counter and timer
+    if size == 4 or size == 5 or size == 9 or size == 12:
+        return 2  # word, int, date, S5time
     if size <= SIZE_REAL or size == 10 or size == 11:
         return 4  # dword, dint, real, time of day, time
     return 8 if size == SIZE_DATE_AND_TIME else 0

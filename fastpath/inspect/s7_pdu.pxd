@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""One S7comm PDU between its readers: header, the parameter and the data part as far as they are here, how to tell of it.
+"""One S7comm PDU between its readers: header, parameters and data as far as they are here, and how to tell of it.
 
 In: the user data of a COTP data unit. Out: `s7_pdu_t`, on the stack of `s7comm` while a message is read. Lengths are
 checked here once: header, parameters and data are the message, to the byte.
@@ -9,7 +9,7 @@ SPEC: there is no public standard of S7comm; the header is as Wireshark's dissec
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from fastpath.abi cimport OPERATION_NONE, PROTOCOL_S7COMM, REASON_MESSAGE_MALFORMED, REASON_NONE
+from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, PROTOCOL_S7COMM, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
 from fastpath.inspect.interface cimport access_t, begin_access, set_field, sink_t
 
@@ -93,7 +93,7 @@ cdef inline uint8_t read_header(
     pdu.parameter_here = pdu.parameter_bytes if here >= pdu.parameter_bytes else here
     pdu.data = pdu.parameters + pdu.parameter_here
     pdu.data_here = here - pdu.parameter_here
-    if pdu.rosctr != S7_USERDATA and pdu.parameter_here:
+    if (pdu.rosctr == S7_JOB or header == 12) and pdu.parameter_here:
         pdu.function = pdu.parameters[0]
         pdu.has_function = 1
     return REASON_NONE
@@ -126,7 +126,14 @@ cdef inline void begin_s7(access_t *access, const s7_pdu_t *pdu) noexcept nogil:
 
 
 cdef inline void tell(s7_pdu_t *pdu, access_t *access, sink_t *sink) noexcept nogil:
-    """Put an access: the message's first is the message itself, the others are further ones."""
+    """Put an access: the message's first is the message itself, the others are further ones.
+
+    When the first thing it asks for is not understood, the message itself comes before it: a read stays a read.
+    """
+    if pdu.told == 0 and access.operation == OPERATION_OTHER and pdu.operation != OPERATION_OTHER:
+        access.operation = pdu.operation
+        tell(pdu, access, sink)
+        access.operation = OPERATION_OTHER
     access.further = pdu.told != 0
     pdu.told += 1
     sink.put(sink, access)

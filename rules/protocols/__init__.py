@@ -51,8 +51,9 @@ WORDS: Final[dict[Protocol, Words]] = {
             "value": 32,
         },
         s7comm.NAMES,
+        s7comm.SPELLED,
     ),
-    Protocol.S7COMM_PLUS: Words({"version": 8, "opcode": 8, "function": 16, "reference": 16}),
+    Protocol.S7COMM_PLUS: Words({"version": 8, "opcode": 8, "function": 16, "reference": 16}, s7comm.PLUS_NAMES),
     Protocol.ENIP: Words({"command": 16, "session": 32, "connection": 32}, enip.NAMES),
     Protocol.CIP: Words(
         {
