@@ -1,23 +1,19 @@
 # cython: language_level=3
 """CIP: one message, request or answer, and the messages embedded in it.
 
-In: the bytes that EtherNet/IP carries for CIP, perhaps not all of them here yet. Out: an access for the message, for each thing
-more that it asks for, and for each embedded message, in their order; or a drop reason when it contradicts itself.
-SPEC: CIP Vol. 1, 2-4 (message router request and response), 3-5.5.4 (Unconnected Send), A-4.10 (Multiple Service Packet).
+In: the bytes that EtherNet/IP carries for CIP, perhaps not all of them here yet. Out: an access for the message, for
+each thing more that it asks for, and for each embedded message, in their order; or a drop reason when it contradicts
+itself.
+SPEC: CIP Vol. 1, 2-4 (message router request and response), 3-5.5.4 (Unconnected Send), A-4.10 (Multiple Service
+Packet).
 
-Every length must agree: what is embedded fills its slice exactly as its own headers say, slices lie in order, side by side.
+Every length must agree: what is embedded fills its slice exactly as its own headers say, slices lie in order, side by
+side.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memset
 
-from fastpath.abi cimport (
-    OPERATION_ADMIN,
-    OPERATION_NONE,
-    REASON_MESSAGE_BUDGET,
-    REASON_MESSAGE_MALFORMED,
-    REASON_NONE,
-)
+from fastpath.abi cimport OPERATION_ADMIN, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.inspect.cip_access cimport (
     CIP_ATTRIBUTE,
     CIP_COUNT,
@@ -37,13 +33,7 @@ from fastpath.inspect.cip_connection cimport (
     read_forward_close,
     read_forward_open,
 )
-from fastpath.inspect.cip_data cimport (
-    put_attributes,
-    read_attributes,
-    read_pccc,
-    read_plain,
-    read_tag_data,
-)
+from fastpath.inspect.cip_data cimport put_attributes, read_attributes, read_pccc, read_plain, read_tag_data
 from fastpath.inspect.cip_path cimport PATH_REQUEST, PATH_ROUTE, path_t, read_path
 from fastpath.inspect.cip_services cimport (
     CLASS_CONNECTION_MANAGER,
@@ -62,7 +52,7 @@ from fastpath.inspect.cip_services cimport (
     cip_operation,
 )
 from fastpath.inspect.interface cimport access_t, set_field
-from fastpath.inspect.part cimport PART_HERE, PART_LATER, PART_NEVER, after, have, inner, le16, part_t
+from fastpath.inspect.part cimport PART_HERE, PART_NEVER, after, have, inner, le16, part_t
 
 cdef enum:
     MOST_DEPTH = 4
@@ -99,7 +89,8 @@ cdef inline int _data_kind(uint8_t service, uint32_t klass, int named) noexcept 
 
 
 cdef inline uint8_t _read_whole(
-    reading_t *reading, access_t *access, const path_t *path, uint8_t service, int kind, const part_t *data, path_t *other
+    reading_t *reading, access_t *access, const path_t *path, uint8_t service, int kind, const part_t *data,
+    path_t *other
 ) noexcept nogil:
     """Fill an access from data that is here completely; `other` takes a path that the data holds."""
     if kind == DATA_ATTRIBUTES:

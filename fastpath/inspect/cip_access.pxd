@@ -4,18 +4,11 @@
 In: what was read of a message. Out: accesses, filled and put. Keeps nothing.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastpath.abi cimport PROTOCOL_CIP
-from fastpath.inspect.cip_path cimport (
-    STEP_ATTRIBUTE,
-    STEP_CLASS,
-    STEP_INSTANCE,
-    path_t,
-    step_t,
-    tag_of,
-)
+from fastpath.inspect.cip_path cimport STEP_ATTRIBUTE, STEP_CLASS, STEP_INSTANCE, path_t, step_t, tag_of
 from fastpath.inspect.cip_services cimport CLASS_NONE
 from fastpath.inspect.interface cimport access_t, begin_access, dialog_t, set_field, sink_t
 
@@ -48,7 +41,9 @@ cdef struct reading_t:
     uint8_t answered  # of an answer: the operation that it answers
 
 
-cdef inline void begin_cip(access_t *access, const reading_t *reading, uint8_t service, int response, uint8_t depth) noexcept nogil:
+cdef inline void begin_cip(
+    access_t *access, const reading_t *reading, uint8_t service, int response, uint8_t depth
+) noexcept nogil:
     begin_access(access, PROTOCOL_CIP, reading.partial)
     access.answer = response
     access.depth = depth

@@ -1,16 +1,16 @@
 # cython: language_level=3
 """What Forward Open asks for, which connections carry messages afterwards, and when they end.
 
-In: the data of Forward Open, Large Forward Open and Forward Close, and of their answers, complete. Out: the operation of
-what is opened, a further access for each connection point, and what is remembered in the dialog; or a drop reason.
+In: the data of Forward Open, Large Forward Open and Forward Close, and of their answers, complete. Out: the operation
+of what is opened, a further access for each connection point, and what is remembered in the dialog; or a drop reason.
 SPEC: CIP Vol. 1, 3-5.5.2 (Forward Open), 3-5.5.3 (Forward Close), 3-4.4.3 (transport class and trigger).
 
-A connection that carries messages (transport class 2 or 3, to the message router) asks nothing itself: what comes by it is judged.
-Any other asks at once for what it will carry: WRITE when the originator sends more than heartbeats or configures the
-target, READ when only the target sends, OTHER when it carries messages that no inspector reads.
+A connection that carries messages (transport class 2 or 3, to the message router) asks nothing itself: what comes by
+it is judged. Any other asks at once for what it will carry: WRITE when the originator sends more than heartbeats or
+configures the target, READ when only the target sends, OTHER when it carries messages that no inspector reads.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastpath.abi cimport (
@@ -37,18 +37,18 @@ from fastpath.inspect.cip_access cimport (
     set_step,
 )
 from fastpath.inspect.cip_path cimport PATH_CONNECTION, STEP_CLASS, STEP_INSTANCE, path_t, read_path
-from fastpath.inspect.cip_services cimport CLASS_ROUTER, SERVICE_FORWARD_CLOSE, SERVICE_FORWARD_OPEN, SERVICE_LARGE_FORWARD_OPEN
-from fastpath.inspect.enip_memory cimport (
-    ask_connection,
-    forget_connection,
-    forget_asked,
-    memory_of,
-    open_connection,
+from fastpath.inspect.cip_services cimport (
+    CLASS_ROUTER,
+    SERVICE_FORWARD_CLOSE,
+    SERVICE_FORWARD_OPEN,
+    SERVICE_LARGE_FORWARD_OPEN,
 )
+from fastpath.inspect.enip_memory cimport ask_connection, forget_connection, forget_asked, memory_of, open_connection
 from fastpath.inspect.interface cimport access_t, set_field
 from fastpath.inspect.part cimport le16, le32
 
 cdef enum:
+    STEP_FIELDS = 1 << CIP_CLASS | 1 << CIP_INSTANCE | 1 << CIP_ATTRIBUTE | 1 << CIP_TAG | 1 << CIP_OFFSET
     SEQUENCE_BYTES = 2  # a class 1 connection's datum begins with them: so long is a heartbeat
     TRIAD_BYTES = 8
     MOST_HOPS = 1  # to a module of the same chassis
@@ -142,11 +142,11 @@ cdef inline void put_points(const reading_t *reading, access_t *access, const pa
         return
     access.present &= <int>~(1 << CIP_COUNT)
     for at in range(path.step_count):
-        access.present &= <int>~(1 << CIP_CLASS | 1 << CIP_INSTANCE | 1 << CIP_ATTRIBUTE | 1 << CIP_TAG | 1 << CIP_OFFSET)
+        access.present &= <int>~STEP_FIELDS
         if path.steps[at].named or (path.steps[at].present and not path.point_count):
             set_step(access, &path.steps[at])
             put_further(reading, access)
-    access.present &= <int>~(1 << CIP_ATTRIBUTE | 1 << CIP_TAG | 1 << CIP_OFFSET)
+    access.present &= <int>~STEP_FIELDS
     for at in range(path.point_count):
         set_field(access, CIP_CLASS, path.point_class[at])
         set_field(access, CIP_INSTANCE, path.points[at])
@@ -165,7 +165,9 @@ cdef inline int is_connection_service(uint8_t service) noexcept nogil:
     return service in (SERVICE_FORWARD_OPEN, SERVICE_LARGE_FORWARD_OPEN, SERVICE_FORWARD_CLOSE)
 
 
-cdef inline uint8_t read_connection_answer(reading_t *reading, uint8_t service, const uint8_t *at, uint32_t count) noexcept nogil:
+cdef inline uint8_t read_connection_answer(
+    reading_t *reading, uint8_t service, const uint8_t *at, uint32_t count
+) noexcept nogil:
     """Take the answer of a successful Forward Open or Forward Close."""
     cdef uint32_t head = 10 if service == SERVICE_FORWARD_CLOSE else 26
     if count < head or count != head + 2 * <uint32_t>at[head - 2]:

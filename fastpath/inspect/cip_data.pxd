@@ -7,7 +7,7 @@ SPEC: CIP Vol. 1, A-4 (common services), C-6 (data types); Rockwell 1756-PM020 (
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastpath.abi cimport OPERATION_OTHER, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
+from fastpath.abi cimport REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.inspect.cip_access cimport (
     CIP_ATTRIBUTE,
     CIP_COUNT,
@@ -65,7 +65,9 @@ cdef inline uint32_t type_bytes(uint32_t kind) noexcept nogil:
     return 8 if kind in (0xC5, 0xC9, 0xD4, 0xCB, 0xCF, 0xD7) else 0
 
 
-cdef inline void set_values(access_t *access, uint32_t kind, const uint8_t *at, uint32_t count, uint32_t size) noexcept nogil:
+cdef inline void set_values(
+    access_t *access, uint32_t kind, const uint8_t *at, uint32_t count, uint32_t size
+) noexcept nogil:
     """Set the band of what is written; `size` 1, 2, 4 or 8 bytes each."""
     cdef uint64_t low = 0xFFFFFFFFFFFFFFFFULL
     cdef uint64_t high = 0
@@ -145,10 +147,12 @@ cdef inline uint8_t read_tag_data(
     return REASON_NONE
 
 
-cdef inline uint8_t read_attributes(access_t *access, uint8_t service, const uint8_t *at, uint32_t count) noexcept nogil:
+cdef inline uint8_t read_attributes(
+    access_t *access, uint8_t service, const uint8_t *at, uint32_t count
+) noexcept nogil:
     """Take the first attribute of a list, and check the list; `put_attributes` puts the others."""
     cdef uint32_t number
-    if count < 2:
+    if count < 2 or access.present >> CIP_ATTRIBUTE & 1:  # the path names one beside the list
         return REASON_MESSAGE_MALFORMED
     number = le16(at)
     if number > MOST_ATTRIBUTES:
@@ -169,8 +173,8 @@ cdef inline void put_attributes(
 ) noexcept nogil:
     """Put one access for each further attribute of a list that `read_attributes` took.
 
-    In a Set_Attribute_List each attribute's size is known to the device only: what follows the first one is put once, without
-    an attribute, and so matches no clause that names attributes.
+    In a Set_Attribute_List each attribute's size is known to the device only: what follows the first one is put once,
+    without an attribute, and so matches no clause that names attributes.
     """
     cdef uint32_t number = le16(at)
     cdef uint32_t one

@@ -1,13 +1,14 @@
 # cython: language_level=3
 """What a CIP path (EPATH) leads to: steps of class, instance and attribute, or of tag names.
 
-In: the bytes of a padded path and what may stand in it. Out: its steps, hops, connection points and data, or a drop reason.
+In: the bytes of a padded path and what may stand in it. Out: its steps, hops, connection points and data, or a drop
+reason.
 SPEC: CIP Vol. 1, Appendix C-1 (segments), 3-5.5 (connection paths); Rockwell 1756-PM020 (symbols and members).
 
-The name of a tag is its symbols in lower case, joined by dots, with the subscripts between them: `program:main.motor[3].speed`.
-Controllers do not tell upper from lower case. A single subscript at the end is not part of the name, but a number of
-its own (`index`); two or three at the end are: `matrix[1,2]`. Symbols behind a class begin with a dot. `tag_number` in
-rules/protocols/cip.py is the same function.
+The name of a tag is its symbols in lower case, joined by dots, with the subscripts between them:
+`program:main.motor[3].speed`. Controllers do not tell upper from lower case. A single subscript at the end is not
+part of the name, but a number of its own (`index`); two or three at the end are: `matrix[1,2]`. Symbols behind a
+class begin with a dot. `tag_number` in rules/protocols/cip.py is the same function.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

@@ -2,9 +2,9 @@
 """What a CIP service asks of the equipment, by service and class.
 
 In: a service, and the class it is asked of. Out: an operation; OTHER for what no table knows.
-SPEC: CIP Vol. 1, Appendix A (common services), chapter 5 (objects); Vol. 2, chapter 5 (TCP/IP, Ethernet Link, DLR, QoS);
-Vol. 8 (security objects); Rockwell 1756-PM020 (tags). Classes and services that Rockwell never published are as engineering
-tools use them. The table in docs/reference/protocols/enip.md and rules/protocols/cip.py say the same.
+SPEC: CIP Vol. 1, Appendix A (common services), chapter 5 (objects); Vol. 2, chapter 5 (TCP/IP, Ethernet Link, DLR,
+QoS); Vol. 8 (security objects); Rockwell 1756-PM020 (tags). Classes and services that Rockwell never published are as
+engineering tools use them. The table in docs/reference/protocols/enip.md and rules/protocols/cip.py say the same.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -64,8 +64,10 @@ cdef inline int is_settings(uint32_t klass) noexcept nogil:
 
 
 cdef inline int is_program(uint32_t klass) noexcept nogil:
-    """Say whether a class is part of a Rockwell controller's project: names and programs, data, routines, tasks, modes."""
-    return (klass >= 0x64 and klass <= 0x71 and klass != CLASS_PCCC) or (klass >= 0x8C and klass <= 0x8E) or klass == 0xAC
+    """Say whether a class is part of a Rockwell controller's project: programs, data, routines, tasks, modes."""
+    if klass >= 0x64 and klass <= 0x71:
+        return klass != CLASS_PCCC
+    return (klass >= 0x8C and klass <= 0x8E) or klass == 0xAC
 
 
 cdef inline uint8_t _common(uint8_t service, uint32_t klass) noexcept nogil:

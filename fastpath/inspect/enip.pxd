@@ -1,11 +1,12 @@
 # cython: language_level=3
 """EtherNet/IP: the encapsulation of one message, and the CIP message in it.
 
-In: bytes of a TCP stream or a datagram on port 44818. Out: one access for the encapsulation, then those of CIP; or a drop reason.
+In: bytes of a TCP stream or a datagram on port 44818. Out: one access for the encapsulation, then those of CIP; or a
+drop reason.
 SPEC: CIP Vol. 2 (EtherNet/IP), 2-3 (encapsulation header), 2-4 (commands), 2-6 (common packet format).
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.abi cimport (
     OPERATION_DIAGNOSE,
@@ -22,7 +23,7 @@ from fastpath.abi cimport (
 from fastpath.cursor cimport raw64
 from fastpath.inspect.cip cimport read_cip
 from fastpath.inspect.cip_access cimport reading_t
-from fastpath.inspect.enip_items cimport ITEM_CONNECTED_ADDRESS, find_data, is_list
+from fastpath.inspect.enip_items cimport find_data, is_list
 from fastpath.inspect.enip_memory cimport (
     ANSWER_UNKNOWN,
     REQUEST_MANAGER,
@@ -60,11 +61,12 @@ cdef enum:
 
 cdef inline int _is_known(uint32_t command) noexcept nogil:
     """Table 2-3.2, and the numbers below 6 that it reserves for older equipment: they are read, and refused."""
-    return command in (0x0000, 0x0001, 0x0002, 0x0003, 0x0004, 0x0005, 0x0063, 0x0064, 0x0065, 0x0066, 0x006F, 0x0070, 0x0072,
-                       0x0073, 0x00C8)
+    return command <= 5 or command in (0x63, 0x64, 0x65, 0x66, 0x6F, 0x70, 0x72, 0x73, 0xC8)
 
 
-cdef inline uint8_t measure_enip(const uint8_t *bytes, uint32_t count, int from_opener, uint32_t *length) noexcept nogil:
+cdef inline uint8_t measure_enip(
+    const uint8_t *bytes, uint32_t count, int from_opener, uint32_t *length
+) noexcept nogil:
     """Say how long the message at `bytes` is: see `interface`."""
     length[0] = 0
     if count and not _is_known(bytes[0]):
@@ -108,7 +110,9 @@ cdef inline uint32_t _key_of(uint64_t context) noexcept nogil:
     return <uint32_t>mix64(context, 0)
 
 
-cdef inline uint8_t _note_plain(uint32_t command, uint32_t key, int from_opener, access_t *access, dialog_t *dialog) noexcept nogil:
+cdef inline uint8_t _note_plain(
+    uint32_t command, uint32_t key, int from_opener, access_t *access, dialog_t *dialog
+) noexcept nogil:
     """Remember a request that carries no CIP, or find the one that is answered."""
     cdef request_t found
     if command not in (COMMAND_LIST_SERVICES, COMMAND_LIST_IDENTITY, COMMAND_LIST_INTERFACES, COMMAND_REGISTER):
@@ -120,9 +124,13 @@ cdef inline uint8_t _note_plain(uint32_t command, uint32_t key, int from_opener,
     return REASON_NONE
 
 
-cdef inline uint8_t _connection_key(reading_t *reading, int from_opener, uint32_t sequence, uint32_t *key) noexcept nogil:
-    """Find the connection that a message came by; what one carries that was not opened here nobody can say."""
+cdef inline uint8_t _connection_key(
+    reading_t *reading, int from_opener, uint32_t sequence, uint32_t *key
+) noexcept nogil:
+    """Find the connection that a message came by; what others carry, that were not opened here, nobody can say."""
     cdef int place = find_connection(reading.dialog, reading.connection, from_opener)
+    if place < 0 and not from_opener:  # some targets (cpppo) answer under the number that they were asked by
+        place = find_connection(reading.dialog, reading.connection, 1)
     key[0] = <uint32_t>(place + 1) << 16 | sequence
     if place < 0 and not taken_up(reading.dialog):
         return REASON_MESSAGE_OPAQUE

@@ -1,8 +1,9 @@
 # cython: language_level=3
 """Implicit I/O: the data that a connection opened by Forward Open carries cyclically, on UDP port 2222.
 
-In: one datagram. Out: one access of EtherNet/IP with the connection's number. What the opener of the conversation sends is
-written to the other end (WRITE), what comes back is read (READ), and a datum without content is a heartbeat (NONE).
+In: one datagram. Out: one access of EtherNet/IP with the connection's number. What the opener of the conversation
+sends is written to the other end (WRITE), what comes back is read (READ), and a datum without content is a heartbeat
+(NONE).
 SPEC: CIP Vol. 2, 3-2 (class 0 and 1 connections), 2-6 (items); CIP Vol. 1, 3-4.4.3 (transport classes).
 
 Which Forward Open opened a connection is not known here: it came by another conversation, and was judged there.
@@ -11,7 +12,6 @@ Which Forward Open opened a connection is not known here: it came by another con
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.abi cimport (
-    OPERATION_NONE,
     OPERATION_READ,
     OPERATION_WRITE,
     PROTOCOL_ENIP,
@@ -25,10 +25,13 @@ from fastpath.inspect.interface cimport access_t, begin_access, dialog_t, set_fi
 from fastpath.inspect.part cimport le16, le32
 
 cdef enum:
+    MOST_DATA_BYTES = 65511  # SPEC: CIP Vol. 2, 2-3.2: also without an encapsulation no datagram holds more
     HEARTBEAT_BYTES = 2  # a sequence count (class 1) or nothing (class 0)
 
 
-cdef inline uint8_t measure_enip_io(const uint8_t *bytes, uint32_t count, int from_opener, uint32_t *length) noexcept nogil:
+cdef inline uint8_t measure_enip_io(
+    const uint8_t *bytes, uint32_t count, int from_opener, uint32_t *length
+) noexcept nogil:
     """Say how long the message at `bytes` is: see `interface`."""
     cdef uint32_t address
     length[0] = 0
@@ -45,6 +48,8 @@ cdef inline uint8_t measure_enip_io(const uint8_t *bytes, uint32_t count, int fr
     if count < 10 + address:
         return REASON_NONE
     if le16(bytes + 6 + address) != ITEM_CONNECTED_DATA:
+        return REASON_MESSAGE_MALFORMED
+    if le16(bytes + 8 + address) > MOST_DATA_BYTES:
         return REASON_MESSAGE_MALFORMED
     length[0] = 10 + address + le16(bytes + 8 + address)
     return REASON_NONE

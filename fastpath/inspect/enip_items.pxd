@@ -4,13 +4,14 @@
 In: a stretch that begins with the number of items. Out: the connection and the data in it, or a drop reason.
 SPEC: CIP Vol. 2, 2-6.
 
-Exactly one address item, then exactly one data item, then nothing but socket addresses; together as long as the stretch.
+Exactly one address item, then exactly one data item, then nothing but socket addresses; together as long as the
+stretch.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.abi cimport REASON_MESSAGE_MALFORMED, REASON_MESSAGE_OPAQUE, REASON_NONE
-from fastpath.inspect.part cimport PART_HERE, PART_LATER, PART_NEVER, have, inner, le16, le32, part_of, part_t
+from fastpath.inspect.part cimport PART_HERE, PART_NEVER, have, inner, le16, le32, part_of, part_t
 
 cdef enum:
     ITEM_NULL = 0x0000
@@ -27,7 +28,7 @@ cdef enum:
 cdef inline uint8_t is_list(const part_t *body, uint32_t status) noexcept nogil:
     """Check the items of an answer to one of the List commands; refusals may be empty."""
     cdef uint32_t at = 2
-    cdef uint32_t number, one
+    cdef uint32_t number, _one
     if not body.whole and status:
         return REASON_NONE
     if have(body, 2) != PART_HERE:
@@ -35,7 +36,7 @@ cdef inline uint8_t is_list(const part_t *body, uint32_t status) noexcept nogil:
     number = le16(body.at)
     if number > MOST_LISTED:
         return REASON_MESSAGE_MALFORMED
-    for one in range(number):
+    for _one in range(number):
         if have(body, at + 4) != PART_HERE:
             return REASON_MESSAGE_MALFORMED if have(body, at + 4) == PART_NEVER else REASON_NONE
         at += 4 + le16(body.at + at + 2)
@@ -44,10 +45,10 @@ cdef inline uint8_t is_list(const part_t *body, uint32_t status) noexcept nogil:
 
 cdef inline uint8_t _check_sockets(const part_t *body, uint32_t at, uint32_t number) noexcept nogil:
     """Check that nothing but socket addresses follows, up to the end."""
-    cdef uint32_t one, kind
+    cdef uint32_t _one, kind
     if at + number * (4 + SOCKET_BYTES) != body.whole:
         return REASON_MESSAGE_MALFORMED
-    for one in range(number):
+    for _one in range(number):
         if have(body, at + 4) != PART_HERE:
             return REASON_NONE
         kind = le16(body.at + at)

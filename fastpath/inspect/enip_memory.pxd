@@ -1,9 +1,10 @@
 # cython: language_level=3
 """What is remembered of an EtherNet/IP conversation: requests not yet answered, and connections that carry messages.
 
-In: a `dialog_t`, zero at its beginning. Out: for an answer, what was asked; for a connection, what it carries. Bounded: the
-oldest request is forgotten for the newest, and as many answers as were forgotten may then come unasked; connections
-are refused when there is no room. The dialog's last word is the stream layer's (interface.DIALOG_TAKEN_UP).
+In: a `dialog_t`, zero at its beginning. Out: for an answer, what was asked; for a connection, what it carries.
+Bounded: the oldest request is forgotten for the newest, and as many answers as were forgotten may then come unasked;
+connections are refused when there is no room. The dialog's last word is the stream layer's
+(interface.DIALOG_TAKEN_UP).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

@@ -144,7 +144,7 @@ cdef inline uint8_t fill_subfunction(const pdu_t *pdu, access_t *access, uint32_
 cdef inline uint8_t fill_group(
     const pdu_t *pdu, access_t *access, uint32_t at, int writing, uint32_t *bytes
 ) noexcept nogil:
-    """Set what one group of a file request says (6.14, 6.15), and how many bytes it takes; 0: not all of its head here."""
+    """Set what one group of a file request says (6.14, 6.15), and its bytes; 0: not all of its head is here."""
     cdef const uint8_t *group = pdu.bytes + at
     cdef uint32_t record
     cdef uint32_t words

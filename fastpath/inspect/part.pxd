@@ -47,7 +47,7 @@ cdef inline part_t after(const part_t *part, uint32_t start) noexcept nogil:
 
 
 cdef inline uint16_t le16(const uint8_t *p) noexcept nogil:
-    # The image, the segments and CIP are little-endian, and so is every machine this runs on (table.pxd refuses others).
+    # CIP is little-endian, and so are the image, the segments and every machine this runs on.
     cdef uint16_t value
     memcpy(&value, p, 2)
     return value

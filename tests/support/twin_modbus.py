@@ -253,6 +253,7 @@ def files(pdu: bytes) -> list[Meaning]:
             fields["value"], values = written(rest[: 2 * count], count, coils=False)
             rest = rest[2 * count :]
         found.append(Meaning(OPERATIONS[pdu[0]], fields, values))
+    demand(true=pdu[0] == 21 or sum(2 + 2 * one.fields["count"] for one in found) <= 0xF5)
     return found
 
 
