@@ -152,7 +152,7 @@ cdef inline uint8_t read_attributes(
 ) noexcept nogil:
     """Take the first attribute of a list, and check the list; `put_attributes` puts the others."""
     cdef uint32_t number
-    if count < 2:
+    if count < 2 or access.present >> CIP_ATTRIBUTE & 1:  # the path names one beside the list
         return REASON_MESSAGE_MALFORMED
     number = le16(at)
     if number > MOST_ATTRIBUTES:

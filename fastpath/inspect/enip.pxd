@@ -129,6 +129,8 @@ cdef inline uint8_t _connection_key(
 ) noexcept nogil:
     """Find the connection that a message came by; what others carry, that were not opened here, nobody can say."""
     cdef int place = find_connection(reading.dialog, reading.connection, from_opener)
+    if place < 0 and not from_opener:  # some targets (cpppo) answer under the number that they were asked by
+        place = find_connection(reading.dialog, reading.connection, 1)
     key[0] = <uint32_t>(place + 1) << 16 | sequence
     if place < 0 and not taken_up(reading.dialog):
         return REASON_MESSAGE_OPAQUE

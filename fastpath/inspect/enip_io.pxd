@@ -25,6 +25,7 @@ from fastpath.inspect.interface cimport access_t, begin_access, dialog_t, set_fi
 from fastpath.inspect.part cimport le16, le32
 
 cdef enum:
+    MOST_DATA_BYTES = 65511  # SPEC: CIP Vol. 2, 2-3.2: also without an encapsulation no datagram holds more
     HEARTBEAT_BYTES = 2  # a sequence count (class 1) or nothing (class 0)
 
 
@@ -47,6 +48,8 @@ cdef inline uint8_t measure_enip_io(
     if count < 10 + address:
         return REASON_NONE
     if le16(bytes + 6 + address) != ITEM_CONNECTED_DATA:
+        return REASON_MESSAGE_MALFORMED
+    if le16(bytes + 8 + address) > MOST_DATA_BYTES:
         return REASON_MESSAGE_MALFORMED
     length[0] = 10 + address + le16(bytes + 8 + address)
     return REASON_NONE

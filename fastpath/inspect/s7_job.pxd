@@ -20,7 +20,7 @@ from fastpath.inspect.s7_block cimport (
     S7_START_UPLOAD, S7_UPLOAD, check_transfer, read_service, read_stop, read_transfer,
 )
 from fastpath.inspect.s7_dialog cimport (
-    find_job, find_place, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
+    find_job, find_place, forgiven, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
 )
 from fastpath.inspect.s7_item cimport DATA_BIT, DATA_INTEGER, SYNTAX_S7ANY, read_items, set_pointer
 from fastpath.inspect.s7_pdu cimport (
@@ -234,7 +234,7 @@ cdef inline uint8_t read_acknowledgement(s7_pdu_t *pdu, s7_dialog_t *dialog, sin
         pdu.operation = job.operation
     elif pdu.from_opener:
         pdu.operation = sent_back(pdu)
-    if job == NULL and (dialog.begun or (pdu.from_opener and pdu.operation == OPERATION_OTHER)):
+    if job == NULL and ((pdu.from_opener and pdu.operation == OPERATION_OTHER) or not forgiven(dialog, pdu.partial)):
         reason = REASON_MESSAGE_ANSWER
     elif not pdu.partial:
         reason = check_acknowledgement(pdu, job)

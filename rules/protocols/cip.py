@@ -36,7 +36,7 @@ NAMES: Final[dict[str, dict[str, int]]] = {
         "remove_member": 0x1B,
         "group_sync": 0x1C,
         "execute_pccc": 0x4B,  # of class pccc
-        "read_tag": 0x4C,  # of a tag, by name or by instance of class symbol; so are those up to 0x55 but for the others
+        "read_tag": 0x4C,  # of a tag, by name or by instance of class symbol
         "write_tag": 0x4D,
         "read_modify_write_tag": 0x4E,
         "forward_close": 0x4E,  # of class connection_manager
@@ -102,9 +102,8 @@ NAMES: Final[dict[str, dict[str, int]]] = {
     },
 }
 MOST_CHARACTERS: Final = 500  # a path is at most 510 bytes long
-_SYMBOL: Final = re.compile(r"[!-+\--Z\\^-~]+")  # printable, but for the characters that join: , . [ ]
-_NAME: Final = re.compile(rf"\.?(?:{_SYMBOL.pattern}(?:\[\d{{1,10}}(?:,\d{{1,10}}){{0,2}}\])?)"
-                          rf"(?:\.{_SYMBOL.pattern}(?:\[\d{{1,10}}(?:,\d{{1,10}}){{0,2}}\])?)*")  # fmt: skip
+_PART: Final = r"[!-+\-/-Z\\^-~]+(?:\[\d{1,10}(?:,\d{1,10}){0,2}\])?"  # printable, but for what joins: , . [ ]
+_NAME: Final = re.compile(rf"\.?{_PART}(?:\.{_PART})*")
 
 
 def tag_number(name: str) -> int:

@@ -12,8 +12,8 @@ from fastpath.dissect import Dissection
 from tests.support import enip_messages as build
 from tests.support import twin_cip
 
-NUMBERS = st.sampled_from((1, 2, 4, 6, 0x37, 0x43, 0x44, 0x47, 0x64, 0x67, 0x6B, 0x6C, 0x72, 0x8B, 0x8E, 0xA1, 0xAC, 0xF5,
-                           0xF6)) | st.integers(0, 0xFFFF)  # fmt: skip
+KNOWN = (1, 2, 4, 6, 0x37, 0x43, 0x44, 0x47, 0x64, 0x67, 0x6B, 0x6C, 0x72, 0x8B, 0x8E, 0xA1, 0xAC, 0xF5, 0xF6)
+NUMBERS = st.sampled_from(KNOWN) | st.integers(0, 0xFFFF)
 NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_:]{0,14}\Z")
 
 
@@ -25,13 +25,13 @@ def logicals(draw: st.DrawFn) -> bytes:
 
 PLACES = st.builds(build.place, NUMBERS, NUMBERS, st.none() | st.integers(0, 300))
 MEMBERS = st.builds(lambda numbers: b"".join(build.logical(2, one) for one in numbers), st.lists(NUMBERS, max_size=3))
-TAGS = st.lists(st.builds(lambda name, member: build.symbol(name) + member, NAMES, MEMBERS), min_size=1, max_size=3).map(
-    b"".join
-)
+TAGS = st.lists(
+    st.builds(lambda name, member: build.symbol(name) + member, NAMES, MEMBERS), min_size=1, max_size=3
+).map(b"".join)
 KEYS = st.sampled_from((b"", bytes.fromhex("3404") + bytes(8)))
-PATHS = st.builds(lambda key, path: key + path, KEYS, PLACES | TAGS | st.tuples(PLACES, TAGS | PLACES).map(b"".join)) | (
-    st.lists(logicals() | NAMES.map(build.symbol), max_size=5).map(b"".join)
-)
+PATHS = st.builds(
+    lambda key, path: key + path, KEYS, PLACES | TAGS | st.tuples(PLACES, TAGS | PLACES).map(b"".join)
+) | (st.lists(logicals() | NAMES.map(build.symbol), max_size=5).map(b"".join))
 TYPES = st.sampled_from((0xC1, 0xC3, 0xC4, 0xCA, 0xCB, 0xD0, 0x02A0))
 
 
@@ -58,13 +58,17 @@ PCCC = st.builds(
 )
 ONE = st.builds(build.request, st.integers(0, 0x7F), PATHS, st.binary(max_size=12) | writes() | attribute_lists())
 LIKELY = (
-    st.builds(build.request, st.sampled_from((0x4C, 0x4D, 0x4E, 0x52, 0x53, 0x55)), TAGS, writes() | st.binary(max_size=6))
+    st.builds(
+        build.request, st.sampled_from((0x4C, 0x4D, 0x4E, 0x52, 0x53, 0x55)), TAGS, writes() | st.binary(max_size=6)
+    )
     | st.builds(build.request, st.just(0x4D), TAGS, writes())
     | st.builds(build.request, st.sampled_from((3, 4)), PLACES, attribute_lists())
     | st.builds(build.request, st.just(0x4B), st.just(build.place(0x67, 1)), PCCC)
     | st.builds(build.request, st.just(0x10), PLACES, st.binary(max_size=9))
 )
-ROUTES = st.lists(st.sampled_from((b"\x01\x00", b"\x02\x05", b"\x12\x0710.0.0.\0", b"\x0f\x01\x12\x00")), max_size=3).map(b"".join)
+ROUTES = st.lists(
+    st.sampled_from((b"\x01\x00", b"\x02\x05", b"\x12\x0710.0.0.\0", b"\x0f\x01\x12\x00")), max_size=3
+).map(b"".join)
 MESSAGES = st.recursive(
     ONE | LIKELY,
     lambda inner: st.lists(inner, min_size=1, max_size=3).map(build.multiple) | st.builds(build.routed, inner, ROUTES),
@@ -110,7 +114,9 @@ def test_built_requests_are_read_as_the_twin_reads_them(message: bytes, over: bo
     compare(message, over=over)
 
 
-@given(MESSAGES, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 6))
+@given(
+    MESSAGES, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 6)
+)
 def test_damaged_requests_are_refused_or_read_alike(message: bytes, changes: list[tuple[int, int]], cut: int) -> None:
     """Bytes changed and the end cut off: neither reads what the other refuses."""
     data = bytearray(message)

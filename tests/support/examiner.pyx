@@ -23,6 +23,7 @@ cdef enum:
 cdef struct kept_t:
     uint32_t count
     uint32_t unsound
+    uint32_t outermost  # bit i: a message of abi.Protocol i came at depth 0
     uint64_t sum  # of the written bytes: they must be readable
     access_t accesses[KEPT]
 
@@ -32,8 +33,10 @@ cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
     cdef uint32_t at, size
     if kept.count < KEPT:
         kept.accesses[kept.count] = access[0]
-    if (kept.count == 0) != (access.further == 0 and access.depth == 0) and access.further == 0 and access.depth == 0:
-        kept.unsound = 1  # a second message where one was asked for
+    if not access.further and not access.depth:
+        if kept.outermost >> access.protocol & 1:
+            kept.unsound = 1  # a second message where one was asked for; what carries it is of another protocol
+        kept.outermost |= <uint32_t>1 << access.protocol
     kept.count += 1
     if access.present & access.recalled:
         kept.unsound = 2
@@ -162,6 +165,7 @@ cdef class Examiner:
         cdef uint8_t reason
         kept.count = 0
         kept.unsound = 0
+        kept.outermost = 0
         sink.put = keep_access
         sink.reason = REASON_NONE
         sink.context = kept
