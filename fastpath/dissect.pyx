@@ -26,6 +26,7 @@ from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, access_t, dialog_t, refuse_message, sink_t
+from fastpath.inspect.s7_dialog cimport s7_dialog_t
 from fastpath.inspecting cimport inspect
 from fastpath.reading cimport inspection_t
 from fastpath.stream cimport OPENER, RESPONDER
@@ -273,3 +274,8 @@ cdef class Conversations:
     def windows_in_use(self):
         """Return how many large windows are somebody's."""
         return sum(self.flows.streams.holders[i] != 0 for i in range(self.flows.streams.window_count))
+
+
+def s7_memory():
+    """Return (bytes that an S7 conversation remembers, bytes that a conversation has)."""
+    return sizeof(s7_dialog_t), sizeof(dialog_t)

@@ -155,13 +155,12 @@ cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
             recall_field(access, COUNT, asked.count)
 
 
-cdef inline void tell_registers(const pdu_t *pdu, access_t *access, uint8_t function) noexcept nogil:
-    """Give the registers that a whole answer carries: the largest step of a value is measured from them."""
-    if pdu.count < pdu.length or not READ_HOLDING_REGISTERS <= pdu.bytes[0] <= READ_INPUT_REGISTERS:
-        return
-    access.values = pdu.bytes + 2
-    access.value_count = pdu.bytes[1] >> 1
-    access.value_bytes = 2
+cdef inline void show_values(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """Say what whole, matched registers hold: largest steps go by what was read last, too."""
+    if pdu.bytes[0] == READ_HOLDING_REGISTERS or pdu.bytes[0] == READ_INPUT_REGISTERS:
+        access.values = pdu.bytes + 2
+        access.value_count = pdu.bytes[1] // 2
+        access.value_bytes = 2
 
 
 cdef inline uint8_t put_answer(
@@ -186,8 +185,8 @@ cdef inline uint8_t put_answer(
     index = find_asked(waiting, pdu, transaction, unit, &similar) if reason == REASON_NONE else waiting.count
     if index < waiting.count:
         recall(access, &waiting.asked[index])
-        tell_registers(pdu, access, function)
         if not access.partial:
+            show_values(pdu, access)
             forget(waiting, index)
     elif reason == REASON_NONE and similar:
         reason = REASON_MESSAGE_MALFORMED

@@ -17,7 +17,7 @@ from fastpath.abi cimport (
 )
 from fastpath.cursor cimport be32, cursor_t, take
 from fastpath.inspect.interface cimport access_t, set_field, sink_t
-from fastpath.inspect.s7_dialog cimport find_upload, s7_dialog_t
+from fastpath.inspect.s7_dialog cimport find_upload, s7_dialog_t, taken_up
 from fastpath.inspect.s7_pdu cimport S7_BLOCK, begin_s7, missing_parameters, s7_pdu_t, tell
 
 cdef enum:
@@ -120,7 +120,7 @@ cdef inline uint8_t check_transfer(const s7_pdu_t *pdu, const s7_dialog_t *dialo
         return REASON_NONE
     if pdu.function != S7_DOWNLOAD_BLOCK and pdu.function != S7_DOWNLOAD_ENDED:
         return REASON_MESSAGE_ANSWER
-    return REASON_NONE if dialog.downloading or not dialog.begun else REASON_MESSAGE_ANSWER
+    return REASON_NONE if dialog.downloading or taken_up(dialog) else REASON_MESSAGE_ANSWER
 
 
 cdef inline uint8_t read_service(s7_pdu_t *pdu, sink_t *sink) noexcept nogil:

@@ -7,7 +7,7 @@ Lives in the conversation's `dialog_t`: zero at its beginning, both directions, 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.abi cimport OPERATION_READ
-from fastpath.inspect.interface cimport access_t, dialog_t
+from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, access_t, dialog_t
 from fastpath.inspect.s7_pdu cimport S7_ADDRESS, S7_AREA, S7_COUNT, S7_DB
 
 cdef enum:
@@ -49,7 +49,7 @@ cdef struct plus_part_t:
     uint8_t operation
     uint8_t unused
 
-# Owner: the conversation's dialog_t, which is larger (a test compares).
+# Owner: the conversation's dialog_t, which is larger by the stream layer's word at least (a test compares).
 cdef struct s7_dialog_t:
     s7_job_t opener[OPENER_JOBS]
     s7_job_t responder[RESPONDER_JOBS]
@@ -60,12 +60,25 @@ cdef struct s7_dialog_t:
     uint8_t next_opener
     uint8_t next_responder
     uint8_t next_upload
-    uint8_t begun  # 1: the connection was seen from its beginning, every answer has its job
+    uint8_t strays  # answers to jobs from before the conversation was taken up
     uint8_t downloading  # 1: the opener asked for a download, the CPU may fetch it
 
 
 cdef inline s7_dialog_t *s7_dialog(dialog_t *dialog) noexcept nogil:
     return <s7_dialog_t *>dialog
+
+
+cdef inline int taken_up(const s7_dialog_t *dialog) noexcept nogil:
+    """Say whether the conversation's beginning was not seen."""
+    return (<const dialog_t *>dialog).words[DIALOG_TAKEN_UP] != 0
+
+
+cdef inline int forgiven(s7_dialog_t *dialog, int partial) noexcept nogil:
+    """Say whether an answer without its job may be to one from before: so many and no more."""
+    if not taken_up(dialog) or dialog.strays >= OPENER_JOBS:
+        return 0
+    dialog.strays += not partial
+    return 1
 
 
 cdef inline s7_job_t *new_job(s7_dialog_t *dialog, int from_opener) noexcept nogil:

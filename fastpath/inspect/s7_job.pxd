@@ -20,7 +20,7 @@ from fastpath.inspect.s7_block cimport (
     S7_START_UPLOAD, S7_UPLOAD, check_transfer, read_service, read_stop, read_transfer,
 )
 from fastpath.inspect.s7_dialog cimport (
-    find_job, find_place, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
+    find_job, find_place, forgiven, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
 )
 from fastpath.inspect.s7_item cimport DATA_BIT, DATA_INTEGER, SYNTAX_S7ANY, read_items, set_pointer
 from fastpath.inspect.s7_pdu cimport (
@@ -96,8 +96,8 @@ cdef inline void keep_places(const s7_pdu_t *pdu, s7_dialog_t *dialog) noexcept 
     """Remember where the items of a read lie, which was found right: its answer brings only values."""
     cdef access_t access
     cdef const uint8_t *item = pdu.parameters + 2
-    cdef uint32_t i
-    for i in range(pdu.parameters[1]):
+    cdef int _item
+    for _item in range(pdu.parameters[1]):
         begin_s7(&access, pdu)
         if item[2] == SYNTAX_S7ANY:
             set_pointer(&access, item + 2)
@@ -105,7 +105,9 @@ cdef inline void keep_places(const s7_pdu_t *pdu, s7_dialog_t *dialog) noexcept 
         item += 2 + item[1] + (item[1] & 1)
 
 
-cdef inline const uint8_t *next_result(cursor_t *data, int last, const uint8_t **value, uint32_t *length) noexcept nogil:
+cdef inline const uint8_t *next_result(
+    cursor_t *data, int last, const uint8_t **value, uint32_t *length
+) noexcept nogil:
     """Step over one result of a read; return its return code, kind and length, or NULL when it is not there.
 
     A result that failed has no data, whatever length it gives (CPUs and servers differ), unless it names a kind.
@@ -138,7 +140,9 @@ cdef inline uint8_t check_results(const s7_pdu_t *pdu) noexcept nogil:
     return REASON_MESSAGE_MALFORMED if data.left else REASON_NONE
 
 
-cdef inline void put_results(s7_pdu_t *pdu, const s7_dialog_t *dialog, const s7_job_t *job, sink_t *sink) noexcept nogil:
+cdef inline void put_results(
+    s7_pdu_t *pdu, const s7_dialog_t *dialog, const s7_job_t *job, sink_t *sink
+) noexcept nogil:
     """Put the values of a read's answer, which was found right: those of 1, 2 or 4 bytes whose place is remembered."""
     cdef access_t access
     cdef cursor_t data
@@ -230,7 +234,7 @@ cdef inline uint8_t read_acknowledgement(s7_pdu_t *pdu, s7_dialog_t *dialog, sin
         pdu.operation = job.operation
     elif pdu.from_opener:
         pdu.operation = sent_back(pdu)
-    if job == NULL and (dialog.begun or (pdu.from_opener and pdu.operation == OPERATION_OTHER)):
+    if job == NULL and ((pdu.from_opener and pdu.operation == OPERATION_OTHER) or not forgiven(dialog, pdu.partial)):
         reason = REASON_MESSAGE_ANSWER
     elif not pdu.partial:
         reason = check_acknowledgement(pdu, job)

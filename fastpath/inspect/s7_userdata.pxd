@@ -16,7 +16,7 @@ from fastpath.abi cimport (
 from fastpath.cursor cimport be16, cursor_t
 from fastpath.inspect.interface cimport access_t, set_field, set_range, sink_t
 from fastpath.inspect.s7_block cimport BLOCKS_OF_A_TYPE, block_of, hexadecimal
-from fastpath.inspect.s7_dialog cimport find_job, new_job, s7_dialog_t, s7_job_t
+from fastpath.inspect.s7_dialog cimport find_job, forgiven, new_job, s7_dialog_t, s7_job_t
 from fastpath.inspect.s7_item cimport read_items
 from fastpath.inspect.s7_pdu cimport (
     S7_BLOCK, S7_USERDATA, begin_s7, missing_data, missing_parameters, s7_pdu_t, tell,
@@ -166,7 +166,7 @@ cdef inline uint8_t read_response(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *si
         return REASON_NONE
     if kind != TYPE_RESPONSE and kind != TYPE_NC_RESPONSE:
         return REASON_NONE  # pushed: cyclic data, alarms, results of test jobs; no answer to one request
-    return REASON_MESSAGE_ANSWER if dialog.begun else REASON_NONE
+    return REASON_NONE if forgiven(dialog, pdu.partial) else REASON_MESSAGE_ANSWER
 
 
 cdef inline uint8_t check_form(const s7_pdu_t *pdu) noexcept nogil:

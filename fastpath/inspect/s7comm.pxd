@@ -23,7 +23,7 @@ from fastpath.inspect.s7_pdu cimport (
 )
 from fastpath.inspect.s7_plus cimport read_plus
 from fastpath.inspect.s7_userdata cimport read_userdata
-from fastpath.inspect.tpkt cimport COTP_CONNECT, COTP_DATA, SPLIT_BYTES, gather, measure_tpkt
+from fastpath.inspect.tpkt cimport COTP_DATA, SPLIT_BYTES, gather, measure_tpkt
 
 cdef enum:
     S7_PROTOCOL = 0x32
@@ -75,8 +75,6 @@ cdef inline uint8_t read_s7comm(
     if message[5] != COTP_DATA:
         if count < length:
             return REASON_NONE
-        if message[5] == COTP_CONNECT and from_opener:
-            s7_dialog(dialog).begun = 1
         return read_cotp(message, length, from_opener, sink)
     user = gather(message, count, scratch, &here, &whole)
     if user == NULL:

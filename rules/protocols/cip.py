@@ -36,7 +36,7 @@ NAMES: Final[dict[str, dict[str, int]]] = {
         "remove_member": 0x1B,
         "group_sync": 0x1C,
         "execute_pccc": 0x4B,  # of class pccc
-        "read_tag": 0x4C,  # of a tag, by name or by instance of class symbol; so are those up to 0x55 but for the others
+        "read_tag": 0x4C,  # of a tag, by name or by instance of class symbol
         "write_tag": 0x4D,
         "read_modify_write_tag": 0x4E,
         "forward_close": 0x4E,  # of class connection_manager

@@ -6,6 +6,7 @@ engine must refuse. It has tables where the engine has comparisons, and text whe
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from typing import Any, Final
@@ -49,7 +50,7 @@ WHOLE: Final = 2**64 - 1
 Access = dict[str, Any]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 what became of the message, no mishap
     """The message is refused, for this reason."""
 
     def __init__(self, reason: Reason = Reason.MESSAGE_MALFORMED) -> None:
@@ -210,7 +211,7 @@ def multiple(data: bytes, depth: int, around: dict[str, Any]) -> list[Access]:
     starts = [*struct.unpack_from(f"<{count}H", data, 2), len(data)]
     insist(starts[0] == 2 + 2 * count)
     found = []
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in itertools.pairwise(starts):
         insist(start < end <= len(data))
         found += request(data[start:end], depth + 1, around)
     return found
@@ -237,7 +238,7 @@ def unconnected(data: bytes) -> tuple[list[bool], bytes]:
     return hops, data[4 : 4 + size]
 
 
-def data_of(  # noqa: PLR0913 one request's parts
+def data_of(
     access: Access, own: dict[str, Any], step: Step, klass: int | None, service: int, data: bytes
 ) -> tuple[Access, dict[str, Any], list[dict[str, Any]]]:
     """Return access, fields and the fields of further accesses, completed from a request's data."""
@@ -252,7 +253,7 @@ def data_of(  # noqa: PLR0913 one request's parts
         insist(not words[0] & 0x40 and (len(words) >= 5 or not extended))
         function = words[4] if extended else 0
         return {**access, "operation": pccc(words[0], function)}, {**own, "type": words[0] << 8 | function}, []
-    number = service == 5 and len(data) == 1 or service == 0x10 and len(data) in (1, 2, 4, 8)
+    number = (service == 5 and len(data) == 1) or (service == 0x10 and len(data) in (1, 2, 4, 8))
     return access, {**own, "value": int.from_bytes(data, "little")} if number else own, []
 
 

@@ -12,6 +12,7 @@ from fastpath.dissect import Dissection
 from tests.support import enip_messages as build
 
 IDENTITY = build.request(0x0E, build.place(1, 1, 7))
+LONGER = build.unconnected(IDENTITY)[24:] + b"\0"
 OUTPUTS = bytes.fromhex("200424052c652c64")  # configuration 5, outputs 101, inputs 100 of class assembly
 TO_ROUTER = bytes.fromhex("010020022401")
 POINT_TO_POINT, MULTICAST = 2 << 13, 1 << 13
@@ -84,7 +85,7 @@ def test_identity_is_asked_and_answered() -> None:
         pytest.param(build.encapsulated(0x6F, b"\1" + bytes(15)), Reason.MESSAGE_OPAQUE, id="another interface"),
         pytest.param(build.unconnected(b""), Reason.MESSAGE_MALFORMED, id="no CIP"),
         pytest.param(build.unconnected(IDENTITY + b"\0")[:-1], None, id="a byte short"),
-        pytest.param(build.encapsulated(0x6F, build.unconnected(IDENTITY)[24:] + b"\0"), Reason.MESSAGE_MALFORMED, id="a byte long"),
+        pytest.param(build.encapsulated(0x6F, LONGER), Reason.MESSAGE_MALFORMED, id="a byte long"),
         pytest.param(build.unconnected(IDENTITY[:-1]), Reason.MESSAGE_MALFORMED, id="a path beyond the end"),
         pytest.param(build.connected(IDENTITY), Reason.MESSAGE_OPAQUE, id="a connection that nobody opened"),
         pytest.param(build.unconnected(build.answer(0x0E)), Reason.MESSAGE_ANSWER, id="an answer from the opener"),
@@ -284,6 +285,7 @@ def test_fields_stand_where_the_abi_has_them() -> None:
     tag = fields.pop("tag")
     assert tag > 2**32
     assert fields == {
-        "service": 0x4D, "response": 0, "connection": 0x1000, "value": (5, 9), "offset": (3, 4), "count": 2, "type": 0xC4,
+        "service": 0x4D, "response": 0, "connection": 0x1000, "value": (5, 9),
+        "offset": (3, 4), "count": 2, "type": 0xC4,
     }  # fmt: skip
     assert set(fields) < set(FIELD_NAMES[Protocol.CIP])

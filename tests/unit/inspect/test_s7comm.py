@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastpath.abi import Inspector, Operation, Protocol, Reason
-from fastpath.dissect import Dissection
+from fastpath.dissect import Dissection, s7_memory
 from tests.support import s7_messages as s7
 
 READ_DB1 = s7.read_items(s7.pointer(2, 4, 1, 0x84, 0))
@@ -13,12 +13,11 @@ NONE, MALFORMED, ANSWER = Reason.NONE, Reason.MESSAGE_MALFORMED, Reason.MESSAGE_
 OTHER_PROTOCOL, OPAQUE, BUDGET = Reason.MESSAGE_PROTOCOL, Reason.MESSAGE_OPAQUE, Reason.MESSAGE_BUDGET
 
 
-def fresh(*, begun: bool = True) -> Dissection:
-    """Return a conversation, seen from its beginning or not."""
+def fresh() -> Dissection:
+    """Return a conversation that was seen from its beginning."""
     dissection = Dissection(Inspector.S7COMM)
-    if begun:
-        assert dissection.read(s7.CONNECT, True)[0] is NONE
-        assert dissection.read(s7.CONFIRM, False)[0] is NONE
+    assert dissection.read(s7.CONNECT, True)[0] is NONE
+    assert dissection.read(s7.CONFIRM, False)[0] is NONE
     return dissection
 
 
@@ -204,11 +203,13 @@ def test_places_are_forgotten_in_time() -> None:
 
 
 def test_a_conversation_taken_up_in_the_middle_forgives_answers() -> None:
-    """What was asked before is not known; a CPU's own jobs stay refused."""
-    dissection = fresh(begun=False)
+    """What was asked before is not known: 16 answers are forgiven; a CPU's own jobs stay refused."""
+    dissection = Dissection(Inspector.S7COMM, taken_up=True)
     assert dissection.read(s7.acknowledge(b"\x04\x01", s7.written(4, bytes(4))), False)[0] is NONE
     assert dissection.read(s7.userdata(8, 4, 1, bytes(8), form=12), False)[0] is NONE
     assert dissection.read(s7.job(READ_DB1), False)[0] is ANSWER
+    strays = [dissection.read(s7.acknowledge(b"\x05\x01", b"\xff"), False)[0] for _ in range(15)]
+    assert strays == [*[NONE] * 14, ANSWER]
 
 
 def test_as_many_jobs_wait_as_are_remembered() -> None:
@@ -347,3 +348,9 @@ def test_s7comm_plus_continues_what_had_no_trailer() -> None:
 def test_s7comm_plus_that_is_not_in_clear_is_refused(user: str, reason: Reason) -> None:
     """Unknown versions and opcodes are opaque, wrong lengths malformed."""
     assert fresh().read(s7.data(bytes.fromhex(user)), True)[0] is reason
+
+
+def test_what_is_remembered_fits() -> None:
+    """The memory of an S7 conversation is no larger than every conversation's."""
+    used, room = s7_memory()
+    assert used <= room - 8  # the last word is the stream layer's
