@@ -75,7 +75,7 @@ cdef inline uint8_t read_pdu(
     set_field(access, UNIT, unit)
     set_field(access, FUNCTION, pdu.bytes[0] & ~EXCEPTION)
     if not from_opener:
-        return put_answer(pdu, access, sink, waiting_of(dialog), transaction, unit)
+        return put_answer(pdu, access, sink, dialog, transaction, unit)
     reason = put_request(pdu, access, sink)
     if pdu.count == pdu.length:
         note_request(pdu, transaction, unit, reason, dialog)

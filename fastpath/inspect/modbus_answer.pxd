@@ -10,8 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
-from fastpath.inspect.interface cimport access_t, recall_field, set_field, sink_t
-from fastpath.inspect.modbus_dialog cimport asked_t, forget, is_asked, waiting_t
+from fastpath.inspect.interface cimport access_t, dialog_t, recall_field, set_field, sink_t
+from fastpath.inspect.modbus_dialog cimport asked_t, forget, is_asked, may_stray, waiting_of, waiting_t
 from fastpath.inspect.modbus_functions cimport *
 from fastpath.inspect.modbus_pdu cimport *
 
@@ -53,6 +53,13 @@ cdef inline uint8_t answer_tunnel(const pdu_t *pdu, access_t *access) noexcept n
     return unless(at == pdu.length)
 
 
+cdef inline uint8_t answer_groups(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """6.15: the request's groups again; the first one is shown."""
+    cdef uint32_t bytes = 0
+    cdef uint8_t reason = answer_values(pdu, 9, 0xFB, 0)
+    return fill_group(pdu, access, 2, 1, &bytes) if reason == REASON_NONE else reason
+
+
 cdef inline uint8_t answer_span(const pdu_t *pdu, access_t *access, uint32_t most) noexcept nogil:
     """6.11, 6.12: address and count of what was written."""
     cdef uint8_t reason = fill_span(pdu, access, 1, most)
@@ -86,7 +93,7 @@ cdef inline uint8_t fill_answer(const pdu_t *pdu, access_t *access, uint8_t func
     if function == READ_FILE_RECORD:
         return answer_values(pdu, 4, 0xF5, 0)
     if function == WRITE_FILE_RECORD:
-        return answer_values(pdu, 9, 0xFB, 0)
+        return answer_groups(pdu, access)
     if function == READ_FIFO_QUEUE:
         return answer_fifo(pdu, access)
     if function == ENCAPSULATED_INTERFACE:
@@ -157,9 +164,10 @@ cdef inline void show_values(const pdu_t *pdu, access_t *access) noexcept nogil:
 
 
 cdef inline uint8_t put_answer(
-    const pdu_t *pdu, access_t *access, sink_t *sink, waiting_t *waiting, uint16_t transaction, uint8_t unit
+    const pdu_t *pdu, access_t *access, sink_t *sink, dialog_t *dialog, uint16_t transaction, uint8_t unit
 ) noexcept nogil:
     """Put an answer whose function is here; return why it is refused."""
+    cdef waiting_t *waiting = waiting_of(dialog)
     cdef uint8_t function = pdu.bytes[0] & ~EXCEPTION
     cdef uint8_t reason
     cdef uint32_t similar
@@ -180,7 +188,11 @@ cdef inline uint8_t put_answer(
         if not access.partial:
             show_values(pdu, access)
             forget(waiting, index)
-    elif reason == REASON_NONE:
-        reason = REASON_MESSAGE_MALFORMED if similar else REASON_MESSAGE_ANSWER
+    elif reason == REASON_NONE and similar:
+        reason = REASON_MESSAGE_MALFORMED
+    elif reason == REASON_NONE and not may_stray(dialog, waiting):
+        reason = REASON_MESSAGE_ANSWER
+    elif reason == REASON_NONE and not access.partial:
+        waiting.strays += 1
     sink.put(sink, access)
     return reason

@@ -8,7 +8,7 @@ In: whole requests, and the identity of an answer. Out: the request that it answ
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memmove
 
-from fastpath.inspect.interface cimport dialog_t
+from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, dialog_t
 
 cdef enum:
     # SPEC: Messaging on TCP/IP V1.0b, NumberMaxOfServerTransaction: a server takes 1 to 16 at a time. Twice that, since
@@ -25,9 +25,10 @@ cdef struct asked_t:
     uint16_t count  # of what is read or written; functions 5, 6 and 22: the first word after the address
     uint16_t length  # of the request's PDU, bytes; 0: it contradicts itself, and nothing is known of its answer
 
-# Owner: see above; zero at a conversation's beginning. 388 of 512 bytes.
+# Owner: see above; zero at a conversation's beginning. 392 of 504 bytes.
 cdef struct waiting_t:
     uint32_t count
+    uint32_t strays  # answers let through because their requests may have come before we saw the conversation
     asked_t asked[MOST_ASKED]
 
 
@@ -37,6 +38,11 @@ cdef inline waiting_t *waiting_of(dialog_t *dialog) noexcept nogil:
     if waiting.count > MOST_ASKED:  # SAFETY: whatever another inspector left there is no index
         waiting.count = 0
     return waiting
+
+
+cdef inline int may_stray(const dialog_t *dialog, const waiting_t *waiting) noexcept nogil:
+    """Tell whether an answer may belong to a request of before we saw the conversation: so many, and no more."""
+    return dialog.words[DIALOG_TAKEN_UP] != 0 and waiting.strays < MOST_ASKED
 
 
 cdef inline void forget(waiting_t *waiting, uint32_t index) noexcept nogil:

@@ -146,6 +146,8 @@ cdef inline uint8_t fill_request(const pdu_t *pdu, access_t *access, uint8_t fun
         return unless(pdu.length == 3)
     if function in (READ_EXCEPTION_STATUS, GET_COMM_EVENT_COUNTER, GET_COMM_EVENT_LOG, REPORT_SERVER_ID):
         return unless(pdu.length == 1)
+    if function & EXCEPTION and pdu.count >= 2:
+        set_field(access, EXCEPTION_CODE, pdu.bytes[1])
     # SPEC: clause 4.1: function 0 is not valid, and 128 to 255 are exception responses.
     return unless(0 < pdu.bytes[0] < EXCEPTION)
 

@@ -28,5 +28,6 @@ NAMES: Final[dict[str, dict[str, int]]] = {
         "read_write_multiple_registers": 23,
         "read_fifo_queue": 24,
         "encapsulated_interface": 43,
+        "umas": 90,
     },
 }

@@ -24,7 +24,9 @@ def test_inspector_equals_twin(name: str, seed: int) -> None:
     rng, subject = random.Random(f"{name} {seed}"), SUBJECTS[name]
     outcomes: Counter[Reason] = Counter()
     for _ in range(CONVERSATIONS):
-        dissection, twin = Dissection(subject.inspector), Conversation(rtu=subject.inspector is Inspector.MODBUS_RTU)
+        taken_up = rng.random() < 0.2
+        dissection = Dissection(subject.inspector, taken_up)
+        twin = Conversation(rtu=subject.inspector is Inspector.MODBUS_RTU, taken_up=taken_up)
         for message, from_opener in _talk(rng, name):
             reason, length = dissection.measure(message, from_opener)
             if reason is not Reason.NONE or not 0 < length <= len(message):
@@ -37,7 +39,7 @@ def test_inspector_equals_twin(name: str, seed: int) -> None:
             if found[0] is Reason.NONE:
                 assert found[1] == expected[1], text
             outcomes[found[0]] += 1
-    assert min(outcomes[Reason.NONE], outcomes[Reason.MESSAGE_MALFORMED], outcomes[Reason.MESSAGE_ANSWER]) > 1000
+    assert min(outcomes[Reason.NONE], outcomes[Reason.MESSAGE_MALFORMED], outcomes[Reason.MESSAGE_ANSWER]) > 500
 
 
 def _talk(rng: random.Random, name: str) -> list[tuple[bytes, bool]]:

@@ -55,6 +55,8 @@ class Conversation:
     """Both directions of one connection."""
 
     rtu: bool = False
+    taken_up: bool = False  # it began before it was seen
+    strays: int = 0
     waiting: list[Asked] = field(default_factory=list)
 
     def read(self, message: bytes, *, from_opener: bool) -> tuple[Reason, list[dict[str, Any]]]:
@@ -94,6 +96,12 @@ class Conversation:
             return Reason.MESSAGE_MALFORMED, []
         similar = [asked for asked in self.waiting if asked.key == key]
         fitting = [asked for asked in similar if not asked.fine or pdu[0] > 0x7F or fits(asked.pdu, pdu)]
+        if not similar and self.taken_up and self.strays < MOST_WAITING:
+            self.strays += 1
+            operation = operation_of(key[2], meaning.fields["subfunction"]) if "subfunction" in meaning.fields else None
+            if operation is None:
+                operation = Operation.NONE if key[2] in (8, 43) else operation_of(key[2], None)
+            return Reason.NONE, [access(meaning._replace(operation=operation), shared, answer=True)]
         if not fitting:
             return (Reason.MESSAGE_MALFORMED if similar else Reason.MESSAGE_ANSWER), []
         asked = fitting[0]
@@ -257,6 +265,14 @@ def files(pdu: bytes) -> list[Meaning]:
     return found
 
 
+def first_group(pdu: bytes) -> Meaning:
+    """Return what the first group of an answer of function 21 says: an echo of its request."""
+    count = word(pdu, 7)
+    demand(true=len(pdu) >= 9 + 2 * count)
+    group = files(bytes((21, 7 + 2 * count)) + pdu[2 : 9 + 2 * count])[0]
+    return group._replace(operation=Operation.NONE)
+
+
 def diagnostic(pdu: bytes) -> Meaning:
     """Return what a diagnostic asks for."""
     subfunction = word(pdu, 1)
@@ -284,7 +300,7 @@ def answer(pdu: bytes) -> Meaning:  # noqa: PLR0911 -- one for each clause
     if least_most_step is not None:
         least, most, step = least_most_step
         demand(true=least <= len(pdu) - 2 <= most and pdu[1] == len(pdu) - 2 and pdu[1] % step == 0)
-        return Meaning(Operation.NONE, {})
+        return first_group(pdu) if function == 21 else Meaning(Operation.NONE, {})
     if function in (5, 6, 22):
         return Meaning(Operation.NONE, *single(pdu))
     if function in (15, 16):

@@ -1,27 +1,30 @@
 """`make truth`: our reading of recorded traffic beside Wireshark's, by capture and in total.
 
-In: protocols to compare (default all). Who reads is `reading.messages`.
+In: protocols to compare (default all), and who reads: the inspectors, or `--decoder 'conduitctl decode -o jsonl'`.
 Out: a table and what differs; exit 1 when a protocol agrees on less than 99.9 % of the well-formed rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.support import captures
 from tests.truth import comparing
 from tests.truth.known import explanation
-from tests.truth.reading import PORTS, messages
-from tests.truth.rows import rows
+from tests.truth.reading import PORTS, decoded, messages
+from tests.truth.rows import Row, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tests.truth.comparing import Reader
+
 LEAST_SHARE: Final = 0.999
-WIDTHS: Final = "{:46} {:>7} {:>7} {:>9} {:>8} {:>7} {:>8}"
+WIDTHS: Final = "{:54} {:>7} {:>7} {:>9} {:>8} {:>7} {:>8}"
 DIFFERENCES_SHOWN: Final = 40
 
 
@@ -31,19 +34,19 @@ def with_rows(protocol: str) -> list[Path]:
     return [path for path in beside if next(_rows(path, protocol), None) is not None]
 
 
-def _rows(path: Path, protocol: str):  # type: ignore[no-untyped-def]
+def _rows(path: Path, protocol: str) -> Iterator[Row]:
     try:
         yield from rows(comparing.truth_of(path), protocol)
     except KeyError:  # the columns of another protocol
         return
 
 
-def show(protocol: str, shown: int) -> comparing.Comparison:
+def show(protocol: str, shown: int, read: Reader) -> comparing.Comparison:
     """Compare every capture of a protocol; print the table and the differences."""
     total = comparing.Comparison()
     print(WIDTHS.format(protocol, "rows", "equal", "share %", "malf.", "beyond", "refused"))
     for capture in with_rows(protocol):
-        found = comparing.compare(capture, protocol, messages)
+        found = comparing.compare(capture, protocol, read)
         _line(f"{capture.parent.name}/{capture.name}", found)
         total.add(found)
     _line("in total", total)
@@ -54,6 +57,11 @@ def show(protocol: str, shown: int) -> comparing.Comparison:
         print(f"  and {len(total.differences) - shown} more differences")
     print(flush=True)
     return total
+
+
+def _decoded(command: str, capture: Path, protocol: str) -> Iterator[dict[str, Any]]:
+    """Return what a program prints: every protocol at once."""
+    return decoded(command, capture)
 
 
 def _line(name: str, found: comparing.Comparison) -> None:
@@ -67,11 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("protocols", nargs="*", choices=[[], *PORTS], help="default: all of them")
     parser.add_argument("--differences", type=int, default=DIFFERENCES_SHOWN, help="how many to print by protocol")
+    parser.add_argument("--decoder", help="a program that prints a capture's messages; default: the inspectors")
     chosen = parser.parse_args(arguments)
+    read: Reader = messages if chosen.decoder is None else functools.partial(_decoded, chosen.decoder)
     if not captures.files():
         print("truth: no captures, nothing compared", file=sys.stderr)
         return 2
-    totals = {protocol: show(protocol, chosen.differences) for protocol in chosen.protocols or PORTS}
+    totals = {protocol: show(protocol, chosen.differences, read) for protocol in chosen.protocols or PORTS}
     short = [protocol for protocol, total in totals.items() if not total.rows or total.share < LEAST_SHARE]
     shares = ", ".join(f"{name} {100 * one.share:.3f} % of {one.rows}" for name, one in totals.items())
     print(f"truth: {shares}" + (f"; too little: {', '.join(short)}" if short else ""))

@@ -1,13 +1,19 @@
 """Messages of a capture as the inspectors of the data path read them, over the plain reassembly beside this.
 
-In: a capture and the protocol asked for. Out: one dict for each message, in the form that `conduitctl decode -o jsonl`
-prints: the frame that completes it, its index within the frame, ends, protocol, operation, fields; `reason` besides.
+`python -m tests.truth.reading PROTOCOL FILE` prints them. In: a capture and the protocol asked for, or a program that
+prints messages. Out: one dict for each message, in the form that `conduitctl decode -o jsonl` prints: the frame that
+completes it, its index within the frame, ends, protocol, operation, fields; `reason` besides.
 """
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import FIELD_NAMES, Inspector, Protocol, Reason
@@ -17,7 +23,6 @@ from tests.truth import reassembly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Message = dict[str, Any]
 
@@ -28,6 +33,8 @@ PORTS: Final[dict[str, dict[int, Inspector]]] = {
     "enip": {44818: Inspector.ENIP},
     "cip": {44818: Inspector.ENIP},
 }
+
+DECODE_SECONDS: Final = 300
 
 
 @dataclass
@@ -72,7 +79,11 @@ def messages(capture: Path, protocol: str) -> Iterator[Message]:
         entry = dissections.get(id(conversation))
         if entry is None:
             port = next(port for port in (conversation.responder[1], conversation.opener[1]) if port in ports)
-            entry = dissections[id(conversation)] = (Dissection(ports[port]), _Line(), _Line())
+            entry = dissections[id(conversation)] = (
+                Dissection(ports[port], taken_up=not conversation.begun),
+                _Line(),
+                _Line(),
+            )
             kept.append(conversation)
         line = entry[1] if from_opener else entry[2]
         line.add(piece)
@@ -135,3 +146,16 @@ def _found_start(dissection: Dissection, line: _Line, *, from_opener: bool) -> b
             return not line.lost
         line.drop(line.frames[0][0])
     return False
+
+
+def decoded(command: str, capture: Path) -> Iterator[Message]:
+    """Yield the messages that a program prints of a capture, one JSON object a line; the capture's path is appended."""
+    words = [*shlex.split(command), str(capture)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=DECODE_SECONDS, check=True)
+    for line in done.stdout.splitlines():
+        yield json.loads(line)
+
+
+if __name__ == "__main__":
+    for message in messages(Path(sys.argv[2]), sys.argv[1]):
+        print(json.dumps(message))

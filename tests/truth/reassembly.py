@@ -113,6 +113,7 @@ class Conversation:
     protocol: int
     opener: tuple[str, int]
     responder: tuple[str, int]
+    begun: bool  # it was seen from its beginning
     directions: tuple[Direction, Direction] = field(default_factory=lambda: (Direction(), Direction()))
 
 
@@ -173,7 +174,7 @@ def _opened(segment: Segment, service: frozenset[int]) -> Conversation:
     accepts = segment.protocol == TCP and segment.flags & (SYN | ACK) == SYN | ACK
     opened = known[1] if known[0] != known[1] else not accepts
     opener, responder = (source, destination) if opened else (destination, source)
-    return Conversation(segment.protocol, opener, responder)
+    return Conversation(segment.protocol, opener, responder, bool(segment.flags & SYN))
 
 
 def _before(a: int, b: int) -> bool:
