@@ -155,6 +155,17 @@ cdef enum:
     FLOW_KNOWN_OPENER = 0x08
     FLOW_KNOWN_RESPONDER = 0x10
     FLOW_PLAIN = 0x20
+    STREAMS_PER_TABLE = 16384
+    STREAM_WINDOWS = 128
+    STREAM_SMALL_BYTES = 1024
+    STREAM_LARGE_BYTES = 131072
+    STREAM_LOOSE = 0x01
+    STREAM_SHUT = 0x02
+    STREAM_ENDED = 0x04
+    WAY_FIN = 0x01
+    WAY_LOST = 0x02
+    WAY_HOLE = 0x04
+    STREAMS_HEADER_BYTES = 4096
     MARK_JUDGED = 0x00C00001
     MARK_LANE = 0x00D00000
     LANE_GENERATIONS = 0x000FFFFF
@@ -422,13 +433,45 @@ cdef struct flow_t:
     uint8_t opener_mac[6]
     uint8_t responder_mac[6]
     uint16_t service
-    uint16_t reserved
+    uint16_t stream
     uint64_t first_seen_ns
     uint64_t last_seen_ns
     uint64_t opener_frames
     uint64_t responder_frames
     uint64_t opener_bytes
     uint64_t responder_bytes
+
+cdef struct streams_header_t:
+    uint8_t magic[8]
+    uint32_t abi_version
+    uint32_t table_count
+    uint32_t streams_per_table
+    uint32_t windows_per_table
+    uint8_t reserved[40]
+
+cdef struct stream_way_t:
+    uint32_t next
+    uint32_t acked
+    uint32_t first
+    uint32_t base
+    uint32_t message
+    uint32_t needed
+    uint32_t tried
+    uint32_t at
+    uint32_t hole_end
+    uint32_t ahead_end
+    uint16_t window
+    uint16_t flags
+    uint8_t reserved[20]
+
+cdef struct stream_t:
+    uint8_t changing
+    uint8_t flags
+    uint8_t inspector
+    uint8_t reserved[61]
+    stream_way_t ways[2]
+    uint8_t dialog[512]
+    uint8_t small[2048]
 
 
 cdef inline uint64_t mix64(uint64_t a, uint64_t b) noexcept nogil:

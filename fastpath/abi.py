@@ -638,7 +638,7 @@ FLOW = Layout(
     opener_mac="6s",  # of the newest frame that passed the identity checks under `generation`; see FLOW_KNOWN_
     responder_mac="6s",
     service="H",
-    reserved="H",
+    stream="H",  # its stream's place + 1; 0 = none
     first_seen_ns="Q",  # CLOCK_REALTIME
     last_seen_ns="Q",
     opener_frames="Q",
@@ -658,6 +658,72 @@ FLOWS_HEADER_BYTES: Final = PAGE_BYTES
 def flows_bytes(table_count: int, flows_per_table: int) -> int:
     """Return the size of a flows segment: header page, then one table per queue."""
     return FLOWS_HEADER_BYTES + table_count * flows_per_table * FLOW.size
+
+
+# ---- the streams segment: what inspected conversations carried, for as long as it can matter ------------------------
+
+STREAMS_MAGIC: Final = b"CNDSTR\x00\x01"
+STREAMS_PER_TABLE: Final = 16384  # inspected conversations of a queue; fewer than 65536
+STREAM_WINDOWS: Final = 128  # of a queue: conversations with more in flight than a stream holds itself
+STREAM_SMALL_BYTES: Final = 1024  # held in the stream itself: four of the longest Modbus messages, an S7 PDU of 960
+STREAM_LARGE_BYTES: Final = 131072  # a message of 64 KiB behind 64 KiB that are not yet acknowledged
+STREAMS_HEADER = Layout(
+    "streams_header_t",
+    64,
+    magic="8s",
+    abi_version="I",
+    table_count="I",
+    streams_per_table="I",
+    windows_per_table="I",
+    reserved="40s",
+)
+# One direction of a stream. Sequence numbers are those of the wire; [base, next) is held in its window.
+STREAM_WAY = Layout(
+    "stream_way_t",
+    64,
+    next="I",  # behind the last byte that passed
+    acked="I",  # what the other end has acknowledged
+    first="I",  # of the first byte of the conversation
+    base="I",  # of the first byte held: not acknowledged, or of a message that is not complete
+    message="I",  # where the incomplete message begins; equals `next` between messages
+    needed="I",  # its length; 0 = too little is there to tell
+    tried="I",  # how much of it was there when it was last read incomplete
+    at="I",  # where in the window `base` lies
+    hole_end="I",  # WAY_HOLE: bytes [hole_end, ahead_end) passed before those in front of them
+    ahead_end="I",
+    window="H",  # place of its large window + 1; 0 = its bytes are held in the stream
+    flags="H",
+    reserved="20s",
+)
+STREAM = Layout(
+    "stream_t",
+    2752,
+    changing="B",  # 1 while the engine changes it: one that is found so was left by a crash
+    flags="B",
+    inspector="B",
+    reserved="61s",
+    ways="128s",  # [STREAM_WAY]: the opener's, the responder's
+    dialog="512s",  # what its protocol's module remembers
+    small=f"{2 * STREAM_SMALL_BYTES}s",  # the windows of both directions
+)
+STREAM_LOOSE: Final = 0x01  # its beginning was not seen, or something passed that enforcement would not have let pass
+STREAM_SHUT: Final = 0x02  # refused: nothing more passes until the next handshake
+STREAM_ENDED: Final = 0x04  # both ends have said goodbye: it may give way
+WAY_FIN: Final = 0x01  # its sender has finished; the FIN stands at `next`
+WAY_LOST: Final = 0x02  # where its messages begin is not known
+WAY_HOLE: Final = 0x04
+STREAMS_HEADER_BYTES: Final = PAGE_BYTES
+
+
+def streams_table_bytes(streams: int, windows: int) -> int:
+    """Return the size of one queue's table: owners of streams and windows, streams, windows, each from a page on."""
+    parts = (4 * streams, 4 * windows, STREAM.size * streams, STREAM_LARGE_BYTES * windows)
+    return sum(-(-part // PAGE_BYTES) * PAGE_BYTES for part in parts)
+
+
+def streams_bytes(table_count: int) -> int:
+    """Return the size of a streams segment: header page, then one table per queue."""
+    return STREAMS_HEADER_BYTES + table_count * streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS)
 
 
 # ---- packet marks ------------------------------------------------------------------------------------------------

@@ -62,11 +62,14 @@ from fastpath.frame cimport frame_t
 from fastpath.inspect.profile_check cimport profile_fault
 from fastpath.pace cimport limiter_t
 from fastpath.refuse cimport is_answerable, is_broadcast, is_refused
+from fastpath.stream_memory cimport attach_streams
 from fastpath.table cimport table_t
 
 from fastpath import abi
 
 cdef enum:
+    JUDGE_STREAMS = 1024  # inspected conversations an offline judge remembers
+    JUDGE_WINDOWS = 16
     JUDGE_FLOWS = 65536  # flows an offline judge remembers unless told otherwise
 
 LONGEST_BURST_NS = 1 << 62
@@ -272,6 +275,7 @@ cdef class Judge:
     cdef table_t table
     cdef flows_t flows
     cdef limiter_t *limiter
+    cdef uint8_t *streams
     cdef object kept
 
     def __cinit__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
@@ -280,9 +284,11 @@ cdef class Judge:
         self.flows.bucket_mask = flows / FLOW_WAYS - 1
         self.flows.entries = <flow_t *>PyMem_Calloc(flows, sizeof(flow_t))
         self.flows.slots = <flow_slot_t *>PyMem_Calloc(flows, sizeof(flow_slot_t))
+        self.streams = <uint8_t *>PyMem_Calloc(1, abi.streams_table_bytes(JUDGE_STREAMS, JUDGE_WINDOWS))
         self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
-        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
+        attach_streams(&self.flows.streams, self.streams, JUDGE_STREAMS, JUDGE_WINDOWS)
 
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
         self.install(image, state)
@@ -292,6 +298,7 @@ cdef class Judge:
         PyMem_Free(self.flows.entries)
         PyMem_Free(self.flows.slots)
         PyMem_Free(self.limiter)
+        PyMem_Free(self.streams)
 
     def install(self, image, state):
         """Judge by another policy from now on, with the conversations remembered.
@@ -311,6 +318,8 @@ cdef class Judge:
         memset(self.flows.entries, 0, count * sizeof(flow_t))
         memset(self.flows.slots, 0, count * sizeof(flow_slot_t))
         memset(self.limiter, 0, sizeof(limiter_t))
+        memset(self.flows.streams.owners, 0, JUDGE_STREAMS * sizeof(uint32_t))
+        memset(self.flows.streams.holders, 0, JUDGE_WINDOWS * sizeof(uint32_t))
 
     def judge(
         self,

@@ -37,6 +37,9 @@ def c_layouts():
     cdef abi.section_t section
     cdef abi.state_header_t state_header
     cdef abi.state_port_t state_port
+    cdef abi.stream_t stream
+    cdef abi.stream_way_t stream_way
+    cdef abi.streams_header_t streams_header
     cdef abi.tally_entry_t tally_entry
     cdef abi.zone_t zone
     layouts["clause_t"] = {
@@ -159,7 +162,7 @@ def c_layouts():
             "opener_mac": _at(&flow, &flow.opener_mac),
             "responder_mac": _at(&flow, &flow.responder_mac),
             "service": _at(&flow, &flow.service),
-            "reserved": _at(&flow, &flow.reserved),
+            "stream": _at(&flow, &flow.stream),
             "first_seen_ns": _at(&flow, &flow.first_seen_ns),
             "last_seen_ns": _at(&flow, &flow.last_seen_ns),
             "opener_frames": _at(&flow, &flow.opener_frames),
@@ -331,6 +334,47 @@ def c_layouts():
             "reserved": _at(&state_port, &state_port.reserved),
         },
     }
+    layouts["stream_t"] = {
+        "size": sizeof(stream),
+        "fields": {
+            "changing": _at(&stream, &stream.changing),
+            "flags": _at(&stream, &stream.flags),
+            "inspector": _at(&stream, &stream.inspector),
+            "reserved": _at(&stream, &stream.reserved),
+            "ways": _at(&stream, &stream.ways),
+            "dialog": _at(&stream, &stream.dialog),
+            "small": _at(&stream, &stream.small),
+        },
+    }
+    layouts["stream_way_t"] = {
+        "size": sizeof(stream_way),
+        "fields": {
+            "next": _at(&stream_way, &stream_way.next),
+            "acked": _at(&stream_way, &stream_way.acked),
+            "first": _at(&stream_way, &stream_way.first),
+            "base": _at(&stream_way, &stream_way.base),
+            "message": _at(&stream_way, &stream_way.message),
+            "needed": _at(&stream_way, &stream_way.needed),
+            "tried": _at(&stream_way, &stream_way.tried),
+            "at": _at(&stream_way, &stream_way.at),
+            "hole_end": _at(&stream_way, &stream_way.hole_end),
+            "ahead_end": _at(&stream_way, &stream_way.ahead_end),
+            "window": _at(&stream_way, &stream_way.window),
+            "flags": _at(&stream_way, &stream_way.flags),
+            "reserved": _at(&stream_way, &stream_way.reserved),
+        },
+    }
+    layouts["streams_header_t"] = {
+        "size": sizeof(streams_header),
+        "fields": {
+            "magic": _at(&streams_header, &streams_header.magic),
+            "abi_version": _at(&streams_header, &streams_header.abi_version),
+            "table_count": _at(&streams_header, &streams_header.table_count),
+            "streams_per_table": _at(&streams_header, &streams_header.streams_per_table),
+            "windows_per_table": _at(&streams_header, &streams_header.windows_per_table),
+            "reserved": _at(&streams_header, &streams_header.reserved),
+        },
+    }
     layouts["tally_entry_t"] = {
         "size": sizeof(tally_entry),
         "fields": {
@@ -398,6 +442,17 @@ def c_constants():
         "FLOW_KNOWN_OPENER": abi.FLOW_KNOWN_OPENER,
         "FLOW_KNOWN_RESPONDER": abi.FLOW_KNOWN_RESPONDER,
         "FLOW_PLAIN": abi.FLOW_PLAIN,
+        "STREAMS_PER_TABLE": abi.STREAMS_PER_TABLE,
+        "STREAM_WINDOWS": abi.STREAM_WINDOWS,
+        "STREAM_SMALL_BYTES": abi.STREAM_SMALL_BYTES,
+        "STREAM_LARGE_BYTES": abi.STREAM_LARGE_BYTES,
+        "STREAM_LOOSE": abi.STREAM_LOOSE,
+        "STREAM_SHUT": abi.STREAM_SHUT,
+        "STREAM_ENDED": abi.STREAM_ENDED,
+        "WAY_FIN": abi.WAY_FIN,
+        "WAY_LOST": abi.WAY_LOST,
+        "WAY_HOLE": abi.WAY_HOLE,
+        "STREAMS_HEADER_BYTES": abi.STREAMS_HEADER_BYTES,
         "MARK_JUDGED": abi.MARK_JUDGED,
         "MARK_LANE": abi.MARK_LANE,
         "MARK_LANE_MASK": abi.MARK_LANE_MASK,

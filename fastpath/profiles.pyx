@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from fastpath.abi cimport REASON_NONE
 from fastpath.attach cimport attach_table
-from fastpath.inspect.interface cimport access_t, begin_access, set_range, sink_t
+from fastpath.inspect.interface cimport access_t, begin_access, recall_field, set_range, sink_t
 from fastpath.inspect.profile cimport begin_judging, inspector_of, judge_access, judge_context_t, settle_messages
 from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
@@ -80,6 +80,8 @@ cdef class ProfileJudge:
             for name, value in given["fields"].items():
                 low, high = value if isinstance(value, tuple) else (value, value)
                 set_range(&access, names.index(name), low, high)
+            for name, value in given.get("recalled", {}).items():
+                recall_field(&access, names.index(name), value)
             written = given.get("values")
             if written is not None:
                 values = written

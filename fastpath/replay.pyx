@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fastpath.abi cimport FLOW_WAYS, NO_ASSET, NO_CONDUIT, flow_t
+from fastpath.abi cimport FLOW_WAYS, NO_ASSET, NO_CONDUIT, STREAM_WINDOWS, STREAMS_PER_TABLE, flow_t
 from fastpath.attach cimport attach_table
 from fastpath.capture cimport (
     DAMAGE_BYTE_ORDER,
@@ -47,8 +47,10 @@ from fastpath.rollup cimport (
     row_t,
     talk_t,
 )
+from fastpath.stream_memory cimport attach_streams
 from fastpath.table cimport table_t
 
+from fastpath import abi
 from fastpath.judge import validate_image, validate_state
 
 cdef enum:
@@ -197,8 +199,7 @@ cdef class Capture:
         if number >= self.count:
             raise IndexError("the batch has no such frame")
         cdef const captured_t *one = &self.batch[number]
-        content = PyBytes_FromStringAndSize(<const char *>one.bytes, one.captured)
-        return one.time_ns, content, one.length, one.link_type
+        return one.time_ns, one.bytes[:one.captured], one.length, one.link_type
 
 
 # ---- judging ------------------------------------------------------------------------------------------------------
@@ -214,6 +215,7 @@ cdef class Replay:
     cdef flows_t flows
     cdef places_t places
     cdef limiter_t *limiter
+    cdef uint8_t *streams
     cdef outcome_t outcomes[BATCH]
     cdef object kept
 
@@ -227,9 +229,11 @@ cdef class Replay:
         self.flows.bucket_mask = flows / FLOW_WAYS - 1
         self.flows.entries = <flow_t *>calloc(flows, sizeof(flow_t))
         self.flows.slots = <flow_slot_t *>calloc(flows, sizeof(flow_slot_t))
+        self.streams = <uint8_t *>calloc(1, abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS))
         self.limiter = <limiter_t *>calloc(1, sizeof(limiter_t))
-        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
+        attach_streams(&self.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS)
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.flows.seed = self.table.seed
         self.kept = (image, state)
@@ -240,6 +244,7 @@ cdef class Replay:
         free(self.flows.entries)
         free(self.flows.slots)
         free(self.limiter)
+        free(self.streams)
         close_places(&self.places)
 
     def came_in(self, *, uint16_t port=0, uint16_t zone=0):
@@ -347,7 +352,7 @@ cdef object _address(const uint64_t *address, uint8_t kind):
     if kind != KIND_L2:
         return PyBytes_FromStringAndSize(<const char *>address, 16)
     put_be48(mac, address[0])
-    return PyBytes_FromStringAndSize(<const char *>mac, 6)
+    return mac[:6]
 
 
 cdef object _talk(const talk_t *talk):
@@ -378,17 +383,15 @@ cdef object _judged(const judged_t *judged):
 
 
 cdef object _outcome(const captured_t *captured, const outcome_t *outcome):
-    return Outcome(
-        captured.time_ns, captured.length, outcome.judged.unjudged, _talk(&outcome.talk), _judged(&outcome.judged)
-    )
+    cdef const judged_t *judged = &outcome.judged
+    return Outcome(captured.time_ns, captured.length, judged.unjudged, _talk(&outcome.talk), _judged(judged))
 
 
 cdef object _row(const row_t *row, int by_conversation):
-    cdef int compared = row.other.verdict != 0
     return Row(
         _talk(&row.key.talk) if by_conversation else None,
         _judged(&row.key.judged),
-        _judged(&row.other) if compared else None,
+        _judged(&row.other) if row.other.verdict else None,
         row.key.judged.unjudged,
         row.frames,
         row.bytes,

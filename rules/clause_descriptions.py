@@ -37,7 +37,6 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
         "record": "record number of file records",
     },
     "S7commClause": CLAUSE
-    | STEP
     | {
         "rosctr": "kind of PDU: job, userdata",
         "function": "function code or its name, like write_var",
@@ -46,7 +45,7 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
         "area": "memory area or its name: db, flags, inputs, outputs",
         "db": "number of the data block",
         "address": "bytes touched, counted from 0; counters and timers by number",
-        "count": "how many bytes; has to stand beside value and step",
+        "count": "how many bytes; has to stand beside value",
         "reference": "PDU reference",
         "block": "block, its type and number in one",
         "value": VALUE,
@@ -56,7 +55,6 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
     "EnipClause": CLAUSE
     | {"command": "encapsulation command", "session": "session handle", "connection": "connection identifier"},
     "CipClause": CLAUSE
-    | STEP
     | {
         "service": "service code or its name, like get_attribute_single",
         "class": "object class or its name, like identity",

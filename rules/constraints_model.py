@@ -34,6 +34,7 @@ RANGE = re.compile(rf"\s*({NUMBER})\s*-\s*({NUMBER})\s*\Z")
 CODE = "POL077"
 MOST_RANGES = 256  # of one field of one clause
 MAX_STEP = (1 << 63) - 1
+STEPPED = frozenset({Protocol.MODBUS})  # whose answers tell the values that were read: a step needs the last one
 
 
 class Clause(Strict):
@@ -78,7 +79,11 @@ def _field(protocol: Protocol, name: str) -> Any:  # noqa: C901 one type, whose 
         if isinstance(value, str) and value in names:
             return names[value]
         if isinstance(value, str) and spelled is not None:
-            return spelled(value)
+            try:
+                return spelled(value)
+            except ValueError as error:
+                text, _, hint = str(error).partition("; ")
+                refuse(CODE, text, hint)
         if isinstance(value, str) and names:
             refuse(CODE, f"'{value}' is no {what}", did_you_mean(value, names) or "a number, a range or a name")
         return whole(value, 0, most, CODE, what)
@@ -118,7 +123,7 @@ def _clause_model(protocol: Protocol) -> type[Clause]:
     fields: dict[str, Any] = {
         f"{name}_": (_field(protocol, name), Field(default=(), alias=name, max_length=MOST_RANGES)) for name in names
     }
-    if "value" in names:
+    if protocol in STEPPED:
         step = Annotated[int, BeforeValidator(_step), WithJsonSchema({"type": "integer", "minimum": 1})]
         fields["step"] = (step | None, None)
     title = "".join(part.capitalize() for part in protocol.name.split("_"))
@@ -138,7 +143,7 @@ class _Constraints(Strict):
         for index, clause in enumerate(getattr(self, "s7comm", ()) or ()):
             ranges = clause.ranges()
             counts = ranges.get("count", ())
-            if not (clause.largest_step or "value" in ranges):
+            if "value" not in ranges:
                 continue
             exact = len(counts) == 1 and counts[0].first == counts[0].last
             if not exact or any(span.last - span.first + 1 != counts[0].first for span in ranges.get("address", ())):

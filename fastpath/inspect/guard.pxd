@@ -83,6 +83,12 @@ cdef inline int last_value(limiter_t *limiter, uint64_t tag, uint64_t *value) no
     return peek(&place.seal) == mix64(tag, value[0])
 
 
+cdef inline void forget_value(limiter_t *limiter, uint64_t tag) noexcept nogil:
+    cdef place_t *place = place_of(limiter, tag)
+    if peek(&place.tag) == tag:
+        poke(&place.seal, ~mix64(tag, peek(&place.value)))
+
+
 cdef inline void keep_value(limiter_t *limiter, uint64_t tag, uint64_t value, uint64_t now_ns) noexcept nogil:
     cdef place_t *place = place_of(limiter, tag)
     poke(&place.tag, tag)

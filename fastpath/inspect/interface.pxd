@@ -45,7 +45,7 @@ cdef struct access_t:
     uint16_t recalled  # bit i: they are set from the request that this answers; never also `present`
     uint64_t low[ACCESS_FIELDS]  # by abi.FIELD_NAMES; a single number has low == high
     uint64_t high[ACCESS_FIELDS]
-    const uint8_t *values  # what is written, in wire order; NULL when nothing is, or not all of it is here
+    const uint8_t *values  # written, or read by an answer, in wire order; NULL when nothing is, or not all is here
     uint32_t value_count
     uint8_t value_bytes  # of each value; 0: bits, first one lowest in its byte
 

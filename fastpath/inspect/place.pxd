@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.abi cimport (
     ACCESS_FIELDS,
+    OPERATION_WRITE,
     PROTOCOL_CIP,
     PROTOCOL_MODBUS,
     PROTOCOL_S7COMM,
@@ -19,7 +20,10 @@ from fastpath.inspect.interface cimport access_t
 
 cdef enum:  # places of names in abi.FIELD_NAMES; tests/unit/test_profile_fields.py compares
     MODBUS_FUNCTION = 1
+    MODBUS_EXCEPTION = 2
     MODBUS_ADDRESS = 3
+    MODBUS_COUNT = 4
+    MODBUS_WORD = 2  # bytes
     MODBUS_RECORD = 9
     MODBUS_PLACE = 1 << 0 | 1 << 3 | 1 << 8 | 1 << 9  # unit, address, file, record
     S7COMM_PLACE = 1 << 4 | 1 << 5 | 1 << 6  # area, db, address
@@ -35,6 +39,11 @@ cdef inline uint16_t place_fields(uint8_t protocol) noexcept nogil:
     return CIP_PLACE if protocol == PROTOCOL_CIP else 0
 
 
+cdef inline uint16_t told_fields(const access_t *access) noexcept nogil:
+    """Return which fields are known: an answer's also from what was asked."""
+    return access.present | access.recalled
+
+
 cdef inline uint64_t modbus_table(uint64_t function) noexcept nogil:
     """Return which of a device's tables a function is about (Modbus application protocol V1.1b3, 4.3 and 6)."""
     if function == 5 or function == 15:
@@ -47,6 +56,21 @@ cdef inline uint64_t modbus_table(uint64_t function) noexcept nogil:
 cdef inline int has_values(const access_t *access) noexcept nogil:
     """Tell whether each value of an access can be told. Single bits have no step."""
     return access.values != NULL and 1 <= access.value_bytes <= 8 and place_fields(access.protocol) != 0
+
+
+cdef inline int is_refusal(const access_t *access) noexcept nogil:
+    """Tell whether a device says that it did not write what it was asked to."""
+    if access.protocol != PROTOCOL_MODBUS or access.operation != OPERATION_WRITE or not access.answer:
+        return 0
+    return access.present >> MODBUS_EXCEPTION & 1 and access.low[MODBUS_EXCEPTION] != 0
+
+
+cdef inline uint32_t refused_count(const access_t *access) noexcept nogil:
+    """Return how many values a refused write was about; no address, none."""
+    cdef uint16_t told = told_fields(access)
+    if not told >> MODBUS_ADDRESS & 1:
+        return 0
+    return <uint32_t>access.low[MODBUS_COUNT] if told >> MODBUS_COUNT & 1 else 1
 
 
 cdef inline uint64_t value_at(const access_t *access, uint32_t index) noexcept nogil:
@@ -64,11 +88,12 @@ cdef inline uint64_t value_at(const access_t *access, uint32_t index) noexcept n
 
 cdef inline uint64_t place_tag(uint64_t device, const access_t *access, uint32_t index) noexcept nogil:
     """Name the place of one value. Only Modbus counts its addresses by values; elsewhere the index is part of it."""
-    cdef uint64_t tag = mix64(device, <uint64_t>access.protocol << 8 | access.value_bytes)
-    cdef uint16_t fields = place_fields(access.protocol)
+    cdef uint8_t width = access.value_bytes if access.protocol != PROTOCOL_MODBUS else <uint8_t>MODBUS_WORD
+    cdef uint64_t tag = mix64(device, <uint64_t>access.protocol << 8 | width)
+    cdef uint16_t fields = place_fields(access.protocol) & told_fields(access)
     cdef int field
     for field in range(ACCESS_FIELDS):
-        if not fields >> field & 1 or not (access.present | access.recalled) >> field & 1:
+        if not fields >> field & 1:
             continue
         tag = mix64(tag, <uint64_t>field)
         if access.protocol == PROTOCOL_MODBUS and (field == MODBUS_ADDRESS or field == MODBUS_RECORD):

@@ -26,9 +26,19 @@ from fastpath.abi cimport (
     profile_t,
     range_t,
 )
-from fastpath.inspect.guard cimport clause_clock, has_turns, keep_value, last_value
+from fastpath.inspect.guard cimport clause_clock, forget_value, has_turns, keep_value, last_value
 from fastpath.inspect.interface cimport access_t, refuse_message, sink_t
-from fastpath.inspect.place cimport MODBUS_ADDRESS, MODBUS_RECORD, has_values, place_fields, place_tag, value_at
+from fastpath.inspect.place cimport (
+    MODBUS_ADDRESS,
+    MODBUS_RECORD,
+    has_values,
+    is_refusal,
+    place_fields,
+    place_tag,
+    refused_count,
+    told_fields,
+    value_at,
+)
 from fastpath.pace cimport limiter_t, take_turn
 from fastpath.table cimport table_t
 
@@ -39,6 +49,7 @@ cdef enum:
 cdef struct held_value_t:
     uint64_t tag
     uint64_t value
+    uint64_t unknown  # 1: whatever was known of the place no longer is
 
 cdef struct held_turn_t:
     const clause_t *clause
@@ -129,7 +140,7 @@ cdef inline int known_value(const judge_context_t *context, uint64_t tag, uint64
         at -= 1
         if context.values[at].tag == tag:
             value[0] = context.values[at].value
-            return 1
+            return not context.values[at].unknown
     return last_value(context.table.limiter, tag, value)
 
 
@@ -217,7 +228,7 @@ cdef inline int is_guarded(
     const judge_context_t *context, const clause_t *clause, const access_t *access, uint32_t index
 ) noexcept nogil:
     """Tell whether the place of one value is a place that a clause's step is about."""
-    cdef uint16_t fields = place_fields(access.protocol) & (access.present | access.recalled)
+    cdef uint16_t fields = place_fields(access.protocol) & told_fields(access)
     cdef uint64_t address
     cdef int field = 0
     while fields >> field:
@@ -233,12 +244,21 @@ cdef inline int is_guarded(
 
 
 cdef inline void hold_values(judge_context_t *context, const access_t *access) noexcept nogil:
-    """Hold what an access says of places that some step is about, until the segment passes."""
+    """Hold what an access says of places that some step is about, until the segment passes.
+
+    A write that the device refuses leaves its places unknown: what they hold is then to be read again.
+    """
     cdef const clause_t *clauses = context.table.clauses + context.profile.first_clause
+    cdef uint32_t count = access.value_count
     cdef uint32_t at, index
-    if not context.profile.guarded or access.partial or not has_values(access):
+    cdef int refused = is_refusal(access)
+    if not context.profile.guarded or access.partial:
         return
-    for index in range(access.value_count):
+    if refused:
+        count = refused_count(access)
+    elif not has_values(access):
+        return
+    for index in range(count):
         for at in range(context.profile.clause_count):
             if not clauses[at].step or clauses[at].protocol != access.protocol:
                 continue
@@ -248,7 +268,8 @@ cdef inline void hold_values(judge_context_t *context, const access_t *access) n
                 context.overflow = not access.answer
                 return
             context.values[context.value_count].tag = place_tag(context.device, access, index)
-            context.values[context.value_count].value = value_at(access, index)
+            context.values[context.value_count].value = 0 if refused else value_at(access, index)
+            context.values[context.value_count].unknown = refused
             context.value_count += 1
             break
 
@@ -260,7 +281,7 @@ cdef inline void judge_access(sink_t *sink, const access_t *access) noexcept nog
     if context.profile == NULL or access.operation == OPERATION_NONE:
         return
     if access.answer:
-        if access.operation == OPERATION_READ:
+        if access.operation == OPERATION_READ or is_refusal(access):
             hold_values(context, access)
         return
     if not context.profile.operations >> access.operation & 1:
@@ -296,7 +317,10 @@ cdef inline uint8_t settle_messages(judge_context_t *context, uint8_t reason, in
                     break
     if reason == REASON_NONE or not enforced:
         for at in range(context.value_count):
-            keep_value(limiter, context.values[at].tag, context.values[at].value, context.now_ns)
+            if context.values[at].unknown:
+                forget_value(limiter, context.values[at].tag)
+            else:
+                keep_value(limiter, context.values[at].tag, context.values[at].value, context.now_ns)
     context.value_count = 0
     context.turn_count = 0
     context.overflow = 0

@@ -115,7 +115,7 @@ cdef inline uint8_t read_transfer(s7_pdu_t *pdu, s7_dialog_t *dialog, uint32_t *
 
 
 cdef inline uint8_t check_transfer(const s7_pdu_t *pdu, const s7_dialog_t *dialog) noexcept nogil:
-    """Say whether this job may come from where it came: a CPU fetches what the opener offered, and asks nothing else."""
+    """Say whether this job may come from there: a CPU fetches what the opener offered, and asks nothing else."""
     if pdu.from_opener:
         return REASON_NONE
     if pdu.function != S7_DOWNLOAD_BLOCK and pdu.function != S7_DOWNLOAD_ENDED:

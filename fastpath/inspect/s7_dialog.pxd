@@ -6,17 +6,21 @@ Lives in the conversation's `dialog_t`: zero at its beginning, both directions, 
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from fastpath.inspect.interface cimport dialog_t
+from fastpath.abi cimport OPERATION_READ
+from fastpath.inspect.interface cimport access_t, dialog_t
+from fastpath.inspect.s7_pdu cimport S7_ADDRESS, S7_AREA, S7_COUNT, S7_DB
 
 cdef enum:
-    # Jobs that may wait: a CPU negotiates at most a few (8 on an S7-400), test jobs of the programming device add some.
-    OPENER_JOBS = 32
+    # Jobs that may wait: CPUs negotiate a few (S7-300 1 to 4, S7-400 8), test jobs of the programming device add some.
+    OPENER_JOBS = 16
     RESPONDER_JOBS = 4  # a CPU that is being loaded asks for one block piece at a time
     UPLOADS = 4
+    FIRST_BYTE_AREA = 0x80  # areas below are numbered things, or unlike what a DB is
+    PLACES = 24  # of variables that waiting reads ask for: a PDU has 20 items at most
 
 # Owner: s7_dialog_t. Host byte order; 12 bytes.
 cdef struct s7_job_t:
-    uint32_t block  # of a download: what `block` says, 0 none
+    uint32_t block  # of a transfer: what `block` says, 0 none; of a read: the number of its first place
     uint16_t reference
     uint8_t rosctr  # 0: the entry is free
     uint8_t function  # of userdata: group and subfunction are not compared
@@ -28,6 +32,13 @@ cdef struct s7_job_t:
 cdef struct s7_upload_t:
     uint32_t id  # as the CPU gave it
     uint32_t block
+
+# Owner: s7_dialog_t. Where an item of a read lies; 8 bytes.
+cdef struct s7_place_t:
+    uint32_t start  # first byte
+    uint16_t db
+    uint8_t area  # 0: no bytes that can be told
+    uint8_t has_db
 
 # Owner: s7_dialog_t. One direction of S7comm-plus; 8 bytes.
 cdef struct plus_part_t:
@@ -43,7 +54,9 @@ cdef struct s7_dialog_t:
     s7_job_t opener[OPENER_JOBS]
     s7_job_t responder[RESPONDER_JOBS]
     s7_upload_t uploads[UPLOADS]
+    s7_place_t places[PLACES]
     plus_part_t plus[2]
+    uint32_t next_place
     uint8_t next_opener
     uint8_t next_responder
     uint8_t next_upload
@@ -94,3 +107,23 @@ cdef inline uint32_t find_upload(const s7_dialog_t *dialog, uint32_t identity) n
         if dialog.uploads[<uint8_t>(dialog.next_upload - 1 - i) % UPLOADS].id == identity:
             return dialog.uploads[<uint8_t>(dialog.next_upload - 1 - i) % UPLOADS].block
     return 0
+
+
+cdef inline void keep_place(s7_dialog_t *dialog, const access_t *access) noexcept nogil:
+    """Remember where the next item of a read lies: bytes, neither a bit nor something numbered."""
+    cdef s7_place_t *place = &dialog.places[dialog.next_place % PLACES]
+    dialog.next_place += 1
+    place.area = 0
+    if access.present >> S7_COUNT & 1 and access.low[S7_AREA] >= FIRST_BYTE_AREA and access.operation == OPERATION_READ:
+        place.area = <uint8_t>access.low[S7_AREA]
+        place.start = <uint32_t>access.low[S7_ADDRESS]
+        place.has_db = access.present >> S7_DB & 1
+        place.db = <uint16_t>access.low[S7_DB] if place.has_db else 0
+
+
+cdef inline const s7_place_t *find_place(const s7_dialog_t *dialog, uint32_t number) noexcept nogil:
+    """Return the place that was remembered under this number; NULL: it is no more, or it is none of bytes."""
+    cdef const s7_place_t *place = &dialog.places[number % PLACES]
+    if dialog.next_place - number > PLACES or number == dialog.next_place or place.area == 0:
+        return NULL
+    return place

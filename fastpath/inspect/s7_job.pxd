@@ -19,9 +19,13 @@ from fastpath.inspect.s7_block cimport (
     S7_DOWNLOAD_BLOCK, S7_DOWNLOAD_ENDED, S7_END_UPLOAD, S7_PI_SERVICE, S7_PLC_STOP, S7_REQUEST_DOWNLOAD,
     S7_START_UPLOAD, S7_UPLOAD, check_transfer, read_service, read_stop, read_transfer,
 )
-from fastpath.inspect.s7_dialog cimport find_job, keep_upload, new_job, s7_dialog_t, s7_job_t
-from fastpath.inspect.s7_item cimport DATA_BIT, DATA_INTEGER, read_items
-from fastpath.inspect.s7_pdu cimport S7_BLOCK, S7_JOB, begin_s7, missing_parameters, s7_pdu_t, tell
+from fastpath.inspect.s7_dialog cimport (
+    find_job, find_place, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
+)
+from fastpath.inspect.s7_item cimport DATA_BIT, DATA_INTEGER, SYNTAX_S7ANY, read_items, set_pointer
+from fastpath.inspect.s7_pdu cimport (
+    S7_ADDRESS, S7_AREA, S7_BLOCK, S7_DB, S7_JOB, begin_s7, missing_parameters, s7_pdu_t, tell,
+)
 
 cdef enum:
     S7_READ_VAR = 0x04
@@ -82,33 +86,84 @@ cdef inline uint8_t read_job(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) n
         job.operation = pdu.operation
         job.items = pdu.parameters[1] if pdu.parameter_bytes > 1 else 0
         job.block = block
+        if pdu.from_opener and pdu.function == S7_READ_VAR:
+            job.block = dialog.next_place
+            keep_places(pdu, dialog)
     return reason
 
 
-cdef inline uint8_t check_results(const s7_pdu_t *pdu) noexcept nogil:
-    """Check the data of a read's answer: as many results as the parameters say, exactly to the end.
+cdef inline void keep_places(const s7_pdu_t *pdu, s7_dialog_t *dialog) noexcept nogil:
+    """Remember where the items of a read lie, which was found right: its answer brings only values."""
+    cdef access_t access
+    cdef const uint8_t *item = pdu.parameters + 2
+    cdef uint32_t i
+    for i in range(pdu.parameters[1]):
+        begin_s7(&access, pdu)
+        if item[2] == SYNTAX_S7ANY:
+            set_pointer(&access, item + 2)
+        keep_place(dialog, &access)
+        item += 2 + item[1] + (item[1] & 1)
+
+
+cdef inline const uint8_t *next_result(cursor_t *data, int last, const uint8_t **value, uint32_t *length) noexcept nogil:
+    """Step over one result of a read; return its return code, kind and length, or NULL when it is not there.
 
     A result that failed has no data, whatever length it gives (CPUs and servers differ), unless it names a kind.
     """
+    cdef const uint8_t *head = take(data, 4)
+    if head == NULL:
+        return NULL
+    length[0] = be16(head + 2)
+    if DATA_BIT <= head[1] <= DATA_INTEGER:
+        length[0] = (length[0] + 7) >> 3
+    if head[0] != ITEM_GOOD and head[1] == 0:
+        length[0] = 0
+    value[0] = take(data, length[0])
+    if value[0] == NULL or (length[0] & 1 and not last and take(data, 1) == NULL):
+        return NULL
+    return head
+
+
+cdef inline uint8_t check_results(const s7_pdu_t *pdu) noexcept nogil:
+    """Check the data of a read's answer: as many results as the parameters say, exactly to the end."""
     cdef cursor_t data
-    cdef const uint8_t *head
-    cdef uint32_t length
+    cdef const uint8_t *value = NULL
+    cdef uint32_t length = 0
     cdef uint32_t i
-    cdef uint32_t number = pdu.parameters[1]
     data.at = pdu.data
     data.left = pdu.data_here
-    for i in range(number):
-        head = take(&data, 4)
-        if head == NULL:
-            return REASON_MESSAGE_MALFORMED
-        length = be16(head + 2)
-        if DATA_BIT <= head[1] <= DATA_INTEGER:
-            length = (length + 7) >> 3
-        if head[0] != ITEM_GOOD and head[1] == 0:
-            length = 0
-        if take(&data, length) == NULL or (length & 1 and i + 1 < number and take(&data, 1) == NULL):
+    for i in range(pdu.parameters[1]):
+        if next_result(&data, i + 1 == pdu.parameters[1], &value, &length) == NULL:
             return REASON_MESSAGE_MALFORMED
     return REASON_MESSAGE_MALFORMED if data.left else REASON_NONE
+
+
+cdef inline void put_results(s7_pdu_t *pdu, const s7_dialog_t *dialog, const s7_job_t *job, sink_t *sink) noexcept nogil:
+    """Put the values of a read's answer, which was found right: those of 1, 2 or 4 bytes whose place is remembered."""
+    cdef access_t access
+    cdef cursor_t data
+    cdef const s7_place_t *place
+    cdef const uint8_t *head
+    cdef const uint8_t *value = NULL
+    cdef uint32_t length = 0
+    cdef uint32_t i
+    data.at = pdu.data
+    data.left = pdu.data_here
+    for i in range(pdu.parameters[1]):
+        head = next_result(&data, i + 1 == pdu.parameters[1], &value, &length)
+        place = find_place(dialog, job.block + i)
+        if head == NULL or head[0] != ITEM_GOOD or place == NULL or (length != 1 and length != 2 and length != 4):
+            continue
+        begin_s7(&access, pdu)
+        recall_field(&access, S7_AREA, place.area)
+        if place.has_db:
+            recall_field(&access, S7_DB, place.db)
+        recall_field(&access, S7_ADDRESS, place.start)
+        access.high[S7_ADDRESS] += length - 1
+        access.values = value
+        access.value_count = 1
+        access.value_bytes = <uint8_t>length
+        tell(pdu, &access, sink)
 
 
 cdef inline uint8_t sent_back(const s7_pdu_t *pdu) noexcept nogil:
@@ -142,33 +197,47 @@ cdef inline uint8_t check_acknowledgement(const s7_pdu_t *pdu, const s7_job_t *j
     return REASON_NONE
 
 
-cdef inline uint8_t read_acknowledgement(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) noexcept nogil:
-    """Read the answer to a job: of the other end, which asked it."""
+cdef inline void put_acknowledgement(s7_pdu_t *pdu, const s7_job_t *job, sink_t *sink) noexcept nogil:
+    """Put an acknowledgement that brings no values."""
     cdef access_t access
-    cdef s7_job_t *job = find_job(dialog, not pdu.from_opener, pdu.reference, <uint8_t>(0 if pdu.error else S7_JOB))
-    cdef uint8_t reason = REASON_NONE
-    if job != NULL:
-        pdu.operation = job.operation
-    elif pdu.from_opener:
-        pdu.operation = sent_back(pdu)
     begin_s7(&access, pdu)
-    if job != NULL and job.block:
+    if job != NULL and job.function != S7_READ_VAR and job.block:
         # A piece of a block that the CPU fetches is judged by the block that the CPU named.
         if pdu.from_opener:
             set_field(&access, S7_BLOCK, job.block)
         else:
             recall_field(&access, S7_BLOCK, job.block)
     tell(pdu, &access, sink)
-    if job == NULL and (dialog.begun or (pdu.from_opener and pdu.operation == OPERATION_OTHER)):
-        return REASON_MESSAGE_ANSWER
-    if pdu.partial:
-        return REASON_NONE
-    reason = check_acknowledgement(pdu, job)
-    if reason != REASON_NONE or job == NULL:
-        return reason
-    if pdu.function == S7_START_UPLOAD and pdu.parameter_bytes >= 8 and not pdu.error:
+
+
+cdef inline void settle(s7_pdu_t *pdu, s7_dialog_t *dialog, const s7_job_t *job, sink_t *sink) noexcept nogil:
+    """Take from a right acknowledgement what it brings: values, the number of an upload, the end of a download."""
+    if pdu.error:
+        return
+    if job.function == S7_READ_VAR and job.rosctr == S7_JOB and pdu.has_function and not pdu.from_opener:
+        put_results(pdu, dialog, job, sink)
+    elif pdu.has_function and pdu.function == S7_START_UPLOAD and pdu.parameter_bytes >= 8:
         keep_upload(dialog, be32(pdu.parameters + 4), job.block)
-    if pdu.from_opener and job.function == S7_DOWNLOAD_ENDED:
+    elif pdu.from_opener and job.function == S7_DOWNLOAD_ENDED:
         dialog.downloading = 0
-    job.rosctr = 0
-    return REASON_NONE
+
+
+cdef inline uint8_t read_acknowledgement(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) noexcept nogil:
+    """Read the answer to a job: of the other end, which asked it."""
+    cdef s7_job_t *job = find_job(dialog, not pdu.from_opener, pdu.reference, <uint8_t>(0 if pdu.error else S7_JOB))
+    cdef uint8_t reason = REASON_NONE
+    if job != NULL:
+        pdu.operation = job.operation
+    elif pdu.from_opener:
+        pdu.operation = sent_back(pdu)
+    if job == NULL and (dialog.begun or (pdu.from_opener and pdu.operation == OPERATION_OTHER)):
+        reason = REASON_MESSAGE_ANSWER
+    elif not pdu.partial:
+        reason = check_acknowledgement(pdu, job)
+        if reason == REASON_NONE and job != NULL:
+            settle(pdu, dialog, job, sink)
+    if pdu.told == 0:
+        put_acknowledgement(pdu, job, sink)
+    if reason == REASON_NONE and job != NULL and not pdu.partial:
+        job.rosctr = 0
+    return reason

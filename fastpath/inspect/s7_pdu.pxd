@@ -9,7 +9,7 @@ SPEC: there is no public standard of S7comm; the header is as Wireshark's dissec
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from fastpath.abi cimport OPERATION_NONE, PROTOCOL_S7COMM, REASON_MESSAGE_MALFORMED, REASON_NONE
+from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, PROTOCOL_S7COMM, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
 from fastpath.inspect.interface cimport access_t, begin_access, set_field, sink_t
 
@@ -126,7 +126,14 @@ cdef inline void begin_s7(access_t *access, const s7_pdu_t *pdu) noexcept nogil:
 
 
 cdef inline void tell(s7_pdu_t *pdu, access_t *access, sink_t *sink) noexcept nogil:
-    """Put an access: the message's first is the message itself, the others are further ones."""
+    """Put an access: the message's first is the message itself, the others are further ones.
+
+    When the first thing it asks for is not understood, the message itself comes before it: a read stays a read.
+    """
+    if pdu.told == 0 and access.operation == OPERATION_OTHER and pdu.operation != OPERATION_OTHER:
+        access.operation = pdu.operation
+        tell(pdu, access, sink)
+        access.operation = OPERATION_OTHER
     access.further = pdu.told != 0
     pdu.told += 1
     sink.put(sink, access)

@@ -110,12 +110,14 @@ cdef inline uint8_t read_subscription(s7_pdu_t *pdu, sink_t *sink) noexcept nogi
 
 
 cdef inline void set_block(access_t *access, const s7_pdu_t *pdu) noexcept nogil:
-    """Set which block a block function is about, where it says so."""
+    """Set which block a block function is about, where it says so and all of it is here."""
     cdef const uint8_t *text = pdu.data + 4
     cdef uint32_t kind
-    if pdu.subfunction == BLOCK_INFO and pdu.data_here == 12 and block_of(text):
+    if pdu.data_here < pdu.data_bytes:
+        return
+    if pdu.subfunction == BLOCK_INFO and pdu.data_bytes == 12 and block_of(text):
         set_field(access, S7_BLOCK, block_of(text))
-    elif pdu.subfunction == LIST_BLOCKS_OF_TYPE and pdu.data_here == 6 \
+    elif pdu.subfunction == LIST_BLOCKS_OF_TYPE and pdu.data_bytes == 6 \
             and hexadecimal(text[0]) < 16 and hexadecimal(text[1]) < 16:
         kind = hexadecimal(text[0]) << 4 | hexadecimal(text[1])
         set_range(access, S7_BLOCK, kind * BLOCKS_OF_A_TYPE, (kind + 1) * BLOCKS_OF_A_TYPE - 1)

@@ -11,7 +11,7 @@ SPEC: RFC 1006, ISO 8073 class 0; S7comm itself has no public standard: Wireshar
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.abi cimport (
-    OPERATION_NONE, OPERATION_OTHER, REASON_MESSAGE_MALFORMED, REASON_MESSAGE_OPAQUE, REASON_MESSAGE_PROTOCOL,
+    OPERATION_OTHER, REASON_MESSAGE_MALFORMED, REASON_MESSAGE_OPAQUE, REASON_MESSAGE_PROTOCOL,
     REASON_NONE,
 )
 from fastpath.inspect.cotp cimport put_empty, read_cotp
@@ -19,7 +19,7 @@ from fastpath.inspect.interface cimport access_t, dialog_t, sink_t
 from fastpath.inspect.s7_dialog cimport s7_dialog, s7_dialog_t
 from fastpath.inspect.s7_job cimport read_acknowledgement, read_job
 from fastpath.inspect.s7_pdu cimport (
-    S7_ACK, S7_ACK_DATA, S7_JOB, S7_USERDATA, begin_s7, missing_parameters, read_header, s7_pdu_t, tell,
+    S7_ACK, S7_ACK_DATA, S7_JOB, S7_USERDATA, begin_s7, read_header, s7_pdu_t, tell,
 )
 from fastpath.inspect.s7_plus cimport read_plus
 from fastpath.inspect.s7_userdata cimport read_userdata
@@ -56,7 +56,6 @@ cdef inline uint8_t read_pdu(
         reason = read_userdata(&pdu, dialog, sink)
     else:
         pdu.operation = OPERATION_OTHER
-        reason = missing_parameters(&pdu) if pdu.partial else <uint8_t>REASON_NONE
     if pdu.told == 0:
         begin_s7(&access, &pdu)
         tell(&pdu, &access, sink)

@@ -58,7 +58,7 @@ cdef inline uint8_t check_tpkt(const uint8_t *at, uint32_t left, uint32_t *size)
             return REASON_MESSAGE_MALFORMED
     elif at[5] == COTP_CONNECT or at[5] == COTP_CONFIRM or at[5] == COTP_DISCONNECT or at[5] == COTP_DISCONNECTED \
             or at[5] == COTP_ERROR:
-        # No user data in class 0: a server may read on where this ends. After a disconnect none does; clients send some.
+        # No user data in class 0: a server may read on where this ends. After a disconnect none does: it may.
         if at[4] + 5u + (DISCONNECT_BYTES if at[5] == COTP_DISCONNECT else 0) < length:
             return REASON_MESSAGE_MALFORMED
         if left < COTP_DATA_BYTES:

@@ -155,6 +155,7 @@ def _explain_table(content: dict[str, Any]) -> None:
             ("the sender gets", content["answer"] or "nothing" if content["verdict"] == "drop" else None),
             ("reason", f"{content['reason']}: {content['text']}"),
             ("conduit", content["conduit"]),
+            ("permits inside", "\n".join(content["inside"]) or None),
             ("stage", content["stage"]),
             ("ceiling", content["ceiling"]),
         ]

@@ -17,6 +17,7 @@ from gateway.control.event_text import reason_text
 from gateway.control.explain_frame import IPAddress, ServiceNumber, arp_frame, ip_frame, other_frame, service_numbers
 from gateway.control.quarantine import MAC, asset_addresses
 from gateway.errors import ConfigError
+from rules.inside import inside
 from rules.records import EndpointRecord, LoweredPolicy, ServiceKind
 from rules.state import ceiling, set_ports
 
@@ -105,12 +106,17 @@ class Explainer:
             "stage": Stage(found.stage).name.lower() if found.stage in (1, 2, 3) else None,
             "ceiling": self._ceiling.name.lower(),
             "conduit": self._names.conduit(found.conduit),
+            "inside": self._inside(self._names.conduit(found.conduit)),
             "source_zone": self._names.zone(found.source_zone),
             "destination_zone": self._names.zone(found.destination_zone),
             "source_asset": self._names.asset(found.source_asset),
             "destination_asset": self._names.asset(found.destination_asset),
             "answer": answer_text(found.answer, service),
         }
+
+    def _inside(self, name: str | None) -> list[str]:
+        conduit = self._policy.conduits.get(name) if name is not None else None
+        return inside(conduit) if conduit is not None else []
 
     def _frame(self, source: End, destination: End, service: ServiceNumber) -> tuple[int, bytes]:
         if service.kind is ServiceKind.ETHERTYPE and service.number != ARP:

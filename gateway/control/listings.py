@@ -13,6 +13,7 @@ from gateway.control.api.models import FlowsQuery, StageState
 from gateway.control.event_text import timestamp
 from gateway.control.readable import address_text, present
 from gateway.control.stages import STAGE_NAMES, StageObject
+from rules.inside import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,7 @@ def conduits(plane: ControlPlane) -> list[ConduitRow]:
                 fail=record.fail.name.lower(),
                 log=record.log.name.lower(),
                 limit=limit_text(model.limit),
+                inside=inside(model),
                 windows=list(model.windows),
                 next_change=plane.core.windows.next_change(policy, record.name),
                 requires=list(model.requires),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from fastpath.abi import FIELD_NAMES, Inspector, Protocol
-from rules.protocols import cip, modbus, s7comm
+from rules.protocols import cip, enip, modbus, s7comm
 
 
 class Words(NamedTuple):
@@ -51,9 +51,10 @@ WORDS: Final[dict[Protocol, Words]] = {
             "value": 32,
         },
         s7comm.NAMES,
+        s7comm.SPELLED,
     ),
-    Protocol.S7COMM_PLUS: Words({"version": 8, "opcode": 8, "function": 16, "reference": 16}),
-    Protocol.ENIP: Words({"command": 16, "session": 32, "connection": 32}),
+    Protocol.S7COMM_PLUS: Words({"version": 8, "opcode": 8, "function": 16, "reference": 16}, s7comm.PLUS_NAMES),
+    Protocol.ENIP: Words({"command": 16, "session": 32, "connection": 32}, enip.NAMES),
     Protocol.CIP: Words(
         {
             "service": 7,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import Inspector, Reason
 from fastpath.dissect import Dissection
-from tests.fuzz import grammar_enip, grammar_modbus
+from tests.fuzz import grammar_enip, grammar_modbus, grammar_s7comm
 from tests.support import capture_file, captures
 from tests.truth import reassembly
 
@@ -56,6 +56,7 @@ SUBJECTS: Final = {
     "modbus-rtu": Subject(
         Inspector.MODBUS_RTU, 4, grammar_modbus.right_rtu, grammar_modbus.wrong_rtu, mended=_with_crc
     ),
+    "s7comm": Subject(Inspector.S7COMM, 7, grammar_s7comm.right, grammar_s7comm.wrong, captures="s7comm", ports=(102,)),
     "enip": Subject(Inspector.ENIP, 24, grammar_enip.right, grammar_enip.wrong, captures="enip", ports=(44818,)),
     "enip-io": Subject(
         Inspector.ENIP_IO, 14, grammar_enip.right_io, grammar_enip.wrong_io, captures="enip", ports=(2222,)

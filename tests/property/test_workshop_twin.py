@@ -56,7 +56,16 @@ SELECTORS = st.one_of(
 )
 CONDUITS = st.fixed_dictionaries(
     {"from": SELECTORS, "to": SELECTORS, "services": st.lists(st.sampled_from(SERVICES), min_size=1, unique=True)},
-    optional={"owner": st.just("us"), "enabled": st.booleans(), "via": st.sampled_from(ASSETS)},
+    optional={
+        "owner": st.just("us"),
+        "enabled": st.booleans(),
+        "via": st.sampled_from(ASSETS),
+        "operations": st.sampled_from((["read"], ["read", "write"])),
+        "constraints": st.sampled_from(
+            ({"modbus": {"address": [1, "3-4"]}}, {"modbus": [{"unit": 1, "step": 5}, {"rate": "1/s"}]}, {"cip": {}})
+        ),
+        "messages": st.just("full"),
+    },
 )
 
 

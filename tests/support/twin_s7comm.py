@@ -120,9 +120,9 @@ def _items(rest: _Bytes, number: int, operation: Operation, data: _Bytes | None,
         if length % 2 and not last:
             rest.take(1)
         if spec[0] == 0xB0:
-            found += _db_reads(spec, Operation.OTHER if data else operation, base)
-            if data:
-                return found
+            found += _db_reads(spec, Operation.OTHER if data is not None else operation, base)
+            if data is not None:
+                return _itself_first(found, operation)
             continue
         fields, expected, is_bit, sure = _item(spec, base, writes=data is not None)
         if data is not None:
@@ -132,7 +132,12 @@ def _items(rest: _Bytes, number: int, operation: Operation, data: _Bytes | None,
     rest.end()
     if data is not None:
         data.end()
-    return found
+    return _itself_first(found, operation)
+
+
+def _itself_first(found: list[Access], operation: Operation) -> list[Access]:
+    """Put the message itself before a first thing that is not understood."""
+    return [(operation, found[0][1]), *found] if found[0][0] is Operation.OTHER else found
 
 
 def _number(value: bytes, expected: int | None, *, points: bool) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from fastpath.judge import validate_image
 from fastpath.profiles import ProfileJudge
 from rules.compile import compile_text
 from rules.image import build_image, build_state
-from rules.records import ClauseRecord, ProfileRecord, RangeRecord
+from rules.records import ClauseRecord, LoweredPolicy, ProfileRecord, RangeRecord
 
 POLICY = """
 version: 1
@@ -31,6 +32,12 @@ SECOND = 1_000_000_000
 NAMED = frozenset(Operation) - {Operation.OTHER}
 
 
+@cache
+def plain_lowered() -> LoweredPolicy:
+    """Return the policy without any profile."""
+    return compile_text(POLICY).lowered
+
+
 def spans(**ranges: tuple[int, int] | list[tuple[int, int]]) -> tuple[RangeRecord, ...]:
     """Return ranges by field name."""
     given = {name: value if isinstance(value, list) else [value] for name, value in ranges.items()}
@@ -44,7 +51,7 @@ def clause(operations: frozenset[Operation] = NAMED, **ranges: Any) -> ClauseRec
 
 def image_of(*clauses: ClauseRecord, operations: frozenset[Operation] = NAMED, generation: int = 1) -> bytes:
     """Return an image whose only conduit has this profile."""
-    lowered = compile_text(POLICY).lowered
+    lowered = plain_lowered()
     profile = ProfileRecord(frozenset({Inspector.MODBUS}), operations, clauses, bool(clauses))
     conduits = tuple(replace(conduit, profile=profile) for conduit in lowered.conduits)
     inspectors = {service.klass: Inspector.MODBUS for service in lowered.services}
@@ -53,7 +60,7 @@ def image_of(*clauses: ClauseRecord, operations: frozenset[Operation] = NAMED, g
 
 def judge_of(*clauses: ClauseRecord, operations: frozenset[Operation] = NAMED) -> ProfileJudge:
     """Return a judge of one profile."""
-    return ProfileJudge(image_of(*clauses, operations=operations), build_state(compile_text(POLICY).lowered, 1, {}))
+    return ProfileJudge(image_of(*clauses, operations=operations), build_state(plain_lowered(), 1, {}))
 
 
 def access(operation: Operation, *values: int, **fields: Any) -> dict[str, Any]:
@@ -209,7 +216,7 @@ def test_rates_outlive_a_policy_swap() -> None:
     once = clause(address=(40, 40))._replace(rate_interval_ns=60 * SECOND, rate_burst_ns=60 * SECOND)
     judge = judge_of(once)
     assert reason(judge, written(1)) is Reason.NONE
-    lowered = compile_text(POLICY).lowered
+    lowered = plain_lowered()
     judge.install(image_of(clause(address=(0, 5)), once, generation=2), build_state(lowered, 2, {}))
     assert reason(judge, written(1)) is Reason.PROCESS_RATE
     assert reason(judge, written(1, address=5)) is Reason.NONE
@@ -245,3 +252,25 @@ def test_refused_images(section: Section, layout: abi.Layout, field: str, value:
     image[at : at + 32] = abi.image_sha256(image)
     with pytest.raises(ValueError, match=what):
         validate_image(bytes(image))
+
+
+def test_what_the_device_refuses_is_unknown() -> None:
+    """After an exception the value has to be read again: what was asked for is not what is there."""
+    judge = stepping()
+    reason(judge, read(500))
+    assert reason(judge, written(550)) is Reason.NONE
+    fields = {"unit": 1, "function": 6, "exception": 4}
+    refusal = access(Operation.WRITE, **fields) | {"answer": True, "recalled": {"address": 40}}
+    assert reason(judge, refusal) is Reason.NONE
+    assert reason(judge, written(550)) is Reason.PROCESS_STEP
+    reason(judge, read(500))
+    assert reason(judge, written(550)) is Reason.NONE
+
+
+def test_addresses_that_the_request_named_are_enough() -> None:
+    """A Modbus answer has values and no address: what its request asked for says where they are."""
+    judge = stepping()
+    answer = read(500)
+    del answer["fields"]["address"]
+    assert reason(judge, answer | {"recalled": {"address": 40}}) is Reason.NONE
+    assert reason(judge, written(550)) is Reason.NONE

@@ -150,6 +150,7 @@ class ConduitRow(Model):
     fail: str
     log: str
     limit: str = Field(description="how much it carries at most, empty: as much as comes")
+    inside: list[str] = Field(default=[], description="what its messages may ask for, a line each; none: not inspected")
     windows: list[str] = Field(default=[], description="it is open only while one of them is; none: always")
     next_change: datetime | None = Field(default=None, description="when its windows open or close it next")
     requires: list[str] = Field(default=[], description="what has to be proved before it opens")

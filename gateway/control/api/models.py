@@ -249,5 +249,6 @@ class Explanation(Model):
     source_asset: str | None
     destination_asset: str | None
     answer: str | None = Field(default=None, description="what the sender of a dropped frame gets; null: silence")
+    inside: list[str] = Field(default=[], description="what the conduit's messages may ask for; none: not inspected")
     quarantined: str | None = None
     parts: list[dict[str, Any]] = Field(default_factory=list, description="when the service's numbers fare differently")

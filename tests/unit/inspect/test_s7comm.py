@@ -141,8 +141,8 @@ def test_a_byte_at_a_crooked_address_touches_both() -> None:
 def test_a_timer_in_a_data_block_is_not_understood() -> None:
     """Where a numbered thing of another area lies, servers disagree."""
     for size, area in ((29, 0x84), (2, 29), (28, 29)):
-        _, (access,) = fresh().read(s7.job(s7.read_items(s7.pointer(size, 1, 1, area, 8))), True)
-        assert access["operation"] is Operation.OTHER
+        _, found = fresh().read(s7.job(s7.read_items(s7.pointer(size, 1, 1, area, 8))), True)
+        assert [one["operation"] for one in found] == [Operation.READ, Operation.OTHER]
 
 
 def test_answers_belong_to_their_jobs() -> None:
@@ -162,6 +162,47 @@ def test_answers_belong_to_their_jobs() -> None:
     assert dissection.read(good, False)[0] is ANSWER
 
 
+def test_what_is_read_is_told_with_its_place() -> None:
+    """Values of one, two or four bytes, each where its item lies; what failed, bits and longer reads bring none."""
+    items = (
+        s7.pointer(4, 1, 7, 0x84, 160),
+        s7.pointer(1, 1, 7, 0x84, 8),
+        s7.pointer(2, 3, 7, 0x84, 0),
+        s7.pointer(2, 1, 0, 0x83, 40),
+        s7.pointer(6, 1, 8, 0x84, 0),
+    )
+    results = b"".join(
+        (
+            bytes.fromhex("ff040010 03e8"),
+            bytes.fromhex("ff030001 01 00"),
+            bytes.fromhex("ff040018 010203 00"),
+            bytes.fromhex("ff040008 2a 00"),
+            bytes.fromhex("0a000000"),
+        )
+    )
+    dissection = fresh()
+    dissection.read(s7.job(s7.read_items(*items)), True)
+    reason, found = dissection.read(s7.acknowledge(b"\x04\x05", results), False)
+    assert reason is NONE
+    assert [(one["recalled"], one["values"], one["further"]) for one in found] == [
+        ({"area": 0x84, "db": 7, "address": 20}, [b"\x03\xe8"], False),
+        ({"area": 0x83, "address": 5}, [b"\x2a"], True),
+    ]
+    assert all(one["operation"] is Operation.READ and one["answer"] for one in found)
+
+
+def test_places_are_forgotten_in_time() -> None:
+    """Of reads that ask for more variables than are remembered the oldest answers bring no values."""
+    dissection = fresh()
+    for reference in range(3):
+        dissection.read(s7.job(s7.read_items(*[s7.pointer(4, 1, 1, 0x84, 0)] * 12), reference=reference), True)
+    values = [
+        dissection.read(s7.acknowledge(b"\x04\x0c", bytes.fromhex("ff0400100001") * 12, reference=reference), False)[1]
+        for reference in range(3)
+    ]
+    assert [[one["values"] is not None for one in found] for found in values] == [[False], [True] * 12, [True] * 12]
+
+
 def test_a_conversation_taken_up_in_the_middle_forgives_answers() -> None:
     """What was asked before is not known; a CPU's own jobs stay refused."""
     dissection = fresh(begun=False)
@@ -171,15 +212,15 @@ def test_a_conversation_taken_up_in_the_middle_forgives_answers() -> None:
 
 
 def test_as_many_jobs_wait_as_are_remembered() -> None:
-    """The 33rd makes the oldest forgotten, the others get their answers."""
+    """The 17th makes the oldest forgotten, the others get their answers."""
     dissection = fresh()
-    for reference in range(33):
+    for reference in range(17):
         assert dissection.read(s7.job(READ_DB1, reference=reference), True)[0] is NONE
     reasons = [
         dissection.read(s7.acknowledge(b"\x04\x01", s7.written(4, bytes(4)), reference=reference), False)[0]
-        for reference in range(33)
+        for reference in range(17)
     ]
-    assert reasons == [ANSWER, *[NONE] * 32]
+    assert reasons == [ANSWER, *[NONE] * 16]
 
 
 def test_a_refused_job_is_answered_with_an_error() -> None:

@@ -1,0 +1,136 @@
+"""Inspected conduits in the decision: what their conversations carry decides, at their stage, and over policies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.packet import Raw
+
+from fastpath.abi import Reason, Verdict
+from fastpath.judge import Judgement
+from tests.support.gate import CTL, HMI, PLC, SUP, Gate
+
+HMI_IP, PLC_IP = "10.1.0.1", "10.2.0.1"
+READ: Final = bytes.fromhex("0001 0000 0006 01 03 0000 0001")
+WRITE: Final = bytes.fromhex("0002 0000 0006 01 06 0000 0001")
+ANSWER: Final = bytes.fromhex("0001 0000 0005 01 03 02 0007")
+SERVICES: Final = {
+    "modbus-tcp": {"protocol": "tcp", "ports": [502], "inspect": "modbus"},
+    "enip-udp": {"protocol": "udp", "ports": [44818], "inspect": "enip"},
+}
+
+
+class Dialog:
+    """A conversation of the HMI with the PLC through a judge."""
+
+    def __init__(self, **conduit: Any) -> None:
+        self.gate = Gate(**self._sections(conduit))
+        self.sent = {HMI: 1000, PLC: 5000}
+
+    def swap(self, **conduit: Any) -> None:
+        """Put the same plant with another conduit in force."""
+        self.gate.swap(**self._sections(conduit))
+
+    def _sections(self, conduit: dict[str, Any]) -> dict[str, Any]:
+        poll = {
+            "from": {"zone": "supervisory"},
+            "to": {"zone": "control"},
+            "services": list(SERVICES),
+            "stage": "enforce",
+        }
+        return {"services": SERVICES, "conduits": {"poll": poll | conduit}}
+
+    def send(self, sender: str, data: bytes = b"", flags: str = "PA") -> Judgement:
+        """Send a segment where its sender stands; one that passes moves it on."""
+        hmi = sender == HMI
+        ports = {"sport": 40000, "dport": 502} if hmi else {"sport": 502, "dport": 40000}
+        addresses = {"src": HMI_IP, "dst": PLC_IP} if hmi else {"src": PLC_IP, "dst": HMI_IP}
+        other = self.sent[PLC if hmi else HMI]
+        packet = IP(**addresses) / TCP(**ports, flags=flags, seq=self.sent[sender], ack=other) / Raw(data)
+        judged = self.gate(packet, **({} if hmi else back()))
+        if judged.verdict is Verdict.ACCEPT:
+            self.sent[sender] += len(data) + ("S" in flags)
+        return judged
+
+    def open(self) -> None:
+        """Shake hands."""
+        assert self.send(HMI, flags="S").reason is Reason.POLICY_CONDUIT
+        assert self.send(PLC, flags="SA").reason is Reason.FLOW_ESTABLISHED
+        assert self.send(HMI, flags="A").reason is Reason.FLOW_ESTABLISHED
+
+
+def back() -> dict[str, Any]:
+    """Return how a frame of the PLC comes in."""
+    mac = {"source_mac": bytes.fromhex(PLC.replace(":", "")), "destination_mac": bytes.fromhex(HMI.replace(":", ""))}
+    return {"in_ifindex": CTL, "out_ifindex": SUP} | mac
+
+
+def test_reading_passes_and_writing_does_not() -> None:
+    """The operation decides, and after a refusal nothing of the conversation passes."""
+    dialog = Dialog(operations=["read"])
+    dialog.open()
+    assert dialog.send(HMI, READ).reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(PLC, ANSWER).reason is Reason.FLOW_ESTABLISHED
+    refused = dialog.send(HMI, WRITE)
+    assert (refused.verdict, refused.reason) == (Verdict.DROP, Reason.MESSAGE_OPERATION)
+    assert dialog.send(HMI, READ).reason is Reason.STREAM_REFUSED
+    dialog.sent = {HMI: 90000, PLC: 70000}
+    assert dialog.send(HMI, flags="S").reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(PLC, flags="SA").reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(HMI, READ).reason is Reason.FLOW_ESTABLISHED
+
+
+@pytest.mark.parametrize("stage", ["monitor", "alert"])
+def test_below_enforce_it_passes_and_is_followed(stage: str) -> None:
+    """A violation is said, the frame passes, and what follows is judged in its place."""
+    dialog = Dialog(operations=["read"], stage=stage)
+    dialog.open()
+    for data, reason in ((WRITE, Reason.MESSAGE_OPERATION), (READ, Reason.FLOW_ESTABLISHED)):
+        judged = dialog.send(HMI, data)
+        assert (judged.verdict, judged.reason) == (Verdict.ACCEPT, reason)
+
+
+def test_another_policy_judges_the_next_message() -> None:
+    """The stream goes on under another policy, which decides by itself."""
+    dialog = Dialog(operations=["read"])
+    dialog.open()
+    dialog.send(HMI, WRITE[:5])
+    dialog.swap(operations=["read", "write"])
+    assert dialog.send(HMI, WRITE[5:]).reason is Reason.FLOW_ESTABLISHED
+    dialog.swap(operations=["read"])
+    assert dialog.send(HMI, WRITE).reason is Reason.MESSAGE_OPERATION
+
+
+def test_a_conversation_that_was_not_inspected_is_begun_anew() -> None:
+    """While nobody looks nothing is followed; inspection that comes takes no byte of before on trust."""
+    dialog = Dialog()
+    dialog.open()
+    assert dialog.send(HMI, WRITE).reason is Reason.FLOW_ESTABLISHED
+    dialog.swap(operations=["read"])
+    assert dialog.send(HMI, READ).reason is Reason.STREAM_PICKUP
+    assert dialog.send(HMI, flags="A").reason is Reason.FLOW_ESTABLISHED
+    dialog.swap()
+    assert dialog.send(HMI, WRITE).reason is Reason.FLOW_ESTABLISHED
+
+
+def test_a_conversation_that_nobody_saw_begin() -> None:
+    """In the middle of a stream only what carries nothing passes, from either side."""
+    dialog = Dialog(operations=["read"])
+    assert dialog.send(HMI, READ).reason is Reason.STREAM_PICKUP
+    assert dialog.send(PLC, ANSWER).reason is Reason.STREAM_PICKUP
+    assert dialog.send(HMI, flags="A").reason is Reason.FLOW_PICKUP
+    assert dialog.send(PLC, ANSWER).reason is Reason.STREAM_PICKUP
+
+
+def test_datagrams_and_what_no_inspector_reads() -> None:
+    """UDP is judged from its first datagram on; a datagram that is refused leaves no flow."""
+    dialog = Dialog(operations=["diagnose"])
+    datagram = IP(src=HMI_IP, dst=PLC_IP) / UDP(sport=40000, dport=44818)
+    identity = bytes.fromhex("6300") + bytes(22)
+    assert dialog.gate(datagram / Raw(identity + b"x")).reason is Reason.MESSAGE_MALFORMED
+    assert dialog.gate(datagram / Raw(identity)).reason is Reason.POLICY_CONDUIT
+    assert dialog.gate(datagram / Raw(identity)).reason is Reason.FLOW_ESTABLISHED
+    assert dialog.gate(datagram / Raw(READ)).reason is Reason.MESSAGE_PROTOCOL
+    assert dialog.gate(IP(src=HMI_IP, dst=PLC_IP) / ICMP()).reason is Reason.POLICY_NO_CONDUIT
