@@ -42,7 +42,7 @@ def connected(message: bytes, *, connection: int = 0x1000, sequence: int = 1) ->
 
 
 def logical(kind: int, value: int, width: int | None = None) -> bytes:
-    """Return a logical segment (0 class, 1 instance, 2 member, 3 connection point, 4 attribute), 1, 2 or 4 bytes wide."""
+    """Return a logical segment: 0 class, 1 instance, 2 member, 3 connection point, 4 attribute; of 1, 2 or 4 bytes."""
     width = width or (1 if value < 0x100 else 2 if value < 0x10000 else 4)
     form = {1: 0, 2: 1, 4: 2}[width]
     return bytes((0x20 | kind << 2 | form,)) + (b"" if width == 1 else b"\0") + value.to_bytes(width, "little")

@@ -12,34 +12,8 @@ import struct
 from typing import Any, Final
 
 from fastpath.abi import Operation, Protocol, Reason, mix64
+from tests.support.twin_cip_operations import operation, pccc
 
-READ, WRITE, CONTROL = Operation.READ, Operation.WRITE, Operation.CONTROL
-PROGRAM, ADMIN, DIAGNOSE = Operation.PROGRAM, Operation.ADMIN, Operation.DIAGNOSE
-NONE, OTHER = Operation.NONE, Operation.OTHER
-
-SETTINGS: Final = {1, 2, 3, 5, 6, 0x43, 0x45, 0x46, 0x47, 0x48, *range(0x5D, 0x61), 0x8B, *range(0xF0, 0xF7), 0}
-PROJECT: Final = {*range(0x64, 0x72), 0x8C, 0x8D, 0x8E, 0xAC} - {0x67}
-COMMON: Final = {
-    **dict.fromkeys((0x01, 0x03, 0x0E, 0x11, 0x18, 0x1D), READ),
-    **dict.fromkeys((0x02, 0x04, 0x0D, 0x10, 0x19), WRITE),
-    **dict.fromkeys((5, 6, 7), CONTROL),
-    **dict.fromkeys((8, 9, 0x1A, 0x1B), PROGRAM),
-    **dict.fromkeys((0x15, 0x16, 0x1C), ADMIN),
-    0x17: NONE,
-}
-TAGS: Final = {0x4C: READ, 0x52: READ, 0x55: READ, 0x4D: WRITE, 0x4E: WRITE, 0x53: WRITE}
-SPECIFIC: Final[dict[int, dict[int, Operation]]] = {
-    0x01: {0x4B: DIAGNOSE},
-    0x02: {0x4B: READ},
-    0x06: {0x4E: NONE, 0x52: NONE, 0x54: NONE, 0x5B: NONE, 0x56: DIAGNOSE, 0x57: DIAGNOSE, 0x5A: DIAGNOSE},
-    0x37: dict.fromkeys(range(0x4B, 0x52), PROGRAM),
-    0x44: {**dict.fromkeys(range(0x4B, 0x4F), READ), 0x4F: WRITE, 0x50: WRITE},
-    0x47: dict.fromkeys(range(0x4B, 0x4F), ADMIN),
-    0x6B: TAGS,
-    0x6C: {0x4C: READ},
-    0x72: {0x4C: READ},
-    0xF6: {0x4C: DIAGNOSE},
-}
 SIZES: Final = {
     **dict.fromkeys((0xC1, 0xC2, 0xC6, 0xD1), 1),
     **dict.fromkeys((0xC3, 0xC7, 0xD2, 0xCD), 2),
@@ -62,22 +36,6 @@ def insist(condition: object, reason: Reason = Reason.MESSAGE_MALFORMED) -> None
     """Refuse the message unless a condition holds."""
     if not condition:
         raise Refused(reason)
-
-
-def operation(service: int, klass: int | None, *, named: bool) -> Operation:
-    """Look up what a service asks of a class, or of a tag where there is no class."""
-    if service == 0x0A:
-        return NONE if klass == 2 else OTHER
-    if service < 0x32:
-        found = COMMON.get(service, OTHER)
-        if found is WRITE and klass in SETTINGS:
-            return ADMIN
-        return PROGRAM if found is WRITE and (klass in PROJECT or klass == 0xA1) else found
-    if klass is None:
-        return TAGS.get(service, OTHER) if named else OTHER
-    if service in SPECIFIC.get(klass, {}):
-        return SPECIFIC[klass][service]
-    return PROGRAM if (klass in PROJECT or klass == 0xA1) and 0x4B <= service <= 0x63 else OTHER
 
 
 class Step:
@@ -192,7 +150,7 @@ def request(data: bytes, depth: int = 0, around: dict[str, Any] | None = None) -
     if klass == 6 and service == 0x52:
         insist(len(steps) == 1)
         hops, message = unconnected(rest)
-        access["operation"] = ADMIN if len(hops) > 1 or any(hops) else NONE
+        access["operation"] = Operation.ADMIN if len(hops) > 1 or any(hops) else Operation.NONE
         return [{**access, "fields": {**own, "count": len(hops)}}, *request(message, depth + 1, around)]
     furthers = [{**base, **step.said()} for step in steps[:-1]]
     access, own, listed = data_of(access, own, steps[-1], klass, service, rest)
@@ -320,22 +278,6 @@ def _span(step: Step, count: int) -> dict[str, Any]:
 
 def _pair(low: int, high: int) -> int | tuple[int, int]:
     return low if low == high else (low, high)
-
-
-def pccc(command: int, function: int) -> Operation:
-    """Look up what a PCCC command asks: Rockwell 1770-6.5.16, chapter 7."""
-    plain = {0: WRITE, 1: READ, 2: WRITE, 5: WRITE, 8: WRITE}
-    diagnostic = {**dict.fromkeys((0, 1, 3, 9), DIAGNOSE), **dict.fromkeys((2, 4, 5, 6, 7, 8, 10), ADMIN)}
-    extended = {
-        **dict.fromkeys((1, 4, 0x17, 0x29, 0x68, 0xA1, 0xA2, 0xA7), READ),
-        **dict.fromkeys((0, 2, 3, 0x18, 0x26, 0x5E, 0x67, 0x79, 0xA9, 0xAA, 0xAB, 0xAF), WRITE),
-        **dict.fromkeys((7, 0x3A, 0x41, 0x80), CONTROL),
-        **dict.fromkeys((0x11, 0x12, 0x50, 0x52, 0x53, 0x55, 0x57, 0x81, 0x82), PROGRAM),
-        **dict.fromkeys((0x8F, 0x90), ADMIN),
-    }
-    if command in (6, 15):
-        return (diagnostic if command == 6 else extended).get(function, OTHER)
-    return plain.get(command, OTHER)
 
 
 def accesses(data: bytes, around: dict[str, Any]) -> list[Access]:
