@@ -37,6 +37,7 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
         "record": "record number of file records",
     },
     "S7commClause": CLAUSE
+    | STEP
     | {
         "rosctr": "kind of PDU: job, userdata",
         "function": "function code or its name, like write_var",
@@ -45,7 +46,7 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
         "area": "memory area or its name: db, flags, inputs, outputs",
         "db": "number of the data block",
         "address": "bytes touched, counted from 0; counters and timers by number",
-        "count": "how many bytes; has to stand beside value",
+        "count": "how many bytes; has to stand beside value and step",
         "reference": "PDU reference",
         "block": "block, its type and number in one",
         "value": VALUE,

@@ -34,7 +34,9 @@ RANGE = re.compile(rf"\s*({NUMBER})\s*-\s*({NUMBER})\s*\Z")
 CODE = "POL077"
 MOST_RANGES = 256  # of one field of one clause
 MAX_STEP = (1 << 63) - 1
-STEPPED = frozenset({Protocol.MODBUS})  # whose answers tell the values that were read: a step needs the last one
+STEPPED = frozenset(
+    {Protocol.MODBUS, Protocol.S7COMM}
+)  # whose answers tell the values that were read: a step needs the last one
 
 
 class Clause(Strict):
@@ -143,7 +145,7 @@ class _Constraints(Strict):
         for index, clause in enumerate(getattr(self, "s7comm", ()) or ()):
             ranges = clause.ranges()
             counts = ranges.get("count", ())
-            if "value" not in ranges:
+            if not (clause.largest_step or "value" in ranges):
                 continue
             exact = len(counts) == 1 and counts[0].first == counts[0].last
             if not exact or any(span.last - span.first + 1 != counts[0].first for span in ranges.get("address", ())):

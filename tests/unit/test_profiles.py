@@ -274,3 +274,28 @@ def test_addresses_that_the_request_named_are_enough() -> None:
     del answer["fields"]["address"]
     assert reason(judge, answer | {"recalled": {"address": 40}}) is Reason.NONE
     assert reason(judge, written(550)) is Reason.NONE
+
+
+def test_steps_of_s7_values() -> None:
+    """The very same bytes of a DB; the same bytes by another width, or of another DB, are unknown."""
+    names = abi.FIELD_NAMES[Protocol.S7COMM]
+    word = tuple(RangeRecord(names.index(name), low, high) for name, low, high in (("db", 5, 6), ("address", 10, 11)))
+    judge = judge_of(ClauseRecord(Protocol.S7COMM, NAMED, word, step=50))
+
+    def s7(operation: Operation, value: int, width: int = 2, db: int = 5) -> dict[str, Any]:
+        place = {"area": 0x84, "db": db, "address": (10, 9 + width)}
+        data = value.to_bytes(width, "big")
+        return {
+            "protocol": Protocol.S7COMM,
+            "operation": operation,
+            "fields": place | {"value": value},
+            "values": data,
+            "value_bytes": width,
+        }
+
+    assert reason(judge, s7(Operation.WRITE, 500)) is Reason.PROCESS_STEP
+    assert reason(judge, s7(Operation.READ, 500) | {"answer": True}) is Reason.NONE
+    assert reason(judge, s7(Operation.WRITE, 551)) is Reason.PROCESS_STEP
+    assert reason(judge, s7(Operation.WRITE, 550)) is Reason.NONE
+    assert reason(judge, s7(Operation.WRITE, 2, width=1)) is Reason.PROCESS_STEP
+    assert reason(judge, s7(Operation.WRITE, 550, db=6)) is Reason.PROCESS_STEP

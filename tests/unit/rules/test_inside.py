@@ -134,9 +134,10 @@ def test_what_is_refused(more: str, code: str, said: str, hint: str) -> None:
 
 def test_a_guarded_s7_value_says_how_long_it_is() -> None:
     """Else its bytes could be written one by one, each of them within the band."""
-    for given in ("address: 10-11, value: 5", "address: 10-13, count: 2, value: 5", "count: 1-2, value: 5"):
+    for given in ("address: 10-11, value: 5", "address: 10-13, count: 2, value: 5", "count: 1-2, value: 5", "step: 5"):
         assert problem(f"constraints: {{s7comm: [{{{given}}}]}}", "s7")[0] == "POL077"
-    assert problem("constraints: {s7comm: [{step: 5}]}", "s7")[0] == "POL010"
+    assert profile("constraints: {s7comm: [{address: [10-11, 12-13], count: 2, step: 5}]}", "s7").clauses[0].step == 5
+    assert problem("constraints: {cip: [{step: 5}]}", "enip")[0] == "POL010"
 
 
 def test_services_that_nobody_reads() -> None:
