@@ -58,6 +58,7 @@ def gateway(rng: random.Random, *, shuts: bool, fail: FailMode | None = None) ->
         Inspector.MODBUS,
         operations=PERMITTED,
         memory=memory,
+        flows=bytearray(8 * abi.FLOW.size),
         streams=4,
         windows=2,
         shuts=shuts,
