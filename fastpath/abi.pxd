@@ -164,6 +164,7 @@ cdef enum:
     STREAM_LOOSE = 0x01
     STREAM_SHUT = 0x02
     STREAM_ENDED = 0x04
+    STREAM_GREETED = 0x08
     WAY_FIN = 0x01
     WAY_LOST = 0x02
     WAY_HOLE = 0x04

@@ -727,6 +727,7 @@ STREAM = Layout(
 STREAM_LOOSE: Final = 0x01  # its beginning was not seen, or something passed that enforcement would not have let pass
 STREAM_SHUT: Final = 0x02  # refused: nothing more passes until the next handshake
 STREAM_ENDED: Final = 0x04  # both ends have said goodbye: it may give way
+STREAM_GREETED: Final = 0x08  # data came with a SYN, where that passes: nobody knows whether it was taken
 WAY_FIN: Final = 0x01  # its sender has finished; the FIN stands at `next`
 WAY_LOST: Final = 0x02  # where its messages begin is not known
 WAY_HOLE: Final = 0x04

@@ -30,12 +30,12 @@ class Conversations:
         *,
         operations: Iterable[abi.Operation],
         memory: Buffer,
+        flows: Buffer,
         streams: int,
         windows: int,
         shuts: bool = True,
         fail: abi.FailMode = ...,
     ) -> None: ...
-    def adopt(self, other: Conversations) -> None: ...
     def segment(
         self,
         number: int,

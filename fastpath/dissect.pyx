@@ -169,7 +169,7 @@ cdef class Conversations:
     """A few inspected conversations, each known by a number, in the memory that a queue's thread has.
 
     operations: what is permitted. memory: bytes of `abi.streams_table_bytes(streams, windows)`, all zeros or what
-    another one left, as after a crash; it is borrowed.
+    another one left, as after a crash; so is `flows`, of `streams * 2 * abi.FLOW.size`. Both are borrowed.
     """
 
     cdef flows_t flows
@@ -178,14 +178,19 @@ cdef class Conversations:
     cdef uint8_t *packet
     cdef object kept
 
-    def __cinit__(self, inspector, *, operations, memory, uint32_t streams, uint32_t windows, shuts=True, fail=0):
+    def __cinit__(
+        self, inspector, *, operations, memory, flows, uint32_t streams, uint32_t windows, shuts=True, fail=0
+    ):
         cdef uint8_t[::1] view = memory
+        cdef uint8_t[::1] flows_view = flows
+        if flows_view.shape[0] < <Py_ssize_t>(streams * 2 * sizeof(flow_t)):
+            raise ValueError("too little memory")
         if view.shape[0] < <Py_ssize_t>abi.streams_table_bytes(streams, windows):
             raise ValueError("too little memory")
-        self.kept = memory
-        self.flows.entries = <flow_t *>PyMem_Calloc(streams * 2, sizeof(flow_t))
+        self.kept = memory, flows
+        self.flows.entries = <flow_t *>&flows_view[0]
         self.packet = <uint8_t *>PyMem_Calloc(1, SEGMENT_BYTES + 20)
-        if self.flows.entries == NULL or self.packet == NULL:
+        if self.packet == NULL:
             raise MemoryError
         self.flows.bucket_mask = streams * 2 / FLOW_WAYS - 1
         attach_streams(&self.flows.streams, &view[0], streams, windows)
@@ -196,12 +201,7 @@ cdef class Conversations:
         self.inspection.fail = abi.FailMode(fail)
 
     def __dealloc__(self):
-        PyMem_Free(self.flows.entries)
         PyMem_Free(self.packet)
-
-    def adopt(self, Conversations other not None):
-        """Take over the flows of another one, as an engine does that begins where another ended."""
-        memcpy(self.flows.entries, other.flows.entries, (self.flows.bucket_mask + 1) * FLOW_WAYS * sizeof(flow_t))
 
     def segment(
         self, uint32_t number, bint from_opener, uint32_t sequence, uint32_t acknowledgement, uint8_t flags, bytes data,

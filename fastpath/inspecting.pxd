@@ -17,10 +17,12 @@ from fastpath.abi cimport (
     REASON_STREAM_AHEAD,
     REASON_STREAM_BUDGET,
     REASON_STREAM_CONFLICT,
+    REASON_STREAM_OPENING_DATA,
     REASON_STREAM_PICKUP,
     REASON_STREAM_REFUSED,
     REASON_STREAM_SEQUENCE,
     REASON_STREAM_URGENT,
+    STREAM_GREETED,
     STREAM_LOOSE,
     STREAM_SHUT,
     WAY_LOST,
@@ -141,6 +143,7 @@ cdef inline uint8_t inspect_handshake(
     uint64_t now_ns, finding_t *finding
 ) noexcept nogil:
     """Follow a SYN or SYN-ACK of good form. Only the responder's answer says that there is a new conversation."""
+    cdef uint8_t flags
     if segment.way == OPENER or not segment.flags & TCP_ACK:
         return REASON_NONE
     if stream == NULL:
@@ -150,9 +153,10 @@ cdef inline uint8_t inspect_handshake(
     finding.stream = stream
     if stream == NULL:
         return REASON_STREAM_BUDGET
+    flags = STREAM_LOOSE if stream.flags & STREAM_GREETED else 0
     stream.changing = 1
     in_order()
-    begin_stream(&flows.streams, stream, inspection, segment.acknowledged, segment.sequence + 1, 0)
+    begin_stream(&flows.streams, stream, inspection, segment.acknowledged, segment.sequence + 1, flags)
     in_order()
     stream.changing = 0
     return REASON_NONE
@@ -166,6 +170,7 @@ cdef inline uint8_t inspect_segment(
     cdef streams_t *streams = &flows.streams
     cdef stream_t *stream = stream_of(streams, flows.entries, flow)
     cdef segment_t segment
+    cdef uint32_t flow_count = (flows.bucket_mask + 1) * FLOW_WAYS
     cdef uint8_t form, reason
     read_segment(&segment, frame, way)
     finding.stream = stream
@@ -179,6 +184,11 @@ cdef inline uint8_t inspect_segment(
     if form != REASON_NONE and (inspection.enforced or form != REASON_STREAM_URGENT):
         if stream != NULL and inspection.enforced and inspection.shuts and ends_conversation(form):
             stream.flags |= STREAM_SHUT
+        if form == REASON_STREAM_OPENING_DATA and not inspection.enforced:
+            if stream == NULL:
+                stream = take_stream(streams, flows.entries, flow_count, flow, now_ns)
+            if stream != NULL:
+                stream.flags |= STREAM_LOOSE | STREAM_GREETED
         return form
     if segment.flags & TCP_SYN:
         return inspect_handshake(flows, flow, stream, &segment, inspection, now_ns, finding)
@@ -187,7 +197,7 @@ cdef inline uint8_t inspect_segment(
             return REASON_NONE
         if inspection.enforced:
             return REASON_STREAM_PICKUP
-        stream = take_stream(streams, flows.entries, (flows.bucket_mask + 1) * FLOW_WAYS, flow, now_ns)
+        stream = take_stream(streams, flows.entries, flow_count, flow, now_ns)
         if stream == NULL:
             return REASON_STREAM_BUDGET
         finding.stream = stream

@@ -468,6 +468,7 @@ def c_constants():
         "STREAM_LOOSE": abi.STREAM_LOOSE,
         "STREAM_SHUT": abi.STREAM_SHUT,
         "STREAM_ENDED": abi.STREAM_ENDED,
+        "STREAM_GREETED": abi.STREAM_GREETED,
         "WAY_FIN": abi.WAY_FIN,
         "WAY_LOST": abi.WAY_LOST,
         "WAY_HOLE": abi.WAY_HOLE,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -51,19 +51,22 @@ def writing(transaction: int, content: bytes) -> bytes:
     return adu(transaction, b"\x10" + bytes(2) + count.to_bytes(2, "big") + bytes([len(content)]) + content)
 
 
-def gateway(rng: random.Random, *, shuts: bool, fail: FailMode | None = None) -> Callable[[Segment, bool], Reason]:
+def gateway(
+    rng: random.Random, *, shuts: bool, fail: FailMode | None = None, enforced: bool = True
+) -> Callable[[Segment, bool], Reason]:
     """Return the live path's verdict on one enforced conversation."""
     memory = bytearray(abi.streams_table_bytes(4, 2))
     held = Conversations(
         Inspector.MODBUS,
         operations=PERMITTED,
         memory=memory,
+        flows=bytearray(8 * abi.FLOW.size),
         streams=4,
         windows=2,
         shuts=shuts,
         fail=rng.choice(list(FailMode)) if fail is None else fail,
     )
-    return lambda segment, opener: held.segment(0, opener, *segment).reason
+    return lambda segment, opener: held.segment(0, opener, *segment, enforced=enforced).reason
 
 
 def open_gate(segment: Segment, opener: bool) -> Reason:
@@ -222,6 +225,57 @@ def test_the_engine_says_what_the_page_says(fail: FailMode, shuts: bool, seed: i
         Reason.STREAM_PICKUP,
         *(() if shuts else (Reason.STREAM_REFUSED,)),
     }
+
+
+def test_nothing_forbidden_passes_unseen_where_it_passes(seed: int) -> None:
+    """In monitor a server that executed what is forbidden has been seen to get something that enforcement refuses."""
+    rng = random.Random(seed)
+    executed = 0
+    for _ in range(ATTACKS):
+        watch = gateway(rng, shuts=True, enforced=False)
+        said: list[Reason] = []
+
+        def gate(segment: Segment, opener: bool, watch: Any = watch, said: list[Reason] = said) -> Reason:
+            said.append(watch(segment, opener))
+            return Reason.NONE
+
+        server, _ = attack(rng, gate, rng.choice(HABITS))
+        if any(function in FORBIDDEN for function, _ in server.executed):
+            executed += 1
+            assert set(said) > {Reason.NONE}
+    assert executed > ATTACKS // 10
+
+
+def test_what_passes_is_followed(seed: int) -> None:
+    """In monitor, on a network that only doubles and overtakes, no message is missed, and none is misread."""
+    rng = random.Random(seed)
+    for _ in range(TRANSFERS):
+        watch = gateway(rng, shuts=True, enforced=False)
+        reasons = Counter(watch(*sent) for sent in overtaking(rng))
+        assert set(reasons) <= {Reason.NONE, Reason.STREAM_AHEAD}
+
+
+def overtaking(rng: random.Random) -> list[tuple[Segment, bool]]:
+    """Return a conversation of readings whose requests come in two segments, some of them in the wrong order."""
+    client, server = rng.randrange(1 << 32), rng.randrange(1 << 32)
+    wired = [(Segment(client, 0, SYN), True), (Segment(server, wire(client + 1), SYN | ACK), False)]
+    client, server = client + 1, server + 1
+    for transaction in range(50):
+        text = reading(transaction)
+        cut = rng.randrange(1, len(text))
+        parts = [
+            (Segment(wire(client), wire(server), ACK, text[:cut]), True),
+            (Segment(wire(client + cut), wire(server), ACK, text[cut:]), True),
+        ]
+        client += len(text)
+        if rng.random() < 0.5:
+            parts.reverse()
+        if rng.random() < 0.2:
+            parts.append(rng.choice(parts))
+        answer = adu(transaction, bytes.fromhex("03 04 0000 0000"))
+        wired += [*parts, (Segment(wire(server), wire(client), ACK, answer), False)]
+        server += len(answer)
+    return wired
 
 
 def transfer(rng: random.Random, gate: Callable[[Segment, bool], Reason]) -> tuple[list[bytes], Server, set[Reason]]:

@@ -129,7 +129,7 @@ def test_datagrams_and_what_no_inspector_reads() -> None:
     dialog = Dialog(operations=["diagnose"])
     datagram = IP(src=HMI_IP, dst=PLC_IP) / UDP(sport=40000, dport=44818)
     identity = bytes.fromhex("6300") + bytes(22)
-    assert dialog.gate(datagram / Raw(identity + b"x")).reason is Reason.MESSAGE_MALFORMED
+    assert dialog.gate(datagram / Raw(identity + identity[:20])).reason is Reason.MESSAGE_MALFORMED
     assert dialog.gate(datagram / Raw(identity)).reason is Reason.POLICY_CONDUIT
     assert dialog.gate(datagram / Raw(identity)).reason is Reason.FLOW_ESTABLISHED
     assert dialog.gate(datagram / Raw(READ)).reason is Reason.MESSAGE_PROTOCOL
