@@ -41,6 +41,8 @@ from fastpath.stream cimport (
     check_numbers,
     check_overlap,
     check_place,
+    distance,
+    end_of,
     is_handshake_of,
     note_acknowledgement,
     note_ahead,
@@ -103,6 +105,11 @@ cdef inline int is_told(uint8_t reason) noexcept nogil:
     return ends_conversation(reason) or reason == REASON_STREAM_REFUSED
 
 
+cdef inline int is_behind(const stream_t *stream, const segment_t *segment) noexcept nogil:
+    """Tell whether frames of both directions never came by: then what lies ahead waits for nothing."""
+    return distance(segment.acknowledged, end_of(&stream.ways[1 - segment.way])) > 0
+
+
 cdef inline uint8_t follow_segment(
     streams_t *streams, stream_t *stream, const segment_t *segment, const inspection_t *inspection, finding_t *finding
 ) noexcept nogil:
@@ -125,7 +132,13 @@ cdef inline uint8_t follow_segment(
             if inspection.shuts and ends_conversation(reason):
                 stream.flags |= STREAM_SHUT
             return reason
-        if reason == REASON_STREAM_AHEAD:
+        if reason == REASON_STREAM_AHEAD and is_behind(stream, segment):
+            jump(streams, &stream.ways[segment.way], segment.sequence)
+            stream.flags |= STREAM_LOOSE
+            stream.ways[segment.way].flags |= WAY_LOST
+            note_taken_up(stream)
+            inspect_data(streams, stream, segment, inspection, finding)
+        elif reason == REASON_STREAM_AHEAD:
             note_ahead(streams, stream, segment)
         elif reason == REASON_STREAM_CONFLICT:
             stream.flags |= STREAM_LOOSE
