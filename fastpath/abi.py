@@ -683,7 +683,7 @@ def flows_bytes(table_count: int, flows_per_table: int) -> int:
 STREAMS_MAGIC: Final = b"CNDSTR\x00\x01"
 STREAMS_PER_TABLE: Final = 16384  # inspected conversations of a queue; fewer than 65536
 STREAM_WINDOWS: Final = 128  # of a queue: conversations with more in flight than a stream holds itself
-STREAM_SMALL_BYTES: Final = 1024  # held in the stream itself: four of the longest Modbus messages, an S7 PDU of 960
+STREAM_SMALL_BYTES: Final = 1024  # held in the stream itself: three of the longest Modbus messages, an S7 PDU of 960
 STREAM_LARGE_BYTES: Final = 131072  # a message of 64 KiB behind 64 KiB that are not yet acknowledged
 STREAMS_HEADER = Layout(
     "streams_header_t",
