@@ -1,7 +1,7 @@
 """Which disguise goes with which operation: the list of cases, all of them or a seeded share.
 
-In: a seed and how many variants of each transform to take. Out: `Case` values with a number (a cell of the device) and a
-port of their own. The same arguments give the same list. Must never send anything.
+In: a seed and how many variants of each transform to take. Out: `Case` values with a number (a cell of the device) and
+a port of their own. The same arguments give the same list. Must never send anything.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def cases(seed: int, *, variants: int | None = None, ring: str = "netns") -> lis
                 continue
             for variant in _chosen(len(scripts(transform, operation, 1)), variants, chance):
                 numbers[operation.protocol] += 1
+                if operation.forbidden and numbers[operation.protocol] >= operation.cells:
+                    raise ValueError(f"{operation.name}: more cases than the device has cells")
                 found.append(Case(transform, variant, operation, numbers[operation.protocol], FIRST_PORT + len(found)))
     return found
 

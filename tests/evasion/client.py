@@ -1,8 +1,8 @@
 """A TCP that says what a script tells it to, over a packet socket: no kernel takes part on this side.
 
 In: scripts, and an interface whose kernel owns none of the addresses used. Out: what came back: answered, refused (a
-reset), silent. Behaves as a TCP where the script does not say otherwise: acknowledges, repeats what was not acknowledged.
-One `Wire` carries any number of conversations at once, told apart by their port.
+reset), silent. Behaves as a TCP where the script does not say otherwise: acknowledges, repeats what was not
+acknowledged. One `Wire` carries any number of conversations at once, told apart by their port.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     eng-laptop (packet socket) ── eng0 [ conduitd ] ctl0 ── plc-1 (pymodbus, python-snap7, cpppo)
 
 In: nothing but the kernel. Out: `Ground`, which puts policies in force, makes events happen and asks servers. Root;
-namespaces of its own, gone with the block. The far side discards frames with few hops left, as if a router were between.
+namespaces of its own, gone with the block. The far side discards frames with few hops left: a router before it would.
 """
 
 from __future__ import annotations
@@ -167,10 +167,14 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
-    """Build everything but the servers, with an uninspected conduit in force that lets all pass."""
+def ground(*, raw: bool = True) -> Iterator[Ground]:
+    """Build everything but the servers, with an uninspected conduit in force that lets all pass.
+
+    raw: the station's addresses belong to a packet socket instead of its kernel.
+    """
     with Lab(f"e{os.getpid() % 100_000_000}") as lab:
-        _prepare(lab)
+        if raw:
+            _prepare(lab)
         gateway = LabGateway(lab, policy(inspected=False, ceiling="monitor"))
         gateway.start()
         made = Ground(lab, gateway)

@@ -1,9 +1,9 @@
 """The matrix of `make evasion`: every disguise against every operation, with and without inspection.
 
-`python -m tests.evasion.matrix [--variants N] [--seed N] [--refuse reset|silent|answer] [--control]`. First the control case:
-the same conduit without inspection, at a ceiling that lets all pass; what the device carries out there is armed. Then
-inspection: nothing forbidden may be carried out, and what is permitted must be answered, or be on the list of what is refused
-by design. Prints both matrices; exit status 1 when the outcome is another.
+`python -m tests.evasion.matrix [--variants N] [--seed N] [--refuse reset|silent|answer] [--control] [--only NAME]`.
+First the control case: the same conduit without inspection, at a ceiling that lets all pass; what the device carries
+out there is proved to work. Then inspection: nothing forbidden may be carried out, and what is permitted must be
+answered, or be on the list of what is refused by design. Prints both; exit status 1 when the outcome is another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.evasion.client import Outcome
 from tests.evasion.ground import ground
 from tests.evasion.operations import OPERATIONS
 from tests.evasion.transforms import TRANSFORMS
-from tests.evasion.trial import Finding, run
+from tests.evasion.trial import Finding, Trial, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from tests.evasion.ground import Ground
 
 DEFAULT_SEED: Final = 62443
-NAMED: Final = 40  # of the cases that went wrong
+NAMED: Final = 60  # of the cases that went wrong
 
 
-def control(standing: Ground, chosen: Sequence[Case]) -> list[Finding]:
+def control(standing: Ground, chosen: Sequence[Case]) -> Trial:
     """Run the cases through an uninspected conduit where nothing is refused."""
     standing.inspects = False
     standing.apply(inspected=False, ceiling="monitor", reason="control")
     return run(standing, chosen)
 
 
-def inspection(standing: Ground, chosen: Sequence[Case], refuse: str = "reset") -> list[Finding]:
+def inspection(standing: Ground, chosen: Sequence[Case], refuse: str = "reset") -> Trial:
     """Run the cases through the inspected conduit, in enforce."""
     standing.inspects = True
     standing.apply(inspected=True, refuse=refuse)
@@ -74,12 +74,16 @@ def carried_out(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.case.operation.forbidden and finding.executed]
 
 
-def broken(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the permitted cases that were not answered although nothing in their disguise is refused by design."""
+def broken(before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]:
+    """Return the permitted cases that inspection broke: answered without it, nothing refused by design in them."""
+    answered = {finding.case.port for finding in before if finding.executed}
     return [
         finding
-        for finding in findings
-        if not finding.case.operation.forbidden and not finding.executed and not finding.case.transform.by_design
+        for finding in after
+        if not finding.case.operation.forbidden
+        and not finding.executed
+        and not finding.case.transform.by_design
+        and finding.case.port in answered
     ]
 
 
@@ -132,31 +136,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ground() as standing:
         began = time.monotonic()
         before = control(standing, chosen)
-        report("control: an uninspected conduit, nothing refused", before, time.monotonic() - began)
-        name_some("came to nothing without inspection too", unarmed(before))
+        report("control: an uninspected conduit, nothing refused", before.findings, time.monotonic() - began)
+        name_some("came to nothing without inspection too", unarmed(before.findings))
         if given.control:
-            return 0 if carried_out(before) else 1
+            return 0 if carried_out(before.findings) else 1
         began = time.monotonic()
         after = inspection(standing, chosen, given.refuse)
-        report(f"inspection: read and diagnose permitted, refuse {given.refuse}", after, time.monotonic() - began)
+        report(f"inspection: only reading permitted, refuse {given.refuse}", after.findings, time.monotonic() - began)
     return verdict(before, after)
 
 
-def verdict(before: Sequence[Finding], after: Sequence[Finding]) -> int:
+def verdict(before: Trial, after: Trial) -> int:
     """Print what counts, and return the exit status."""
-    armed = {finding.case.port for finding in carried_out(before)}
-    leaked, lost = carried_out(after), broken(after)
+    armed = {finding.case.port for finding in carried_out(before.findings)}
+    leaked, lost = carried_out(after.findings), broken(before.findings, after.findings)
     name_some("CARRIED OUT UNDER INSPECTION", leaked)
     name_some("BROKEN ALTHOUGH PERMITTED", lost)
-    for name, amount in by_design(after).items():
+    for what, deeds in after.deeds.items():
+        print(f"THE DEVICE IS NOT AS IT WAS: {what}: {deeds}")
+    designed = by_design(after.findings)
+    for name, amount in designed.items():
         why = next(one.by_design for one in TRANSFORMS if one.name == name)
         print(f"refused by design: {amount} permitted of {name}: {why}")
-    tried = sum(finding.case.operation.forbidden for finding in after)
-    print(
-        f"\nforbidden: {tried} tried, {len(armed)} of them proved to work without inspection; {len(leaked)} carried out"
-    )
-    print(f"permitted: {len(lost)} broken, {sum(by_design(after).values())} refused by design")
-    return 1 if leaked or lost or not armed else 0
+    tried = sum(finding.case.operation.forbidden for finding in after.findings)
+    print(f"\nforbidden: {tried} tried, {len(armed)} proved to work without inspection; {len(leaked)} carried out")
+    print(f"permitted: {len(after.findings) - tried} tried, {len(lost)} broken, {sum(designed.values())} by design")
+    return 1 if leaked or lost or after.deeds or not armed else 0
 
 
 if __name__ == "__main__":

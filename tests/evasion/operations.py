@@ -1,8 +1,8 @@
-"""What is asked of the devices: five Modbus writes, S7 write and stop, CIP set, write tag and reset; and what may be read.
+"""What is asked of the devices: five Modbus writes, S7 write and stop, CIP set, write tag and reset; and readings.
 
 In: the number of a case, which is also the cell that a forbidden one would change. Out: the requests that open a
-conversation, the message itself, and what shows at the server (forbidden) or to the client (allowed) that it was carried
-out. Pure bytes: must never touch a socket.
+conversation, the message itself, and what shows at the server (forbidden) or to the client (permitted) that it was
+carried out. Pure bytes: must never touch a socket.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Operation:
     forbidden: bool
     message: Callable[[int, bytes], bytes]
     seen: str = WRITTEN
+    cells: int = CELLS  # how many cases can be told apart
     answer: Callable[[int, bytes], bool] = lambda _number, _answer: True
 
     @property
@@ -209,7 +210,7 @@ OPERATIONS: Final = (
     Operation("modbus 23 read/write", MODBUS, forbidden=True, message=_read_write),
     Operation("s7 write variable", S7COMM, forbidden=True, message=_s7_write),
     Operation("s7 stop", S7COMM, forbidden=True, message=_s7_stop, seen=STOPPED),
-    Operation("cip set attribute", CIP, forbidden=True, message=_set_attribute),
+    Operation("cip set attribute", CIP, forbidden=True, message=_set_attribute, cells=ATTRIBUTES),
     Operation("cip write tag", CIP, forbidden=True, message=_write_tag),
     Operation("cip reset", CIP, forbidden=True, message=_reset, seen=RESET),
     Operation("modbus 3 read", MODBUS, forbidden=False, message=_read(3), answer=_read_answer(3)),

@@ -1,7 +1,7 @@
 """TCP segments packed by hand into frames, every field open to lies.
 
-In: addresses, a segment's numbers, and a `Form` that says how it is wrapped. Out: the Ethernet frames that carry it: several
-when it is fragmented. Unlike tests/support/wire.py this keeps sequence numbers, and knows fragments and tags.
+In: addresses, a segment's numbers, and a `Form` that says how it is wrapped. Out: the Ethernet frames that carry it:
+several when it is fragmented. Unlike tests/support/wire.py this keeps sequence numbers, and knows fragments and tags.
 """
 
 from __future__ import annotations

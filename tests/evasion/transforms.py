@@ -1,9 +1,9 @@
 """The disguises: a table of transforms, each of which turns one message into scripts.
 
 In: the message (`real`), the same number of harmless bytes (`decoy`: permitted messages, one after the other, cut to
-length), one whole permitted message (`other`). Out: scripts, always the same ones for the same message length, so that a
-case is named by transform and number. `by_design` says why a permitted message may be refused under it; where it is empty,
-permitted ones must come through. `ring` is "vm" for what only the native form of interception shows to the engine.
+length), one whole permitted message (`other`). Out: scripts, always the same ones for the same message length, so that
+a case is named by transform and number. `by_design` says why a permitted message may be refused under it; where it is
+empty, permitted ones must come through. `ring` is "vm" for what only native interception shows to the engine.
 """
 
 from __future__ import annotations

@@ -36,6 +36,14 @@ class Finding:
     executed: bool  # forbidden: the device shows it. Permitted: the client has the right answer.
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """All findings, and everything that is not as it was at the devices, whichever case did it."""
+
+    findings: list[Finding]
+    deeds: dict[str, list[int]]
+
+
 class Gathering:
     """Conversations that wait for one event: it happens when the last of them is there, or has given up."""
 
@@ -66,7 +74,7 @@ class Gathering:
         self._over.set()
 
 
-def run(ground: Ground, cases: Sequence[Case]) -> list[Finding]:
+def run(ground: Ground, cases: Sequence[Case]) -> Trial:
     """Run all cases against fresh servers and return the findings in the same order."""
     ground.start_servers(sorted({case.operation.protocol for case in cases}))
     wire = Wire(ground.namespace, HOST_INTERFACE)
@@ -75,7 +83,10 @@ def run(ground: Ground, cases: Sequence[Case]) -> list[Finding]:
     finally:
         wire.close()
     states = ground.states()
-    return [Finding(case, reply, _is_executed(case, reply, states)) for case, reply in zip(cases, replies, strict=True)]
+    return Trial(
+        [Finding(case, reply, _is_executed(case, reply, states)) for case, reply in zip(cases, replies, strict=True)],
+        {f"{protocol} {word}": deeds for protocol, state in states.items() for word, deeds in state.items() if deeds},
+    )
 
 
 def _is_executed(case: Case, reply: Reply, states: dict[str, State]) -> bool:
@@ -89,10 +100,11 @@ def _is_executed(case: Case, reply: Reply, states: dict[str, State]) -> bool:
 async def _run(ground: Ground, wire: Wire, cases: Sequence[Case]) -> list[Reply]:
     wire.attach()
     replies: dict[int, Reply] = {}
-    by_event: dict[str | None, list[Case]] = defaultdict(list)
+    groups: dict[tuple[bool, str | None], list[Case]] = defaultdict(list)
     for case in cases:
-        by_event[case.event()].append(case)
-    for event, group in by_event.items():
+        groups[case.operation.forbidden, case.event()].append(case)
+    # What is permitted comes first: without inspection the forbidden changes what it would read.
+    for (_, event), group in sorted(groups.items(), key=lambda one: (one[0][0], one[0][1] or "")):
         limits = {protocol: asyncio.Semaphore(AT_ONCE[protocol] if event is None else len(group)) for protocol in PORTS}
         gathering = Gathering(len(group), ground.happen)
 
