@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 from dataclasses import dataclass
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 ETH_P_ALL: Final = 3
 RECEIVE_BUFFER_BYTES: Final = 8 << 20
 SO_RCVBUFFORCE: Final = 33
-REPEAT_S: Final = 0.2
+SLOW: Final = float(os.environ.get("CONDUIT_SLOW", "1"))  # in the virtual machine everything takes longer
+REPEAT_S: Final = 0.2 * SLOW
 REPEATS: Final = 4  # without any progress; then it is silence
-ANSWER_WITHIN_S: Final = 3.0  # everything was acknowledged: the device works on it
-ACK_WITHIN_S: Final = 0.3
-OPEN_WITHIN_S: Final = 8.0
-REUSE_S: Final = 0.3
+ANSWER_WITHIN_S: Final = 3.0 * SLOW  # everything was acknowledged: the device works on it
+ACK_WITHIN_S: Final = 0.3 * SLOW
+REUSE_S: Final = 0.3 * SLOW
 STALE: Final = 1_000_000
 MSS: Final = bytes.fromhex("020405b4")
 

@@ -129,9 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--refuse", choices=("reset", "silent", "answer"), default="reset")
     parser.add_argument("--control", action="store_true", help="only the control case: prove that the disguises work")
+    parser.add_argument("--ring", choices=("netns", "vm"), default="netns", help="vm: tags, for native interception")
     parser.add_argument("--only", default="", help="transforms whose name contains this")
     given = parser.parse_args(arguments)
-    chosen = [one for one in cases(given.seed, variants=given.variants) if given.only in one.transform.name]
+    chosen = [
+        one for one in cases(given.seed, variants=given.variants, ring=given.ring) if given.only in one.transform.name
+    ]
     print(f"seed {given.seed}, {len(chosen)} cases")
     with ground() as standing:
         began = time.monotonic()
