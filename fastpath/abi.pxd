@@ -7,7 +7,7 @@ Owner, lifetime and byte order of every struct stand in abi.py; all are little-e
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    C_ABI_VERSION = 2
+    C_ABI_VERSION = 3
 
 cdef enum:
     STAGE_MONITOR = 1
@@ -107,6 +107,16 @@ cdef enum:
     ACCESS_FIELDS = 12
 
 cdef enum:
+    MESSAGES_NONE = 0
+    MESSAGES_SAMPLED = 1
+    MESSAGES_FULL = 2
+
+cdef enum:
+    REFUSE_SILENT = 0
+    REFUSE_RESET = 1
+    REFUSE_ANSWER = 2
+
+cdef enum:
     FIRST_DROP_REASON = 32
     REASON_COUNT = 128
     MAX_PROBE = 16
@@ -118,7 +128,11 @@ cdef enum:
     ENDPOINT_ANYWHERE = 0x01
     ENDPOINT_IN_USE = 0x80
     MAC_ANYWHERE_ZONE = 0xFFFF
-    SECTION_COUNT = 16
+    SECTION_COUNT = 24
+    MAX_PROFILES = 65535
+    MAX_CLAUSES = 256
+    MAX_RANGES = 1024
+    NO_FIELD = 0xFF
     STATE_PORT_SLOTS = 1024
     CONDUIT_STAGE_MASK = 0x03
     CONDUIT_OPEN = 0x04
@@ -141,6 +155,17 @@ cdef enum:
     FLOW_KNOWN_OPENER = 0x08
     FLOW_KNOWN_RESPONDER = 0x10
     FLOW_PLAIN = 0x20
+    STREAMS_PER_TABLE = 16384
+    STREAM_WINDOWS = 128
+    STREAM_SMALL_BYTES = 1024
+    STREAM_LARGE_BYTES = 131072
+    STREAM_LOOSE = 0x01
+    STREAM_SHUT = 0x02
+    STREAM_ENDED = 0x04
+    WAY_FIN = 0x01
+    WAY_LOST = 0x02
+    WAY_HOLE = 0x04
+    STREAMS_HEADER_BYTES = 4096
     MARK_JUDGED = 0x00C00001
     MARK_LANE = 0x00D00000
     LANE_GENERATIONS = 0x000FFFFF
@@ -171,6 +196,10 @@ cdef enum:
     SECTION_SERVICES_ICMP6 = 12
     SECTION_SERVICES_ETHERTYPE = 13
     SECTION_LIMITS = 14
+    SECTION_PROFILES = 15
+    SECTION_CLAUSES = 16
+    SECTION_RANGES = 17
+    SECTION_SERVICE_INSPECTORS = 18
 
 cdef struct section_t:
     uint64_t offset_bytes
@@ -234,6 +263,36 @@ cdef struct limit_t:
     uint64_t source_packet_burst_ns
     uint64_t source_flow_interval_ns
     uint64_t source_flow_burst_ns
+
+cdef struct profile_t:
+    uint32_t first_clause
+    uint32_t clause_count
+    uint32_t inspectors
+    uint32_t every
+    uint16_t operations
+    uint8_t constrained
+    uint8_t messages
+    uint8_t refuse
+    uint8_t guarded
+    uint8_t reserved[10]
+
+cdef struct clause_t:
+    uint64_t identity
+    uint64_t step
+    uint64_t rate_interval_ns
+    uint64_t rate_burst_ns
+    uint32_t first_range
+    uint16_t range_count
+    uint16_t operations
+    uint8_t protocol
+    uint8_t value_field
+    uint8_t reserved[6]
+
+cdef struct range_t:
+    uint8_t field
+    uint8_t reserved[7]
+    uint64_t low
+    uint64_t high
 
 cdef struct zone_t:
     uint16_t space
@@ -374,13 +433,45 @@ cdef struct flow_t:
     uint8_t opener_mac[6]
     uint8_t responder_mac[6]
     uint16_t service
-    uint16_t reserved
+    uint16_t stream
     uint64_t first_seen_ns
     uint64_t last_seen_ns
     uint64_t opener_frames
     uint64_t responder_frames
     uint64_t opener_bytes
     uint64_t responder_bytes
+
+cdef struct streams_header_t:
+    uint8_t magic[8]
+    uint32_t abi_version
+    uint32_t table_count
+    uint32_t streams_per_table
+    uint32_t windows_per_table
+    uint8_t reserved[40]
+
+cdef struct stream_way_t:
+    uint32_t next
+    uint32_t acked
+    uint32_t first
+    uint32_t base
+    uint32_t message
+    uint32_t needed
+    uint32_t tried
+    uint32_t at
+    uint32_t hole_end
+    uint32_t ahead_end
+    uint16_t window
+    uint16_t flags
+    uint8_t reserved[20]
+
+cdef struct stream_t:
+    uint8_t changing
+    uint8_t flags
+    uint8_t inspector
+    uint8_t reserved[61]
+    stream_way_t ways[2]
+    uint8_t dialog[512]
+    uint8_t small[2048]
 
 
 cdef inline uint64_t mix64(uint64_t a, uint64_t b) noexcept nogil:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 CACHE_LINE_BYTES: Final = 64
 PAGE_BYTES: Final = 4096
 
@@ -199,6 +199,7 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     Protocol.NONE: (),
     Protocol.MODBUS: (
         "unit", "function", "exception", "address", "count", "transaction", "subfunction", "value", "file",
+        "record",
     ),
     Protocol.S7COMM: (
         "rosctr", "function", "userdata_group", "userdata_subfunction", "area", "db", "address", "count", "reference",
@@ -212,6 +213,22 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
     ),
     Protocol.COTP: ("type", "source_reference", "destination_reference", "destination_tsap"),
 }  # fmt: skip
+
+
+class MessageLog(IntEnum):
+    """Which messages of an inspected conduit leave an event; refused ones always leave one."""
+
+    NONE = 0
+    SAMPLED = 1  # one in so many
+    FULL = 2
+
+
+class RefuseMode(IntEnum):
+    """What becomes of the conversation when one of its messages is refused."""
+
+    SILENT = 0  # the segment is dropped, and nobody is told
+    RESET = 1  # both ends get a TCP reset
+    ANSWER = 2  # the device itself refuses what was made of the request; where that can't be, RESET
 
 
 class Form(IntEnum):
@@ -297,9 +314,13 @@ class Section(IntEnum):
     SERVICES_ICMP6 = 12
     SERVICES_ETHERTYPE = 13  # by EtherType
     LIMITS = 14  # [LIMIT] by CONDUIT.limit - 1
+    PROFILES = 15  # [PROFILE] by CONDUIT.profile - 1
+    CLAUSES = 16  # [CLAUSE]: each profile's lie together
+    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by number, disjoint
+    SERVICE_INSPECTORS = 18  # [u8 Inspector] by service class
 
 
-SECTION_COUNT: Final = 16
+SECTION_COUNT: Final = 24
 SECTION = Layout("section_t", 16, offset_bytes="Q", count="I", reserved="I")
 IMAGE_HEADER = Layout(
     "image_header_t",
@@ -319,7 +340,7 @@ IMAGE_HEADER = Layout(
     reserved="I",
     reserved2="Q",
 )
-IMAGE_HEADER_BYTES: Final = IMAGE_HEADER.size + SECTION_COUNT * SECTION.size  # 384
+IMAGE_HEADER_BYTES: Final = IMAGE_HEADER.size + SECTION_COUNT * SECTION.size  # 512
 
 # An empty hash slot has in_use = 0. `mac_asset`: whose MACs the frame must carry (the router's when it is routed).
 ENDPOINT = Layout(
@@ -340,7 +361,7 @@ MAC = Layout("mac_t", 16, address_space="Q", asset="I", zone="H", klass="H")
 MAC_ANYWHERE_ZONE: Final = 0xFFFF  # `zone` of a group MAC: lives behind every port
 RULE = Layout("rule_t", 16, key="Q", node="I", reserved="I")  # source << 32 | destination << 16 | service; 0 = empty
 NODE = Layout("node_t", 8, conduit="I", next="I")
-CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", limit="I", reserved2="Q")  # limit 0 = none
+CONDUIT = Layout("conduit_t", 16, fail="B", log="B", profile="H", limit="I", reserved2="Q")  # 0 = none, else index + 1
 # Rates as intervals: one packet (or new flow) per `interval_ns`, and `burst_ns` of them at once; 0 = unlimited.
 LIMIT = Layout(
     "limit_t",
@@ -354,6 +375,42 @@ LIMIT = Layout(
     source_flow_interval_ns="Q",
     source_flow_burst_ns="Q",
 )
+# What a conduit permits inside. Conduits that permit the same share one; what is counted is counted by conduit.
+MAX_PROFILES: Final = 65535
+MAX_CLAUSES: Final = 256  # of one profile, and
+MAX_RANGES: Final = 1024  # of all its clauses: an access is compared with one after the other
+MAX_TURNS: Final = 4096  # clauses with a rate, counted for each conduit that has them
+NO_FIELD: Final = 0xFF
+PROFILE = Layout(
+    "profile_t",
+    32,
+    first_clause="I",
+    clause_count="I",
+    inspectors="I",  # bit by Inspector: which services it is about
+    every="I",  # one message in so many is logged when they are sampled
+    operations="H",  # bit by Operation; OTHER never
+    constrained="B",  # 1: every access has to match a clause
+    messages="B",  # MessageLog
+    refuse="B",  # RefuseMode
+    guarded="B",  # 1: some clause has a step
+    reserved="10s",
+)
+# One alternative: an access matches when each of its fields that the clause names lies in one of the field's ranges.
+CLAUSE = Layout(
+    "clause_t",
+    48,
+    identity="Q",  # from what it says: what it has counted outlives a policy swap that leaves it as it is
+    step="Q",  # largest difference from the last value at the same place; 0 = any
+    rate_interval_ns="Q",  # as in LIMIT
+    rate_burst_ns="Q",
+    first_range="I",
+    range_count="H",
+    operations="H",  # bit by Operation
+    protocol="B",
+    value_field="B",  # which field is the value; NO_FIELD where the protocol has none
+    reserved="6s",
+)
+RANGE = Layout("range_t", 24, field="B", reserved="7s", low="Q", high="Q")  # both ends included
 ZONE = Layout("zone_t", 8, space="H", reserved="H", reserved2="I")
 
 HASH_MULTIPLIER_1: Final = 0x9E3779B97F4A7C15
@@ -581,7 +638,7 @@ FLOW = Layout(
     opener_mac="6s",  # of the newest frame that passed the identity checks under `generation`; see FLOW_KNOWN_
     responder_mac="6s",
     service="H",
-    reserved="H",
+    stream="H",  # its stream's place + 1; 0 = none
     first_seen_ns="Q",  # CLOCK_REALTIME
     last_seen_ns="Q",
     opener_frames="Q",
@@ -601,6 +658,72 @@ FLOWS_HEADER_BYTES: Final = PAGE_BYTES
 def flows_bytes(table_count: int, flows_per_table: int) -> int:
     """Return the size of a flows segment: header page, then one table per queue."""
     return FLOWS_HEADER_BYTES + table_count * flows_per_table * FLOW.size
+
+
+# ---- the streams segment: what inspected conversations carried, for as long as it can matter ------------------------
+
+STREAMS_MAGIC: Final = b"CNDSTR\x00\x01"
+STREAMS_PER_TABLE: Final = 16384  # inspected conversations of a queue; fewer than 65536
+STREAM_WINDOWS: Final = 128  # of a queue: conversations with more in flight than a stream holds itself
+STREAM_SMALL_BYTES: Final = 1024  # held in the stream itself: four of the longest Modbus messages, an S7 PDU of 960
+STREAM_LARGE_BYTES: Final = 131072  # a message of 64 KiB behind 64 KiB that are not yet acknowledged
+STREAMS_HEADER = Layout(
+    "streams_header_t",
+    64,
+    magic="8s",
+    abi_version="I",
+    table_count="I",
+    streams_per_table="I",
+    windows_per_table="I",
+    reserved="40s",
+)
+# One direction of a stream. Sequence numbers are those of the wire; [base, next) is held in its window.
+STREAM_WAY = Layout(
+    "stream_way_t",
+    64,
+    next="I",  # behind the last byte that passed
+    acked="I",  # what the other end has acknowledged
+    first="I",  # of the first byte of the conversation
+    base="I",  # of the first byte held: not acknowledged, or of a message that is not complete
+    message="I",  # where the incomplete message begins; equals `next` between messages
+    needed="I",  # its length; 0 = too little is there to tell
+    tried="I",  # how much of it was there when it was last read incomplete
+    at="I",  # where in the window `base` lies
+    hole_end="I",  # WAY_HOLE: bytes [hole_end, ahead_end) passed before those in front of them
+    ahead_end="I",
+    window="H",  # place of its large window + 1; 0 = its bytes are held in the stream
+    flags="H",
+    reserved="20s",
+)
+STREAM = Layout(
+    "stream_t",
+    2752,
+    changing="B",  # 1 while the engine changes it: one that is found so was left by a crash
+    flags="B",
+    inspector="B",
+    reserved="61s",
+    ways="128s",  # [STREAM_WAY]: the opener's, the responder's
+    dialog="512s",  # what its protocol's module remembers
+    small=f"{2 * STREAM_SMALL_BYTES}s",  # the windows of both directions
+)
+STREAM_LOOSE: Final = 0x01  # its beginning was not seen, or something passed that enforcement would not have let pass
+STREAM_SHUT: Final = 0x02  # refused: nothing more passes until the next handshake
+STREAM_ENDED: Final = 0x04  # both ends have said goodbye: it may give way
+WAY_FIN: Final = 0x01  # its sender has finished; the FIN stands at `next`
+WAY_LOST: Final = 0x02  # where its messages begin is not known
+WAY_HOLE: Final = 0x04
+STREAMS_HEADER_BYTES: Final = PAGE_BYTES
+
+
+def streams_table_bytes(streams: int, windows: int) -> int:
+    """Return the size of one queue's table: owners of streams and windows, streams, windows, each from a page on."""
+    parts = (4 * streams, 4 * windows, STREAM.size * streams, STREAM_LARGE_BYTES * windows)
+    return sum(-(-part // PAGE_BYTES) * PAGE_BYTES for part in parts)
+
+
+def streams_bytes(table_count: int) -> int:
+    """Return the size of a streams segment: header page, then one table per queue."""
+    return STREAMS_HEADER_BYTES + table_count * streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS)
 
 
 # ---- packet marks ------------------------------------------------------------------------------------------------

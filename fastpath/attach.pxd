@@ -7,6 +7,7 @@ In: an image that judge.validate_image accepted, and its state. Out: pointers in
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from fastpath.abi cimport (
+    SECTION_CLAUSES,
     SECTION_CONDUITS,
     SECTION_ENDPOINTS,
     SECTION_LIMITS,
@@ -14,7 +15,10 @@ from fastpath.abi cimport (
     SECTION_NODES,
     SECTION_PORT_ZONES,
     SECTION_PREFIX_LENGTHS,
+    SECTION_PROFILES,
+    SECTION_RANGES,
     SECTION_RULES,
+    SECTION_SERVICE_INSPECTORS,
     SECTION_SERVICES_ETHERTYPE,
     SECTION_SERVICES_ICMP4,
     SECTION_SERVICES_ICMP6,
@@ -22,12 +26,15 @@ from fastpath.abi cimport (
     SECTION_SERVICES_TCP,
     SECTION_SERVICES_UDP,
     SECTION_ZONES,
+    clause_t,
     conduit_t,
     endpoint_t,
     image_header_t,
     limit_t,
     mac_t,
     node_t,
+    profile_t,
+    range_t,
     rule_t,
     section_t,
     state_header_t,
@@ -56,6 +63,10 @@ cdef inline void attach_table(
     table.nodes = <const node_t *>section_at(image, sections, SECTION_NODES)
     table.conduits = <const conduit_t *>section_at(image, sections, SECTION_CONDUITS)
     table.limits = <const limit_t *>section_at(image, sections, SECTION_LIMITS)
+    table.profiles = <const profile_t *>section_at(image, sections, SECTION_PROFILES)
+    table.clauses = <const clause_t *>section_at(image, sections, SECTION_CLAUSES)
+    table.ranges = <const range_t *>section_at(image, sections, SECTION_RANGES)
+    table.service_inspectors = section_at(image, sections, SECTION_SERVICE_INSPECTORS)
     table.limiter = limiter
     table.zones = <const zone_t *>section_at(image, sections, SECTION_ZONES)
     table.port_zones = <const uint16_t *>section_at(image, sections, SECTION_PORT_ZONES)
@@ -69,6 +80,7 @@ cdef inline void attach_table(
     table.endpoint_mask = sections[SECTION_ENDPOINTS].count - 1
     table.mac_mask = sections[SECTION_MACS].count - 1
     table.rule_mask = sections[SECTION_RULES].count - 1
+    table.service_inspector_count = sections[SECTION_SERVICE_INSPECTORS].count
     table.prefix_length_count = sections[SECTION_PREFIX_LENGTHS].count
     table.zone_count = header.zone_count
     table.port_count = header.port_count

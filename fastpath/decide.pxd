@@ -129,6 +129,7 @@ cdef inline void decide(
     cdef uint8_t stage, ceiling, log
     decision.conduit = NO_CONDUIT
     decision.service = NO_CLASS
+    decision.inspected = 0
     nobody(&decision.source)
     nobody(&decision.destination)
     decision.reason = decide_reason(table, frame, flows, now_ns, decision)

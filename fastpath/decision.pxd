@@ -10,6 +10,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from fastpath.abi cimport flow_t
 from fastpath.flow_index cimport flow_key_t
 from fastpath.identity cimport homes_t, party_t
+from fastpath.stream cimport finding_t
 
 cdef struct decision_t:
     uint8_t verdict
@@ -29,4 +30,6 @@ cdef struct decision_t:
     int direction
     flow_key_t key
     homes_t homes
+    uint8_t inspected  # `finding` says what was found in it
+    finding_t finding
     flow_t *flow  # SAFETY: into the flow table; valid until the next frame is decided, which may evict it

@@ -185,7 +185,7 @@ cdef inline flow_t *open_flow(flows_t *flows, const flow_key_t *key, int reverse
     memset(flow.opener_mac, 0, sizeof(flow.opener_mac))
     memset(flow.responder_mac, 0, sizeof(flow.responder_mac))
     flow.service = 0
-    flow.reserved = 0
+    flow.stream = 0
     flow.first_seen_ns = now_ns
     flow.last_seen_ns = now_ns
     flow.opener_frames = 0

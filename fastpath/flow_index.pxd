@@ -10,6 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.abi cimport FLOW_CLOSED, FLOW_WAYS, flow_t
 from fastpath.cursor cimport prefetch
+from fastpath.inspect.profile cimport judge_context_t
+from fastpath.stream_memory cimport streams_t
 
 # How much a flow is worth keeping, in the upper two bits of its rank.
 cdef enum:
@@ -45,6 +47,8 @@ cdef struct flows_t:
     uint64_t seed
     uint64_t created
     uint64_t evicted
+    streams_t streams  # of the flows whose conduits are inspected
+    judge_context_t judged  # the segment in hand: see permit.inspect_frame
 
 cdef struct flow_key_t:
     uint64_t source[2]

@@ -18,6 +18,7 @@ from fastpath.abi cimport (
     NO_ASSET,
     NO_CONDUIT,
     NO_NODE,
+    SECTION_CLAUSES,
     SECTION_CONDUITS,
     SECTION_ENDPOINTS,
     SECTION_LIMITS,
@@ -25,7 +26,10 @@ from fastpath.abi cimport (
     SECTION_NODES,
     SECTION_PORT_ZONES,
     SECTION_PREFIX_LENGTHS,
+    SECTION_PROFILES,
+    SECTION_RANGES,
     SECTION_RULES,
+    SECTION_SERVICE_INSPECTORS,
     SECTION_SERVICES_ETHERTYPE,
     SECTION_SERVICES_ICMP4,
     SECTION_SERVICES_ICMP6,
@@ -34,6 +38,7 @@ from fastpath.abi cimport (
     SECTION_SERVICES_UDP,
     SECTION_ZONES,
     VLAN_COUNT,
+    clause_t,
     conduit_t,
     endpoint_t,
     flow_t,
@@ -41,6 +46,8 @@ from fastpath.abi cimport (
     limit_t,
     mac_t,
     node_t,
+    profile_t,
+    range_t,
     rule_t,
     section_t,
     state_header_t,
@@ -52,13 +59,17 @@ from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
 from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
+from fastpath.inspect.profile_check cimport profile_fault
 from fastpath.pace cimport limiter_t
 from fastpath.refuse cimport is_answerable, is_broadcast, is_refused
+from fastpath.stream_memory cimport attach_streams
 from fastpath.table cimport table_t
 
 from fastpath import abi
 
 cdef enum:
+    JUDGE_STREAMS = 1024  # inspected conversations an offline judge remembers
+    JUDGE_WINDOWS = 16
     JUDGE_FLOWS = 65536  # flows an offline judge remembers unless told otherwise
 
 LONGEST_BURST_NS = 1 << 62
@@ -90,6 +101,10 @@ cdef dict _SECTION_SIZES = {
     SECTION_NODES: sizeof(node_t),
     SECTION_CONDUITS: sizeof(conduit_t),
     SECTION_LIMITS: sizeof(limit_t),
+    SECTION_PROFILES: sizeof(profile_t),
+    SECTION_CLAUSES: sizeof(clause_t),
+    SECTION_RANGES: sizeof(range_t),
+    SECTION_SERVICE_INSPECTORS: 1,
     SECTION_ZONES: sizeof(zone_t),
     SECTION_PORT_ZONES: 2,
     SECTION_PREFIX_LENGTHS: 1,
@@ -100,6 +115,7 @@ cdef dict _SECTION_SIZES = {
     SECTION_SERVICES_ICMP6: 2,
     SECTION_SERVICES_ETHERTYPE: 2,
 }
+cdef frozenset _INSPECTORS = frozenset(abi.Inspector)
 cdef tuple _HASHES = (SECTION_ENDPOINTS, SECTION_MACS, SECTION_RULES)
 
 
@@ -165,7 +181,10 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
     cdef table_t table
     cdef state_header_t state
     cdef uint32_t i
-    cdef uint32_t limit_count = (<const section_t *>(&view[0] + sizeof(image_header_t)))[SECTION_LIMITS].count
+    cdef const section_t *sections = <const section_t *>(&view[0] + sizeof(image_header_t))
+    cdef uint32_t limit_count = sections[SECTION_LIMITS].count
+    cdef uint32_t profile_count = sections[SECTION_PROFILES].count
+    cdef const char *fault
     memset(&state, 0, sizeof(state))
     attach_table(&table, &view[0], <const uint8_t *>&state, NULL)
     for i in range(header.node_count):
@@ -189,8 +208,8 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
         if table.prefix_lengths[i] >= 128 or (i and table.prefix_lengths[i] >= table.prefix_lengths[i - 1]):
             raise ValueError("prefix lengths are not in descending order below 128")
     for i in range(header.conduit_capacity):
-        if table.conduits[i].profile:
-            raise ValueError(f"conduit {i} asks for an inspection that this engine does not know")
+        if table.conduits[i].profile > profile_count:
+            raise ValueError(f"conduit {i} names a profile out of range")
         if table.conduits[i].limit > limit_count:
             raise ValueError(f"conduit {i} names a limit out of range")
     for i in range(limit_count):
@@ -203,6 +222,15 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
             # Times are added to the clock: far from the end of 64 bits. A burst below one interval lets nothing pass.
             if not interval_ns <= burst_ns <= LONGEST_BURST_NS:
                 raise ValueError(f"limit {i}: interval and burst contradict each other")
+    for i in range(profile_count):
+        fault = profile_fault(
+            &table, &table.profiles[i], sections[SECTION_CLAUSES].count, sections[SECTION_RANGES].count
+        )
+        if fault != NULL:
+            raise ValueError(f"profile {i}: {fault.decode()}")
+    for i in range(table.service_inspector_count):
+        if table.service_inspectors[i] not in _INSPECTORS:
+            raise ValueError(f"service class {i}: read by an inspector that this engine does not have")
     return 0
 
 
@@ -247,6 +275,7 @@ cdef class Judge:
     cdef table_t table
     cdef flows_t flows
     cdef limiter_t *limiter
+    cdef uint8_t *streams
     cdef object kept
 
     def __cinit__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
@@ -255,9 +284,11 @@ cdef class Judge:
         self.flows.bucket_mask = flows / FLOW_WAYS - 1
         self.flows.entries = <flow_t *>PyMem_Calloc(flows, sizeof(flow_t))
         self.flows.slots = <flow_slot_t *>PyMem_Calloc(flows, sizeof(flow_slot_t))
+        self.streams = <uint8_t *>PyMem_Calloc(1, abi.streams_table_bytes(JUDGE_STREAMS, JUDGE_WINDOWS))
         self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
-        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
+        attach_streams(&self.flows.streams, self.streams, JUDGE_STREAMS, JUDGE_WINDOWS)
 
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
         self.install(image, state)
@@ -267,6 +298,7 @@ cdef class Judge:
         PyMem_Free(self.flows.entries)
         PyMem_Free(self.flows.slots)
         PyMem_Free(self.limiter)
+        PyMem_Free(self.streams)
 
     def install(self, image, state):
         """Judge by another policy from now on, with the conversations remembered.
@@ -286,6 +318,8 @@ cdef class Judge:
         memset(self.flows.entries, 0, count * sizeof(flow_t))
         memset(self.flows.slots, 0, count * sizeof(flow_slot_t))
         memset(self.limiter, 0, sizeof(limiter_t))
+        memset(self.flows.streams.owners, 0, JUDGE_STREAMS * sizeof(uint32_t))
+        memset(self.flows.streams.holders, 0, JUDGE_WINDOWS * sizeof(uint32_t))
 
     def judge(
         self,

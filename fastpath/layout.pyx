@@ -16,6 +16,7 @@ cdef Py_ssize_t _at(void *start, void *field) noexcept:
 def c_layouts():
     """Return {struct: {"size": bytes, "fields": {name: offset}}} for every shared struct."""
     layouts = {}
+    cdef abi.clause_t clause
     cdef abi.conduit_counters_t conduit_counters
     cdef abi.conduit_t conduit
     cdef abi.counters_header_t counters_header
@@ -28,14 +29,34 @@ def c_layouts():
     cdef abi.limit_t limit
     cdef abi.mac_t mac
     cdef abi.node_t node
+    cdef abi.profile_t profile
     cdef abi.queue_counters_t queue_counters
+    cdef abi.range_t span
     cdef abi.ring_header_t ring_header
     cdef abi.rule_t rule
     cdef abi.section_t section
     cdef abi.state_header_t state_header
     cdef abi.state_port_t state_port
+    cdef abi.stream_t stream
+    cdef abi.stream_way_t stream_way
+    cdef abi.streams_header_t streams_header
     cdef abi.tally_entry_t tally_entry
     cdef abi.zone_t zone
+    layouts["clause_t"] = {
+        "size": sizeof(clause),
+        "fields": {
+            "identity": _at(&clause, &clause.identity),
+            "step": _at(&clause, &clause.step),
+            "rate_interval_ns": _at(&clause, &clause.rate_interval_ns),
+            "rate_burst_ns": _at(&clause, &clause.rate_burst_ns),
+            "first_range": _at(&clause, &clause.first_range),
+            "range_count": _at(&clause, &clause.range_count),
+            "operations": _at(&clause, &clause.operations),
+            "protocol": _at(&clause, &clause.protocol),
+            "value_field": _at(&clause, &clause.value_field),
+            "reserved": _at(&clause, &clause.reserved),
+        },
+    }
     layouts["conduit_counters_t"] = {
         "size": sizeof(conduit_counters),
         "fields": {
@@ -141,7 +162,7 @@ def c_layouts():
             "opener_mac": _at(&flow, &flow.opener_mac),
             "responder_mac": _at(&flow, &flow.responder_mac),
             "service": _at(&flow, &flow.service),
-            "reserved": _at(&flow, &flow.reserved),
+            "stream": _at(&flow, &flow.stream),
             "first_seen_ns": _at(&flow, &flow.first_seen_ns),
             "last_seen_ns": _at(&flow, &flow.last_seen_ns),
             "opener_frames": _at(&flow, &flow.opener_frames),
@@ -210,6 +231,21 @@ def c_layouts():
             "next": _at(&node, &node.next),
         },
     }
+    layouts["profile_t"] = {
+        "size": sizeof(profile),
+        "fields": {
+            "first_clause": _at(&profile, &profile.first_clause),
+            "clause_count": _at(&profile, &profile.clause_count),
+            "inspectors": _at(&profile, &profile.inspectors),
+            "every": _at(&profile, &profile.every),
+            "operations": _at(&profile, &profile.operations),
+            "constrained": _at(&profile, &profile.constrained),
+            "messages": _at(&profile, &profile.messages),
+            "refuse": _at(&profile, &profile.refuse),
+            "guarded": _at(&profile, &profile.guarded),
+            "reserved": _at(&profile, &profile.reserved),
+        },
+    }
     layouts["queue_counters_t"] = {
         "size": sizeof(queue_counters),
         "fields": {
@@ -233,6 +269,15 @@ def c_layouts():
             "laned": _at(&queue_counters, &queue_counters.laned),
             "tally": _at(&queue_counters, &queue_counters.tally),
             "by_reason": _at(&queue_counters, &queue_counters.by_reason),
+        },
+    }
+    layouts["range_t"] = {
+        "size": sizeof(span),
+        "fields": {
+            "field": _at(&span, &span.field),
+            "reserved": _at(&span, &span.reserved),
+            "low": _at(&span, &span.low),
+            "high": _at(&span, &span.high),
         },
     }
     layouts["ring_header_t"] = {
@@ -289,6 +334,47 @@ def c_layouts():
             "reserved": _at(&state_port, &state_port.reserved),
         },
     }
+    layouts["stream_t"] = {
+        "size": sizeof(stream),
+        "fields": {
+            "changing": _at(&stream, &stream.changing),
+            "flags": _at(&stream, &stream.flags),
+            "inspector": _at(&stream, &stream.inspector),
+            "reserved": _at(&stream, &stream.reserved),
+            "ways": _at(&stream, &stream.ways),
+            "dialog": _at(&stream, &stream.dialog),
+            "small": _at(&stream, &stream.small),
+        },
+    }
+    layouts["stream_way_t"] = {
+        "size": sizeof(stream_way),
+        "fields": {
+            "next": _at(&stream_way, &stream_way.next),
+            "acked": _at(&stream_way, &stream_way.acked),
+            "first": _at(&stream_way, &stream_way.first),
+            "base": _at(&stream_way, &stream_way.base),
+            "message": _at(&stream_way, &stream_way.message),
+            "needed": _at(&stream_way, &stream_way.needed),
+            "tried": _at(&stream_way, &stream_way.tried),
+            "at": _at(&stream_way, &stream_way.at),
+            "hole_end": _at(&stream_way, &stream_way.hole_end),
+            "ahead_end": _at(&stream_way, &stream_way.ahead_end),
+            "window": _at(&stream_way, &stream_way.window),
+            "flags": _at(&stream_way, &stream_way.flags),
+            "reserved": _at(&stream_way, &stream_way.reserved),
+        },
+    }
+    layouts["streams_header_t"] = {
+        "size": sizeof(streams_header),
+        "fields": {
+            "magic": _at(&streams_header, &streams_header.magic),
+            "abi_version": _at(&streams_header, &streams_header.abi_version),
+            "table_count": _at(&streams_header, &streams_header.table_count),
+            "streams_per_table": _at(&streams_header, &streams_header.streams_per_table),
+            "windows_per_table": _at(&streams_header, &streams_header.windows_per_table),
+            "reserved": _at(&streams_header, &streams_header.reserved),
+        },
+    }
     layouts["tally_entry_t"] = {
         "size": sizeof(tally_entry),
         "fields": {
@@ -330,6 +416,10 @@ def c_constants():
         "ENDPOINT_IN_USE": abi.ENDPOINT_IN_USE,
         "MAC_ANYWHERE_ZONE": abi.MAC_ANYWHERE_ZONE,
         "SECTION_COUNT": abi.SECTION_COUNT,
+        "MAX_PROFILES": abi.MAX_PROFILES,
+        "MAX_CLAUSES": abi.MAX_CLAUSES,
+        "MAX_RANGES": abi.MAX_RANGES,
+        "NO_FIELD": abi.NO_FIELD,
         "STATE_PORT_SLOTS": abi.STATE_PORT_SLOTS,
         "CONDUIT_STAGE_MASK": abi.CONDUIT_STAGE_MASK,
         "CONDUIT_OPEN": abi.CONDUIT_OPEN,
@@ -352,6 +442,17 @@ def c_constants():
         "FLOW_KNOWN_OPENER": abi.FLOW_KNOWN_OPENER,
         "FLOW_KNOWN_RESPONDER": abi.FLOW_KNOWN_RESPONDER,
         "FLOW_PLAIN": abi.FLOW_PLAIN,
+        "STREAMS_PER_TABLE": abi.STREAMS_PER_TABLE,
+        "STREAM_WINDOWS": abi.STREAM_WINDOWS,
+        "STREAM_SMALL_BYTES": abi.STREAM_SMALL_BYTES,
+        "STREAM_LARGE_BYTES": abi.STREAM_LARGE_BYTES,
+        "STREAM_LOOSE": abi.STREAM_LOOSE,
+        "STREAM_SHUT": abi.STREAM_SHUT,
+        "STREAM_ENDED": abi.STREAM_ENDED,
+        "WAY_FIN": abi.WAY_FIN,
+        "WAY_LOST": abi.WAY_LOST,
+        "WAY_HOLE": abi.WAY_HOLE,
+        "STREAMS_HEADER_BYTES": abi.STREAMS_HEADER_BYTES,
         "MARK_JUDGED": abi.MARK_JUDGED,
         "MARK_LANE": abi.MARK_LANE,
         "MARK_LANE_MASK": abi.MARK_LANE_MASK,
@@ -438,6 +539,12 @@ def c_constants():
         "OPERATION_DIAGNOSE": abi.OPERATION_DIAGNOSE,
         "OPERATION_OTHER": abi.OPERATION_OTHER,
         "ACCESS_FIELDS": abi.ACCESS_FIELDS,
+        "MESSAGES_NONE": abi.MESSAGES_NONE,
+        "MESSAGES_SAMPLED": abi.MESSAGES_SAMPLED,
+        "MESSAGES_FULL": abi.MESSAGES_FULL,
+        "REFUSE_SILENT": abi.REFUSE_SILENT,
+        "REFUSE_RESET": abi.REFUSE_RESET,
+        "REFUSE_ANSWER": abi.REFUSE_ANSWER,
         "SECTION_ENDPOINTS": abi.SECTION_ENDPOINTS,
         "SECTION_MACS": abi.SECTION_MACS,
         "SECTION_RULES": abi.SECTION_RULES,
@@ -453,4 +560,8 @@ def c_constants():
         "SECTION_SERVICES_ICMP6": abi.SECTION_SERVICES_ICMP6,
         "SECTION_SERVICES_ETHERTYPE": abi.SECTION_SERVICES_ETHERTYPE,
         "SECTION_LIMITS": abi.SECTION_LIMITS,
+        "SECTION_PROFILES": abi.SECTION_PROFILES,
+        "SECTION_CLAUSES": abi.SECTION_CLAUSES,
+        "SECTION_RANGES": abi.SECTION_RANGES,
+        "SECTION_SERVICE_INSPECTORS": abi.SECTION_SERVICE_INSPECTORS,
     }

@@ -2,8 +2,9 @@
 """Rates without timers: a clock that each turn moves on by one interval, and that may run ahead of now by one burst.
 
 In: a clock in shared memory, an interval and a burst. Out: may this one pass. The algorithm is GCRA (ITU-T I.371 annex
-A). Also the memory in which an engine keeps the clocks of its limits. Words are moved by compare-and-swap alone: any
-number of workers, no lock, no allocation. Used by `limit` and `refuse`.
+A). Also the memory in which an engine keeps the clocks of its limits, and what its process guards know. Words are moved
+by compare-and-swap alone: any number of workers, no lock, no allocation. Used by `limit`, `refuse` and
+`inspect.profile`.
 """
 
 from libc.stdint cimport uint64_t
@@ -13,6 +14,10 @@ from fastpath.abi cimport MAX_CONDUITS
 cdef enum:
     SOURCE_WAYS = 4
     SOURCE_BUCKETS = 4096  # 16,384 sources at once, 512 KiB
+    TURN_WAYS = 16
+    TURN_BUCKETS = 2048  # 32,768 clauses with a rate, 512 KiB: abi.MAX_TURNS of one policy never crowd a bucket
+    PLACE_WAYS = 4
+    PLACE_BUCKETS = 4096  # 16,384 values at once, 512 KiB
 
 cdef extern from *:
     """
@@ -41,11 +46,25 @@ cdef struct source_t:
     uint64_t reserved
     clocks_t clocks
 
+cdef struct turn_t:
+    uint64_t tag  # of (conduit, clause); 0 = unused
+    uint64_t clock
+
+# The last value known of one place in one device. Words of two writers may mix: then the seal does not fit, and the
+# value counts as unknown.
+cdef struct place_t:
+    uint64_t tag  # of (address space, device, place); 0 = unused
+    uint64_t value
+    uint64_t seal  # of tag and value
+    uint64_t seen_ns  # CLOCK_REALTIME
+
 cdef struct limiter_t:
     uint64_t seed  # random: nobody outside can aim at a bucket
     uint64_t reserved[7]
     source_t sources[SOURCE_BUCKETS * SOURCE_WAYS]
     clocks_t conduits[MAX_CONDUITS]  # by slot, which a conduit keeps through policy swaps
+    turn_t turns[TURN_BUCKETS * TURN_WAYS]
+    place_t places[PLACE_BUCKETS * PLACE_WAYS]
 
 
 cdef inline int take_turn(uint64_t *clock, uint64_t interval_ns, uint64_t burst_ns, uint64_t now_ns) noexcept nogil:

@@ -17,10 +17,12 @@ from fastpath.abi cimport (
     NO_NODE,
     REASON_FLOW_ESTABLISHED,
     REASON_FLOW_PICKUP,
+    REASON_MESSAGE_PROTOCOL,
     REASON_NONE,
     REASON_POLICY_CONDUIT,
     REASON_POLICY_CONDUIT_CLOSED,
     REASON_POLICY_NO_CONDUIT,
+    REFUSE_SILENT,
     flow_t,
 )
 from fastpath.cursor cimport be48_of_8, put_be48
@@ -37,8 +39,18 @@ from fastpath.flow cimport (
 )
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
+from fastpath.inspect.interface cimport sink_t
+from fastpath.inspect.profile cimport (
+    begin_judging,
+    inspector_of,
+    judge_access,
+    judge_context_t,
+    settle_messages,
+)
+from fastpath.inspecting cimport inspect, inspection_t
 from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.related cimport decide_related
+from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 
 cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noexcept nogil:
@@ -51,11 +63,44 @@ cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noe
     return decision.flowing and decision.flow == NULL and not (is_icmp(frame) and is_echo_reply(frame))
 
 
+cdef inline uint8_t settle(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
+    return settle_messages(<judge_context_t *>sink.context, reason, enforced)
+
+
+cdef inline uint8_t inspect_frame(
+    const table_t *table, flows_t *flows, const frame_t *frame, uint32_t conduit, uint64_t now_ns, decision_t *decision
+) noexcept nogil:
+    """Return why what a frame carries is refused by the conduit that permits it; NONE where nobody looks inside."""
+    cdef uint16_t profile = table.conduits[conduit].profile
+    cdef flow_t *flow = decision.flow
+    cdef inspection_t inspection
+    cdef sink_t sink
+    if not profile:
+        return REASON_NONE
+    if flow == NULL:
+        return REASON_MESSAGE_PROTOCOL  # FAIL-CLOSED: no inspector reads what is no conversation
+    sink.put = judge_access
+    sink.context = &flows.judged
+    inspection.sink = &sink
+    inspection.settle = settle
+    inspection.inspector = inspector_of(table, conduit, decision.service)
+    inspection.enforced = <uint8_t>is_dropped(table, conduit)
+    inspection.fail = table.conduits[conduit].fail
+    inspection.shuts = table.profiles[profile - 1].refuse != REFUSE_SILENT
+    begin_judging(&flows.judged, table, conduit, flow.responder, table.zones[flow.responder_zone].space, now_ns)
+    decision.inspected = 1
+    return inspect(
+        flows, flow, frame, OPENER if decision.direction == FLOW_FORWARD else RESPONDER, &inspection, now_ns,
+        &decision.finding,
+    )
+
+
 cdef inline uint8_t accept_flow(
     const table_t *table, flows_t *flows, const frame_t *frame, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
-    """Accept a frame of a known flow, unless its opener sends more than the conduit carries."""
+    """Accept a frame of a known flow, unless it is too much for the conduit or carries what the conduit refuses."""
     cdef uint8_t limited = REASON_NONE
+    cdef uint8_t found
     decision.conduit = decision.flow.conduit
     decision.service = decision.flow.service
     if decision.direction == FLOW_FORWARD and not decision.flow.flags & FLOW_PLAIN:
@@ -64,6 +109,12 @@ cdef inline uint8_t accept_flow(
         )
         if limited != REASON_NONE and is_dropped(table, decision.conduit):
             return limited
+    found = inspect_frame(table, flows, frame, decision.conduit, now_ns, decision)
+    if found != REASON_NONE:
+        if is_dropped(table, decision.conduit):
+            return found
+        if limited == REASON_NONE:
+            limited = found
     touch_flow(flows, decision.flow, frame, decision.direction, now_ns)
     return REASON_FLOW_ESTABLISHED if limited == REASON_NONE else limited
 
@@ -109,8 +160,10 @@ cdef inline void familiarize(
     if flow.generation != table.generation:
         flow.flags &= ~<uint16_t>(FLOW_KNOWN_OPENER | FLOW_KNOWN_RESPONDER)
     flow.flags &= ~<uint16_t>FLOW_PLAIN
-    if not table.conduits[conduit].limit and table.conduits[conduit].log != LOG_ALL:
-        flow.flags |= FLOW_PLAIN
+    if not table.conduits[conduit].profile:
+        flow.stream = 0  # what was known of it is not followed any more
+        if not table.conduits[conduit].limit and table.conduits[conduit].log != LOG_ALL:
+            flow.flags |= FLOW_PLAIN
     flow.generation = table.generation
     flow.conduit = conduit
     flow.service = decision.service
@@ -171,13 +224,24 @@ cdef inline void keep_flow(
     touch_flow(flows, decision.flow, frame, direction, now_ns)
 
 
+cdef inline uint8_t inspect_first(
+    const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
+) noexcept nogil:
+    """Inspect the first frame of a conversation, which has just been kept; one that is dropped is forgotten again."""
+    cdef uint8_t reason = inspect_frame(table, flows, frame, decision.conduit, now_ns, decision)
+    if reason != REASON_NONE and decision.flow != NULL and is_dropped(table, decision.conduit):
+        forget_flow(flows, decision.flow)
+        decision.flow = NULL
+    return reason
+
+
 cdef inline uint8_t decide_conduit(
     const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Lines 7 to 12 for a frame whose two parties are known."""
     cdef uint32_t node, conduit
     cdef uint16_t service
-    cdef uint8_t reason
+    cdef uint8_t reason, found
     if decision.flow != NULL:
         reason = decide_known_flow(table, frame, flows, now_ns, decision)
         if reason != REASON_NONE:
@@ -196,6 +260,9 @@ cdef inline uint8_t decide_conduit(
             return reason
         if decision.flowing and not (is_icmp(frame) and is_echo_reply(frame)):
             keep_flow(table, frame, flows, FLOW_FORWARD, now_ns, decision)
+        found = inspect_first(table, frame, flows, now_ns, decision)
+        if reason == REASON_NONE:
+            reason = found
         if reason != REASON_NONE:
             return reason
         if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
@@ -208,7 +275,8 @@ cdef inline uint8_t decide_conduit(
             decision.conduit = conduit
             decision.service = service
             keep_flow(table, frame, flows, FLOW_BACKWARD, now_ns, decision)
-            return REASON_FLOW_PICKUP
+            reason = inspect_first(table, frame, flows, now_ns, decision)
+            return REASON_FLOW_PICKUP if reason == REASON_NONE else reason
     if is_icmp(frame):
         reason = decide_related(table, frame, flows, now_ns, decision)
         if reason != REASON_NONE:

@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fastpath.abi cimport FLOW_WAYS, NO_ASSET, NO_CONDUIT, flow_t
+from fastpath.abi cimport FLOW_WAYS, NO_ASSET, NO_CONDUIT, STREAM_WINDOWS, STREAMS_PER_TABLE, flow_t
 from fastpath.attach cimport attach_table
 from fastpath.capture cimport (
     DAMAGE_BYTE_ORDER,
@@ -47,8 +47,10 @@ from fastpath.rollup cimport (
     row_t,
     talk_t,
 )
+from fastpath.stream_memory cimport attach_streams
 from fastpath.table cimport table_t
 
+from fastpath import abi
 from fastpath.judge import validate_image, validate_state
 
 cdef enum:
@@ -214,6 +216,7 @@ cdef class Replay:
     cdef flows_t flows
     cdef places_t places
     cdef limiter_t *limiter
+    cdef uint8_t *streams
     cdef outcome_t outcomes[BATCH]
     cdef object kept
 
@@ -227,9 +230,11 @@ cdef class Replay:
         self.flows.bucket_mask = flows / FLOW_WAYS - 1
         self.flows.entries = <flow_t *>calloc(flows, sizeof(flow_t))
         self.flows.slots = <flow_slot_t *>calloc(flows, sizeof(flow_slot_t))
+        self.streams = <uint8_t *>calloc(1, abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS))
         self.limiter = <limiter_t *>calloc(1, sizeof(limiter_t))
-        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL:
+        if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
+        attach_streams(&self.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS)
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.flows.seed = self.table.seed
         self.kept = (image, state)
@@ -240,6 +245,7 @@ cdef class Replay:
         free(self.flows.entries)
         free(self.flows.slots)
         free(self.limiter)
+        free(self.streams)
         close_places(&self.places)
 
     def came_in(self, *, uint16_t port=0, uint16_t zone=0):

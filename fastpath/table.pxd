@@ -21,12 +21,15 @@ from fastpath.abi cimport (
     PAIR_STAGE_MASK,
     STATE_PORT_SLOTS,
     UNKNOWN_ZONE,
+    clause_t,
     conduit_t,
     endpoint_t,
     limit_t,
     mac_t,
     mix64,
     node_t,
+    profile_t,
+    range_t,
     rule_t,
     state_header_t,
     state_port_t,
@@ -48,6 +51,10 @@ cdef struct table_t:
     const node_t *nodes
     const conduit_t *conduits
     const limit_t *limits
+    const profile_t *profiles
+    const clause_t *clauses
+    const range_t *ranges
+    const uint8_t *service_inspectors
     const zone_t *zones
     const uint16_t *port_zones
     const uint8_t *prefix_lengths
@@ -61,6 +68,7 @@ cdef struct table_t:
     uint32_t mac_mask
     uint32_t rule_mask
     uint32_t prefix_length_count
+    uint32_t service_inspector_count
     uint32_t zone_count
     uint32_t port_count
     limiter_t *limiter  # the clocks of the limits: the installer's, shared, outlives every table; all else is read only

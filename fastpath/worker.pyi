@@ -15,6 +15,7 @@ class Worker:
         counters: Buffer,
         events: Buffer,
         flows: Buffer,
+        streams: Buffer,
         copy_bytes: int,
         *,
         limits: Buffer | None = None,

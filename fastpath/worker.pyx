@@ -3,7 +3,7 @@
 """The engine's loop over one queue: receive a batch, judge every frame, send the verdicts, count.
 
 In: a queue socket, the shared segments, and the image and state that `install` hands over. Out: verdicts, counters,
-events, flows. `run` holds no Python object and no GIL; it allocates at start only. What happens between receiving and
+events, flows, streams. `run` holds no Python object and no GIL; it allocates at start only. What happens between receiving and
 sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
 """
 
@@ -14,7 +14,16 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.abi cimport FLOW_WAYS, FLOWS_HEADER_BYTES, flow_t, flows_header_t, queue_counters_t
+from fastpath.abi cimport (
+    FLOW_WAYS,
+    FLOWS_HEADER_BYTES,
+    STREAM_WINDOWS,
+    STREAMS_HEADER_BYTES,
+    STREAMS_PER_TABLE,
+    flow_t,
+    flows_header_t,
+    queue_counters_t,
+)
 from fastpath.attach cimport attach_table
 from fastpath.batch cimport (
     CLOCK_MONOTONIC,
@@ -37,6 +46,7 @@ from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
 from fastpath.refuse cimport send_answers
+from fastpath.stream_memory cimport attach_streams, forget_holders
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -69,7 +79,7 @@ def new_limits():
 cdef class Worker:
     """Judges one queue.
 
-    fd: the queue socket. index: the queue's place in the segments. counters, events, flows: the writable segments.
+    fd: the queue socket. index: the queue's place in the segments. counters, events, flows, streams: the writable segments.
     copy_bytes: the queue's copy range. limits: one `new_limits()` for all workers of an engine.
     answer_fd: a packet socket for answers to what is dropped, -1 for none.
     polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.
@@ -98,6 +108,7 @@ cdef class Worker:
         counters,
         events,
         flows,
+        streams,
         int copy_bytes,
         *,
         limits=None,
@@ -108,6 +119,7 @@ cdef class Worker:
         cdef uint8_t[::1] counters_view = counters
         cdef uint8_t[::1] events_view = events
         cdef uint8_t[::1] flows_view = flows
+        cdef uint8_t[::1] streams_view = streams
         cdef uint8_t[::1] limits_view
         cdef flows_header_t *flows_header = <flows_header_t *>&flows_view[0]
         cdef uint64_t table_bytes
@@ -120,6 +132,8 @@ cdef class Worker:
             raise ValueError("flows per table must be a power of two, at least 4")
         if <uint64_t>flows_view.shape[0] < FLOWS_HEADER_BYTES + (index + 1) * table_bytes:
             raise ValueError(f"the flows segment holds no table {index}")
+        if streams_view.shape[0] < <Py_ssize_t>abi.streams_bytes(index + 1):
+            raise ValueError(f"the streams segment holds no table {index}")
         if not 64 <= copy_bytes <= 65531:
             raise ValueError("copy_bytes must be 64 to 65531")
         limits = new_limits() if limits is None else limits
@@ -138,6 +152,12 @@ cdef class Worker:
         self.judging.index = index
         self.judging.number = self.number
         self.take_flows(<flow_t *>(&flows_view[0] + FLOWS_HEADER_BYTES + index * table_bytes), flows_header)
+        table_bytes = <uint64_t>abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS)
+        attach_streams(
+            &self.judging.flows.streams, &streams_view[0] + STREAMS_HEADER_BYTES + index * table_bytes,
+            STREAMS_PER_TABLE, STREAM_WINDOWS,
+        )
+        forget_holders(&self.judging.flows.streams)
         self.limiter = <limiter_t *>&limits_view[0]
         self.judging.refuser.fd = answer_fd
         self.judging.refuser.clock = 0
@@ -146,7 +166,7 @@ cdef class Worker:
         self.polling.limit_ns = polling_ns
         self.polling.window_ns = 0
         self.wanted = NULL
-        self.buffers = (counters, events, flows, limits)
+        self.buffers = (counters, events, flows, streams, limits)
         self.next_slot = 0
         self.kept = [None, None]
 

@@ -1,6 +1,6 @@
 """Shared-memory segments: sized and headed memfds out, checked mappings of other processes' memfds in.
 
-The keeper creates counters, events and flows; control creates image and state; the engine and control attach what
+The keeper creates counters, events, flows and streams; control creates image and state; the engine and control attach what
 they are sent. Every size is sealed, so that no peer can shrink a mapping under a reader; an image cannot be written
 any more at all. Layouts are `fastpath.abi`'s. Must never trust a header before it was compared with the size.
 """
@@ -30,6 +30,7 @@ class SegmentKind(Enum):
     COUNTERS = "conduit-counters"
     EVENTS = "conduit-events"
     FLOWS = "conduit-flows"
+    STREAMS = "conduit-streams"
     IMAGE = "conduit-image"
     STATE = "conduit-state"
 
@@ -50,6 +51,14 @@ def _flows_size(header: dict[str, Any]) -> int:
     if not 1 <= header["table_count"] <= abi.MAX_QUEUES:
         return -1
     return abi.flows_bytes(header["table_count"], header["flows_per_table"])
+
+
+def _streams_size(header: dict[str, Any]) -> int:
+    if not 1 <= header["table_count"] <= abi.MAX_QUEUES:
+        return -1
+    if (header["streams_per_table"], header["windows_per_table"]) != (abi.STREAMS_PER_TABLE, abi.STREAM_WINDOWS):
+        return -1
+    return abi.streams_bytes(header["table_count"])
 
 
 def _image_size(header: dict[str, Any]) -> int:
@@ -79,6 +88,7 @@ _FORMS: Final = {
     SegmentKind.COUNTERS: _Form(abi.COUNTERS_MAGIC, abi.COUNTERS_HEADER, SIZE_SEALS, _counters_size),
     SegmentKind.EVENTS: _Form(abi.EVENTS_MAGIC, abi.EVENTS_HEADER, SIZE_SEALS, _events_size),
     SegmentKind.FLOWS: _Form(abi.FLOWS_MAGIC, abi.FLOWS_HEADER, SIZE_SEALS, _flows_size),
+    SegmentKind.STREAMS: _Form(abi.STREAMS_MAGIC, abi.STREAMS_HEADER, SIZE_SEALS, _streams_size),
     SegmentKind.IMAGE: _Form(abi.IMAGE_MAGIC, abi.IMAGE_HEADER, CONTENT_SEALS, _image_size),
     SegmentKind.STATE: _Form(abi.STATE_MAGIC, abi.STATE_HEADER, SIZE_SEALS, _state_size),
 }
@@ -178,6 +188,14 @@ def create_flows(queue_count: int, flows_per_table: int) -> int:
         abi.FLOWS_MAGIC, abi.ABI_VERSION, queue_count, flows_per_table, 0, secrets.randbits(64), bytes(32)
     )
     return _create(SegmentKind.FLOWS, abi.flows_bytes(queue_count, flows_per_table), [(0, header)])
+
+
+def create_streams(queue_count: int) -> int:
+    """Return a streams segment with one empty table per queue; its memory comes into being as it is used."""
+    header = abi.STREAMS_HEADER.pack(
+        abi.STREAMS_MAGIC, abi.ABI_VERSION, queue_count, abi.STREAMS_PER_TABLE, abi.STREAM_WINDOWS, bytes(40)
+    )
+    return _create(SegmentKind.STREAMS, abi.streams_bytes(queue_count), [(0, header)])
 
 
 def create_image(image: bytes | bytearray) -> int:

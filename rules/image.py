@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from fastpath import abi
 from fastpath.abi import Section
 from rules.hashing import PlacementMemory
-from rules.records import LimitRecord, LoweredPolicy, ServiceKind
+from rules.profile_sections import profile_sections, service_inspectors
+from rules.records import LimitRecord, LoweredPolicy, ProfileRecord, ServiceKind
 from rules.state import build_state
 
 if TYPE_CHECKING:
@@ -66,15 +67,18 @@ def build_image(lowered: LoweredPolicy, generation: int, memory: ImageMemory | N
     chains = Chains()
     # Equal limits are stored once; the engine counts by conduit, so that sharing the numbers shares nothing else.
     limits = list(dict.fromkeys(conduit.limit for conduit in lowered.conduits if conduit.limit is not None))
+    profiles = list(dict.fromkeys(conduit.profile for conduit in lowered.conduits if conduit.profile is not None))
     sections: dict[Section, tuple[bytes | bytearray, int]] = {
         Section.ENDPOINTS: _endpoints(lowered, places.endpoints),
         Section.MACS: _macs(lowered, places.macs),
         Section.RULES: _rules(lowered, places.rules, chains),
-        Section.CONDUITS: _conduits(lowered, limits),
+        Section.CONDUITS: _conduits(lowered, limits, profiles),
         Section.ZONES: _zones(lowered),
         Section.PORT_ZONES: _port_zones(lowered),
         Section.PREFIX_LENGTHS: _prefix_lengths(lowered),
         Section.LIMITS: (b"".join(abi.LIMIT.pack(*astuple(limit)) for limit in limits), len(limits)),
+        Section.SERVICE_INSPECTORS: service_inspectors(lowered, profiles),
+        **profile_sections(profiles),
     }
     sections[Section.NODES] = (b"".join(abi.NODE.pack(*node) for node in chains.nodes), len(chains.nodes))
     for section, (kind, count) in NUMBER_SPACES.items():
@@ -177,13 +181,17 @@ def _key_hashes(seed: int, keys: Sequence[int]) -> list[int]:
     return [abi.mix64(seed, key) for key in keys]
 
 
-def _conduits(lowered: LoweredPolicy, limits: list[LimitRecord]) -> tuple[bytearray, int]:
+def _conduits(
+    lowered: LoweredPolicy, limits: list[LimitRecord], profiles: list[ProfileRecord]
+) -> tuple[bytearray, int]:
     index = {limit: number for number, limit in enumerate(limits, start=1)}
+    inside = {profile: number for number, profile in enumerate(profiles, start=1)}
     capacity = conduit_capacity(lowered)
     table = bytearray(capacity * abi.CONDUIT.size)
     for conduit in lowered.conduits:
         limit = index[conduit.limit] if conduit.limit is not None else 0
-        abi.CONDUIT.pack_into(table, conduit.slot * abi.CONDUIT.size, conduit.fail, conduit.log, 0, limit, 0)
+        profile = inside[conduit.profile] if conduit.profile is not None else 0
+        abi.CONDUIT.pack_into(table, conduit.slot * abi.CONDUIT.size, conduit.fail, conduit.log, profile, limit, 0)
     return table, capacity
 
 

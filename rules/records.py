@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastpath.abi import FailMode, LogMode, Stage
+from fastpath.abi import FailMode, Inspector, LogMode, MessageLog, Operation, Protocol, RefuseMode, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +121,37 @@ class LimitRecord:
     source_flow_burst_ns: int = 0
 
 
+class RangeRecord(NamedTuple):
+    """Numbers that a field of an access may have, both ends included."""
+
+    field: int  # its place in abi.FIELD_NAMES of the clause's protocol
+    low: int
+    high: int
+
+
+class ClauseRecord(NamedTuple):
+    """One alternative of a profile: an access matches when every field named here lies in one of its ranges."""
+
+    protocol: Protocol
+    operations: frozenset[Operation]
+    ranges: tuple[RangeRecord, ...]  # sorted; those of one field disjoint
+    step: int = 0  # largest difference from the last value at the same place; 0 = any
+    rate_interval_ns: int = 0
+    rate_burst_ns: int = 0
+
+
+class ProfileRecord(NamedTuple):
+    """What a conduit permits inside. Equal ones mean the same."""
+
+    inspectors: frozenset[Inspector]
+    operations: frozenset[Operation]
+    clauses: tuple[ClauseRecord, ...]
+    constrained: bool  # every access has to match a clause
+    messages: MessageLog = MessageLog.NONE
+    every: int = 1
+    refuse: RefuseMode = RefuseMode.RESET
+
+
 @dataclass(frozen=True, slots=True)
 class ConduitRecord:
     """A conduit's slot and what the engine must know of it."""
@@ -132,6 +163,7 @@ class ConduitRecord:
     fail: FailMode
     log: LogMode
     limit: LimitRecord | None = None
+    profile: ProfileRecord | None = None  # None: not inspected
 
 
 class AssetRecord(NamedTuple):
@@ -162,3 +194,4 @@ class LoweredPolicy:
     pair_refusals: AbstractSet[tuple[int, int]] = frozenset()  # the pairs whose drops are answered
     seed: int = 0  # of the image's hash tables
     service_names: dict[int, str] = field(default_factory=dict)  # service class → name shown to people
+    inspectors: Mapping[int, Inspector] = field(default_factory=dict)  # service class → what reads its messages

@@ -1,1 +1,1 @@
-"""Protocol inspection: one module per protocol behind `interface.pxd`; none yet."""
+"""Protocol inspection: one module per protocol behind `interface.pxd`, all of them known to `inspectors.pxd`."""

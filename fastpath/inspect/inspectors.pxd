@@ -7,14 +7,20 @@ answers to reads nothing and refuses everything.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport REASON_MESSAGE_PROTOCOL
+from fastpath.abi cimport INSPECTOR_MODBUS, INSPECTOR_MODBUS_RTU, REASON_MESSAGE_PROTOCOL
 from fastpath.inspect.interface cimport dialog_t, sink_t
+from fastpath.inspect.modbus cimport measure_modbus, read_modbus
+from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
 
 
 cdef inline uint8_t measure(
     uint8_t inspector, const uint8_t *bytes, uint32_t count, int from_opener, uint32_t *length
 ) noexcept nogil:
     """Say how long the message at `bytes` is: see `interface`."""
+    if inspector == INSPECTOR_MODBUS:
+        return measure_modbus(bytes, count, from_opener, length)
+    if inspector == INSPECTOR_MODBUS_RTU:
+        return measure_modbus_rtu(bytes, count, from_opener, length)
     length[0] = 0
     return REASON_MESSAGE_PROTOCOL
 
@@ -24,4 +30,8 @@ cdef inline uint8_t read(
     sink_t *sink
 ) noexcept nogil:
     """Say what a message means: see `interface`."""
+    if inspector == INSPECTOR_MODBUS:
+        return read_modbus(message, count, length, from_opener, dialog, sink)
+    if inspector == INSPECTOR_MODBUS_RTU:
+        return read_modbus_rtu(message, count, length, from_opener, dialog, sink)
     return REASON_MESSAGE_PROTOCOL

@@ -38,7 +38,8 @@ cdef struct access_t:
     uint8_t depth  # 0: the message itself; embedded ones count up
     uint8_t further  # 1: one more thing that the message put last asks for, no message of its own
     uint8_t partial  # 1: the message is not complete; fields that are not `present` may come yet
-    uint16_t present  # bit i: low[i] and high[i] are set
+    uint16_t present  # bit i: low[i] and high[i] are set, from the message's own bytes
+    uint16_t recalled  # bit i: they are set from the request that this answers; never also `present`
     uint64_t low[ACCESS_FIELDS]  # by abi.FIELD_NAMES; a single number has low == high
     uint64_t high[ACCESS_FIELDS]
     const uint8_t *values  # what is written, in wire order; NULL when nothing is, or not all of it is here
@@ -61,6 +62,7 @@ cdef inline void begin_access(access_t *access, uint8_t protocol, int partial) n
     access.further = 0
     access.partial = partial
     access.present = 0
+    access.recalled = 0
     access.values = NULL
     access.value_count = 0
     access.value_bytes = 0
@@ -76,6 +78,14 @@ cdef inline void set_range(access_t *access, int field, uint64_t low, uint64_t h
     access.present |= <uint16_t>(1 << field)
     access.low[field] = low
     access.high[field] = high
+
+
+cdef inline void recall_field(access_t *access, int field, uint64_t value) noexcept nogil:
+    """Set what an answer does not say itself: for the message log, neither for `decode` nor for a judgement."""
+    if not access.present >> field & 1:
+        access.recalled |= <uint16_t>(1 << field)
+        access.low[field] = value
+        access.high[field] = value
 
 
 cdef inline void refuse_message(sink_t *sink, uint8_t reason) noexcept nogil:

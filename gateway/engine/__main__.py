@@ -36,6 +36,7 @@ def _worker_maker() -> Callable[[WorkerSeat], QueueWorker]:
             seat.counters,
             seat.events,
             seat.flows,
+            seat.streams,
             seat.copy_bytes,
             limits=limits,
             answer_fd=seat.answer_fd,

@@ -23,7 +23,7 @@ from gateway.segments import Segment, SegmentKind, attach
 from gateway.settings import Polling
 from gateway.waking import wake
 
-START_SEGMENTS: Final = 3  # counters, events, flows: in this order first
+START_SEGMENTS: Final = 4  # counters, events, flows, streams: in this order first
 START_FDS: Final = START_SEGMENTS + 1  # then the socket for answers to what is dropped, then the queue sockets
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +37,7 @@ class WorkerSeat:
     counters: memoryview
     events: memoryview
     flows: memoryview
+    streams: memoryview
     copy_bytes: int  # how much of a frame the queue hands over
     answer_fd: int  # one packet socket for all workers: each answer is one datagram
     polling: Polling
@@ -92,8 +93,8 @@ class Engine:
         if self._judging is not None or not plans or len(message.fds) != START_FDS + len(plans):
             message.close_fds()
             raise ControlError("message_malformed", "start: descriptors and threads do not match", "restart conduitd")
-        kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS)
-        counters, events, flows = (
+        kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS, SegmentKind.STREAMS)
+        segments = tuple(
             attach(kind, fd, writable=True).view for kind, fd in zip(kinds, message.fds[:START_SEGMENTS], strict=True)
         )
         for fd in message.fds[:START_SEGMENTS]:
@@ -102,7 +103,7 @@ class Engine:
         copy_bytes, polling_us = message.number("copy_bytes"), message.number("polling_us")
         workers = [
             self._parts.make_worker(
-                WorkerSeat(fd, index, counters, events, flows, copy_bytes, answer_fd, plans[index].polling, polling_us)
+                WorkerSeat(fd, index, *segments, copy_bytes, answer_fd, plans[index].polling, polling_us)
             )
             for index, fd in enumerate(queues)
         ]

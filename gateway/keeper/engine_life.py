@@ -192,7 +192,7 @@ class EngineKeeping:
 
     async def _start(self, life: _Life) -> None:
         held = self._holdings
-        kept = [held.counters_fd, held.events_fd, held.flows_fd, held.answers.fileno()]
+        kept = [held.counters_fd, held.events_fd, held.flows_fd, held.streams_fd, held.answers.fileno()]
         fds = [*kept, *(queue.fd for queue in held.sockets)]
         body = {
             "op": "start",

@@ -1,4 +1,4 @@
-"""What the keeper owns from start to stop: three segments, the queue sockets, and a socket to answer by.
+"""What the keeper owns from start to stop: four segments, the queue sockets, and a socket to answer by.
 
 In: settings. Out: descriptors that outlive every child. Everything that can fail fails here, at the start, with a
 message an operator can act on. The sockets are closed last of all: until then no frame waits in vain.
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gateway.errors import KernelError
 from gateway.keeper import ledger
-from gateway.segments import Segment, SegmentKind, attach, create_counters, create_events, create_flows
+from gateway.segments import Segment, SegmentKind, attach, create_counters, create_events, create_flows, create_streams
 from gateway.settings import QueueSettings
 
 
@@ -41,6 +41,7 @@ class Holdings:
     counters_fd: int
     events_fd: int
     flows_fd: int
+    streams_fd: int
     counters: Segment
     sockets: tuple[QueueSocket, ...]
     answers: socket.socket
@@ -54,7 +55,7 @@ class Holdings:
         """Close everything, the sockets first."""
         self.close_queues()
         self.answers.close()
-        for fd in (self.counters_fd, self.events_fd, self.flows_fd):
+        for fd in (self.counters_fd, self.events_fd, self.flows_fd, self.streams_fd):
             os.close(fd)
 
 
@@ -100,6 +101,7 @@ def open_holdings(settings: QueueSettings, open_queue: OpenQueue, run_dir: Path)
         fds.append(create_counters(settings.numbers))
         fds.append(create_events(len(settings.numbers)))
         fds.append(create_flows(len(settings.numbers), settings.flows))
+        fds.append(create_streams(len(settings.numbers)))
         counters = attach(SegmentKind.COUNTERS, fds[0], writable=True)
     except OSError as error:
         for fd in fds:
@@ -108,4 +110,4 @@ def open_holdings(settings: QueueSettings, open_queue: OpenQueue, run_dir: Path)
         _close_all(sockets)
         raise KernelError("segments_refused", f"no shared memory: {error.strerror}", "free some memory") from error
     carried = ledger.take(run_dir, counters.view, settings.numbers)
-    return Holdings(settings.numbers, fds[0], fds[1], fds[2], counters, sockets, answers, carried)
+    return Holdings(settings.numbers, fds[0], fds[1], fds[2], fds[3], counters, sockets, answers, carried)

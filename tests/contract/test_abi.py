@@ -24,6 +24,8 @@ SHARED_ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "INSPECTOR": abi.Inspector,
     "PROTOCOL": abi.Protocol,
     "OPERATION": abi.Operation,
+    "MESSAGES": abi.MessageLog,
+    "REFUSE": abi.RefuseMode,
 }
 
 

@@ -1,0 +1,57 @@
+# cython: language_level=3
+"""Requests of a Modbus conversation that wait for their answer, oldest first.
+
+In: whole requests, and the identity of an answer. Out: the request that it answers. A request that is never answered
+(a serial device behind a gateway that is switched off) stays until it is the oldest of too many. Must fit dialog_t.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memmove
+
+from fastpath.inspect.interface cimport dialog_t
+
+cdef enum:
+    # SPEC: Messaging on TCP/IP V1.0b, NumberMaxOfServerTransaction: a server takes 1 to 16 at a time. Twice that, since
+    # a client that gives up on some does not take their identifiers back.
+    MOST_ASKED = 32
+
+# Owner: the conversation's dialog_t. Native byte order, 12 bytes.
+cdef struct asked_t:
+    uint16_t transaction  # 0 in RTU, which has none: answers come in the order of their requests
+    uint8_t unit
+    uint8_t function
+    uint16_t subfunction
+    uint16_t address
+    uint16_t count  # of what is read or written; functions 5, 6 and 22: the first word after the address
+    uint16_t length  # of the request's PDU, bytes; 0: the request contradicts itself, and nothing is known of its answer
+
+# Owner: see above; zero at a conversation's beginning. 388 of 512 bytes.
+cdef struct waiting_t:
+    uint32_t count
+    asked_t asked[MOST_ASKED]
+
+
+cdef inline waiting_t *waiting_of(dialog_t *dialog) noexcept nogil:
+    """Return the requests that wait."""
+    cdef waiting_t *waiting = <waiting_t *>dialog
+    if waiting.count > MOST_ASKED:  # SAFETY: whatever another inspector left there is no index
+        waiting.count = 0
+    return waiting
+
+
+cdef inline void forget(waiting_t *waiting, uint32_t index) noexcept nogil:
+    """Take a request out; those behind it move up."""
+    waiting.count -= 1
+    memmove(&waiting.asked[index], &waiting.asked[index + 1], (waiting.count - index) * sizeof(asked_t))
+
+
+cdef inline void remember(waiting_t *waiting, const asked_t *asked) noexcept nogil:
+    """Append a request; the oldest is forgotten when there are too many."""
+    if waiting.count == MOST_ASKED:
+        forget(waiting, 0)
+    waiting.asked[waiting.count] = asked[0]
+    waiting.count += 1
+
+
+cdef inline int is_asked(const asked_t *asked, uint16_t transaction, uint8_t unit, uint8_t function) noexcept nogil:
+    return asked.transaction == transaction and asked.unit == unit and asked.function == function

@@ -1,0 +1,1 @@
+"""Messages as our inspectors read them beside Wireshark's: `make truth`."""
