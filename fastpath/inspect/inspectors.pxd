@@ -7,10 +7,11 @@ answers to reads nothing and refuses everything.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport INSPECTOR_MODBUS, INSPECTOR_MODBUS_RTU, REASON_MESSAGE_PROTOCOL
+from fastpath.abi cimport INSPECTOR_MODBUS, INSPECTOR_MODBUS_RTU, INSPECTOR_S7COMM, REASON_MESSAGE_PROTOCOL
 from fastpath.inspect.interface cimport dialog_t, sink_t
 from fastpath.inspect.modbus cimport measure_modbus, read_modbus
 from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
+from fastpath.inspect.s7comm cimport measure_s7comm, read_s7comm
 
 
 cdef inline uint8_t measure(
@@ -21,6 +22,8 @@ cdef inline uint8_t measure(
         return measure_modbus(bytes, count, from_opener, length)
     if inspector == INSPECTOR_MODBUS_RTU:
         return measure_modbus_rtu(bytes, count, from_opener, length)
+    if inspector == INSPECTOR_S7COMM:
+        return measure_s7comm(bytes, count, from_opener, length)
     length[0] = 0
     return REASON_MESSAGE_PROTOCOL
 
@@ -34,4 +37,6 @@ cdef inline uint8_t read(
         return read_modbus(message, count, length, from_opener, dialog, sink)
     if inspector == INSPECTOR_MODBUS_RTU:
         return read_modbus_rtu(message, count, length, from_opener, dialog, sink)
+    if inspector == INSPECTOR_S7COMM:
+        return read_s7comm(message, count, length, from_opener, dialog, sink)
     return REASON_MESSAGE_PROTOCOL

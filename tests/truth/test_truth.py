@@ -12,7 +12,7 @@ from tests.truth.__main__ import LEAST_SHARE, with_rows
 from tests.truth.known import explanation
 from tests.truth.reading import messages
 
-STANDING: Final = ("modbus",)  # a protocol's module adds its name when it stands
+STANDING: Final = ("modbus", "s7comm")  # a protocol's module adds its line when it stands
 
 
 @pytest.mark.parametrize("protocol", STANDING)
