@@ -2,8 +2,7 @@
 
 In: scripts, and an interface whose kernel owns none of the addresses used. Out: what came back: answered, refused (a
 reset), silent. Behaves as a TCP where the script does not say otherwise: acknowledges, repeats what was not
-acknowledged. One `Wire` carries any number of conversations at once, told apart by their port.
-"""
+acknowledged."""
 
 from __future__ import annotations
 
@@ -11,23 +10,20 @@ import asyncio
 import contextlib
 import os
 import random
-import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from tests.evasion.operations import messages
-from tests.evasion.packets import ACK, FIN, PLAIN, PSH, RST, SEQUENCE, SYN, Ends, Form, Heard, frames, heard, tcp
+from tests.evasion.packets import ACK, FIN, PLAIN, PSH, RST, SEQUENCE, SYN, Ends, Form, Heard, frames, tcp
 from tests.evasion.packets import timestamps as timestamps_option
 from tests.evasion.script import Acked, Event, Pause, Reopen, Script, Segment
-from tests.support.bridge_rig import entered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-ETH_P_ALL: Final = 3
-RECEIVE_BUFFER_BYTES: Final = 8 << 20
-SO_RCVBUFFORCE: Final = 33
+    from tests.evasion.wire import Wire
+
 SLOW: Final = float(os.environ.get("CONDUIT_SLOW", "1"))  # in the virtual machine everything takes longer
 REPEAT_S: Final = 0.2 * SLOW
 REPEATS: Final = 4  # without any progress; then it is silence
@@ -53,41 +49,6 @@ class Reply:
 
     outcome: Outcome
     answers: tuple[bytes, ...] = ()
-
-
-class Wire:
-    """A packet socket in a namespace, shared by the conversations."""
-
-    def __init__(self, namespace: str, interface: str) -> None:
-        with entered(namespace):
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        self._socket.bind((interface, ETH_P_ALL))
-        self._socket.setblocking(False)
-        self.listeners: dict[int, Callable[[Heard], None]] = {}
-
-    def attach(self) -> None:
-        """Hand what comes in to the conversations, from now on, in this event loop."""
-        asyncio.get_running_loop().add_reader(self._socket, self._receive)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def send(self, frame: bytes) -> None:
-        """Put a frame on the wire."""
-        self._socket.send(frame)
-
-    def _receive(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                frame, address = self._socket.recvfrom(4096)
-                if address[2] == socket.PACKET_OUTGOING:
-                    continue
-                segment = heard(frame)
-                listener = self.listeners.get(segment.port) if segment else None
-                if segment and listener:
-                    listener(segment)
 
 
 class Conversation:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from deploy.lab.topology import HOST_INTERFACE
-from tests.evasion.client import Conversation, Outcome, Reply, Wire
+from tests.evasion.client import Conversation, Outcome, Reply
 from tests.evasion.operations import CIP, MODBUS, S7COMM, WRITTEN
 from tests.evasion.servers import PORTS
+from tests.evasion.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
