@@ -80,7 +80,7 @@ def serve_modbus(path: Path) -> None:
         def state() -> State:
             now = list(registers)
             changed = {at // CELL_REGISTERS for at in range(PATTERN_AT) if now[at]}
-            changed |= {at // CELL_REGISTERS for at in range(PATTERN_AT, len(now)) if now[at] != at}
+            changed |= {at // CELL_REGISTERS for at in range(PATTERN_AT, len(values)) if now[at] != at}
             return {"changed": sorted(changed), "stopped": [], "reset": []}
 
         show(path, state)
