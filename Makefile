@@ -19,7 +19,7 @@ LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
 
-.PHONY: help setup build demo run test test-vm lint bench endurance differential evasion truth fuzz asan ci clean system-build system-run system-count system-vm
+.PHONY: help setup build demo run test test-vm lint bench endurance differential evasion truth fuzz fuzz-messages asan ci clean system-build system-run system-count system-vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ fuzz: setup ## 5,000 mutated policies (YAML, includes, CSV), half of them sent t
 
 truth: setup ## messages of recorded traffic as we read them beside Wireshark's rows: table by capture, what differs
 	@$(PY) -m tests.truth
+
+fuzz-messages: setup ## 1,000,000 mutated messages through each inspector under AddressSanitizer and UBSan
+	@$(PY) -m tests.fuzz.sanitize --only tests.fuzz.inspection --count 1000000
 
 asan: setup ## 1,000,000 mutated frames through the engine's parsers under AddressSanitizer and UBSan
 	@$(PY) -m tests.fuzz.sanitize --count 1000000

@@ -316,7 +316,7 @@ class Section(IntEnum):
     LIMITS = 14  # [LIMIT] by CONDUIT.limit - 1
     PROFILES = 15  # [PROFILE] by CONDUIT.profile - 1
     CLAUSES = 16  # [CLAUSE]: each profile's lie together
-    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by number, disjoint
+    RANGES = 17  # [RANGE]: each clause's lie together, by field and then by their first number
     SERVICE_INSPECTORS = 18  # [u8 Inspector] by service class
 
 

@@ -9,7 +9,6 @@ In: the number of an inspector, and either bytes in stream order (`Dissection`) 
 from typing import NamedTuple
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -25,8 +24,9 @@ from fastpath.answer cimport put_be32
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
-from fastpath.inspect.interface cimport access_t, dialog_t, refuse_message, sink_t
-from fastpath.inspecting cimport inspect, inspection_t
+from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, access_t, dialog_t, refuse_message, sink_t
+from fastpath.inspecting cimport inspect
+from fastpath.reading cimport inspection_t
 from fastpath.stream cimport OPENER, RESPONDER, finding_t
 from fastpath.stream_memory cimport attach_streams, forget_holders, stream_of
 
@@ -76,14 +76,18 @@ cdef dict _plain(const access_t *access):
 
 
 cdef class Dissection:
-    """A conversation as one inspector sees it; the opener's bytes and the responder's are measured apart."""
+    """A conversation as one inspector sees it; the opener's bytes and the responder's are measured apart.
+
+    `taken_up`: it begins in its middle, so that answers may come whose requests were not seen.
+    """
 
     cdef uint8_t inspector
     cdef dialog_t dialog
 
-    def __init__(self, inspector):
+    def __init__(self, inspector, taken_up=False):
         self.inspector = abi.Inspector(inspector)
         memset(&self.dialog, 0, sizeof(self.dialog))
+        self.dialog.words[DIALOG_TAKEN_UP] = bool(taken_up)
 
     def measure(self, const uint8_t[::1] data not None, bint from_opener):
         """Return (reason, length) of the message that begins at `data`; length 0: too little to tell."""

@@ -47,8 +47,9 @@ from fastpath.inspect.profile cimport (
     judge_context_t,
     settle_messages,
 )
-from fastpath.inspecting cimport inspect, inspection_t
+from fastpath.inspecting cimport inspect
 from fastpath.limit cimport is_dropped, limit_reason
+from fastpath.reading cimport inspection_t
 from fastpath.related cimport decide_related
 from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t

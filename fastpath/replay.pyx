@@ -384,17 +384,15 @@ cdef object _judged(const judged_t *judged):
 
 
 cdef object _outcome(const captured_t *captured, const outcome_t *outcome):
-    return Outcome(
-        captured.time_ns, captured.length, outcome.judged.unjudged, _talk(&outcome.talk), _judged(&outcome.judged)
-    )
+    cdef const judged_t *judged = &outcome.judged
+    return Outcome(captured.time_ns, captured.length, judged.unjudged, _talk(&outcome.talk), _judged(judged))
 
 
 cdef object _row(const row_t *row, int by_conversation):
-    cdef int compared = row.other.verdict != 0
     return Row(
         _talk(&row.key.talk) if by_conversation else None,
         _judged(&row.key.judged),
-        _judged(&row.other) if compared else None,
+        _judged(&row.other) if row.other.verdict else None,
         row.key.judged.unjudged,
         row.frames,
         row.bytes,

@@ -28,7 +28,8 @@ from fastpath.abi cimport (
 )
 from fastpath.cursor cimport be32
 from fastpath.frame cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
-from fastpath.stream_memory cimport free_window, jump, make_room, streams_t, trim_window, window_of
+from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, dialog_t
+from fastpath.stream_memory cimport jump, make_room, streams_t, trim_window, window_of
 
 cdef enum:
     TCP_URG = 0x20
@@ -176,6 +177,11 @@ cdef inline int is_handshake_of(const stream_t *stream, const segment_t *segment
     )
 
 
+cdef inline void note_taken_up(stream_t *stream) noexcept nogil:
+    """Tell the protocol's module that answers may come whose requests nobody saw."""
+    (<dialog_t *>stream.dialog).words[DIALOG_TAKEN_UP] = 1
+
+
 cdef inline void note_place(streams_t *streams, stream_way_t *way, uint32_t sequence) noexcept nogil:
     """Begin a direction at a sequence number."""
     jump(streams, way, sequence)
@@ -196,6 +202,7 @@ cdef inline void note_acknowledgement(
         if fail == FAIL_CLOSED:
             stream.flags |= STREAM_LOOSE
         jump(streams, way, segment.acknowledged)
+        note_taken_up(stream)
     elif distance(segment.acknowledged, way.acked) > 0:
         way.acked = segment.acknowledged
         if distance(way.acked, way.next) > 0:
@@ -230,6 +237,7 @@ cdef inline void note_ahead(streams_t *streams, stream_t *stream, const segment_
     if not follows or not make_room(streams, stream, segment.way, segment.end - way.base):
         stream.flags |= STREAM_LOOSE
         jump(streams, way, segment.end)
+        note_taken_up(stream)
         return
     window = window_of(streams, stream, segment.way) + way.at
     memcpy(window + (segment.sequence - way.base), segment.bytes, segment.count)

@@ -3,8 +3,8 @@
 """The engine's loop over one queue: receive a batch, judge every frame, send the verdicts, count.
 
 In: a queue socket, the shared segments, and the image and state that `install` hands over. Out: verdicts, counters,
-events, flows, streams. `run` holds no Python object and no GIL; it allocates at start only. What happens between receiving and
-sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
+events, flows, streams. `run` holds no Python object and no GIL; it allocates at start only. What happens between
+receiving and sending stands in `judging`. Used by gateway.engine, one per queue, and by nobody else.
 """
 
 import mmap
@@ -79,7 +79,8 @@ def new_limits():
 cdef class Worker:
     """Judges one queue.
 
-    fd: the queue socket. index: the queue's place in the segments. counters, events, flows, streams: the writable segments.
+    fd: the queue socket. index: the queue's place in the segments.
+    counters, events, flows, streams: the writable segments.
     copy_bytes: the queue's copy range. limits: one `new_limits()` for all workers of an engine.
     answer_fd: a packet socket for answers to what is dropped, -1 for none.
     polling: a value of POLLING; polling_ns: the longest that `adaptive` spins.

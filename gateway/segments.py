@@ -1,7 +1,7 @@
 """Shared-memory segments: sized and headed memfds out, checked mappings of other processes' memfds in.
 
-The keeper creates counters, events, flows and streams; control creates image and state; the engine and control attach what
-they are sent. Every size is sealed, so that no peer can shrink a mapping under a reader; an image cannot be written
+The keeper creates counters, events, flows and streams; control creates image and state; the engine and control attach
+what they are sent. Every size is sealed, so that no peer can shrink a mapping under a reader; an image cannot be written
 any more at all. Layouts are `fastpath.abi`'s. Must never trust a header before it was compared with the size.
 """
 

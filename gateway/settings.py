@@ -65,7 +65,7 @@ class QueueSettings(_Section):
     count: int = Field(default=1, ge=1, le=MAX_QUEUES)
     layer2: bool = True  # frames without IP on a queue of their own behind the others; native bridge form only
     max_length: int = Field(default=1024, ge=1, le=65536)  # packets; memory is not bounded by it, so keep it modest
-    copy_bytes: int = Field(default=256, ge=128, le=COPY_BYTES_MAX)  # every header and what an ICMP error quotes
+    copy_bytes: int = Field(default=COPY_BYTES_MAX, ge=128, le=COPY_BYTES_MAX)  # inspection reads all of a packet
     receive_buffer_bytes: int = Field(default=8 << 20, ge=1 << 16, le=1 << 30)
     flows: int = Field(default=65536, ge=1024, le=1 << 24)  # per queue; a power of two
 

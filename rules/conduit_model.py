@@ -8,15 +8,39 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 
-from fastpath.abi import FailMode, LogMode, Stage
+from fastpath.abi import FailMode, LogMode, MessageLog, Stage
+from rules.constraints_model import Constraints, clauses_of
 from rules.levels import SecurityLevel
-from rules.numbers import refuse
+from rules.numbers import refuse, whole
 from rules.rates import RateWord
 from rules.strict import Many, Section, Strict
 from rules.times import Date
-from rules.values import FailWord, Group, LogWord, Name, Operation, Prefix, Proof, StageWord, Text
+from rules.values import (
+    FailWord,
+    Group,
+    LogWord,
+    MessageLogWord,
+    Name,
+    Operation,
+    Prefix,
+    Proof,
+    RefusalWord,
+    StageWord,
+    Text,
+)
+
+MOST_SAMPLED = 1_000_000
+
+
+def _every(value: Any) -> int:
+    return whole(value, 2, MOST_SAMPLED, "POL078", "one in so many")
+
+
+Every = Annotated[
+    int, BeforeValidator(_every), WithJsonSchema({"type": "integer", "minimum": 2, "maximum": MOST_SAMPLED})
+]
 
 
 class Selector(Strict):
@@ -74,7 +98,10 @@ class Conduit(Strict):
     destination: Selector = Field(alias="to")
     services: Annotated[tuple[Name, ...], Many] = Field(min_length=1)
     operations: Annotated[tuple[Operation, ...], Many] = ()
-    constraints: Annotated[dict[Name, dict[str, Any]], Section] = Field(default_factory=dict)
+    constraints: Annotated[Constraints, Section] | None = None
+    messages: MessageLogWord = MessageLog.NONE
+    every: Every | None = None
+    refuse: RefusalWord | None = None  # None: RESET
     via: Name | None = None  # jump host asset: what passes comes from there, never from `from` itself
     requires: Annotated[tuple[Proof, ...], Many] = ()
     windows: Annotated[tuple[Name, ...], Many] = ()
@@ -91,6 +118,20 @@ class Conduit(Strict):
     risk: Text = ""
     cycles: Annotated[tuple[Name, ...], Many] = ()
     description: Text = ""
+
+    @model_validator(mode="after")
+    def _inspects_what_it_says(self) -> Self:
+        if self.every is not None and self.messages is not MessageLog.SAMPLED:
+            refuse("POL078", "'every' says how messages are sampled, and they are not", "messages: sampled")
+        if self.refuse is not None and not self.inspected:
+            text = "'refuse' is about messages, and nothing of this conduit is inspected"
+            refuse("POL078", text, "give operations, constraints or messages; frames: site.refuse and denials")
+        return self
+
+    @property
+    def inspected(self) -> bool:
+        """Whether its messages are read."""
+        return bool(self.operations or clauses_of(self.constraints)) or self.messages is not MessageLog.NONE
 
     def opener(self) -> Selector:
         """Return who may open it on the wire: the jump host where there is one."""

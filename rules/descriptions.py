@@ -6,6 +6,8 @@ Must never promise more than docs/reference/semantics.md.
 
 from __future__ import annotations
 
+from rules.clause_descriptions import CLAUSES
+
 DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Policy": {
         "version": "of the language: 1",
@@ -68,6 +70,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "types": "ICMP types",
         "numbers": "IP protocol numbers other than those of TCP, UDP and ICMP",
         "ethertype": "for frames without IP, like 0x88b8; without `protocol`",
+        "inspect": "what reads its messages: `modbus`, `modbus-rtu`, `s7comm`, `enip`, `enip-io`; absent: nobody can",
     },
     "Service": {
         "any_of": "several kinds of numbers: a list of mappings with the keys above",
@@ -90,8 +93,13 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "from": "required; who opens: a selector without `group`",
         "to": "required; who is opened to: a selector",
         "services": "required; names from `services` or the built-in library",
-        "operations": "what may be asked for; refused until the engine inspects the protocol (POL040); absent: all",
-        "constraints": "limits on a protocol's own numbers; refused until the engine inspects it (POL040)",
+        "operations": "what messages may ask for: `read`, `write`, `control`, `program`, `admin`, `diagnose`; every "
+        "service needs an `inspect` (POL040); absent: all",
+        "constraints": "by protocol, a list of alternatives: which units, functions, addresses, values; where it is "
+        "given, whatever is asked for matches one of them",
+        "messages": "which messages leave an event: `none` (default), `sampled`, `full`; refused ones always do",
+        "every": "of sampled messages: one in so many, 2 to 1000000; default 100",
+        "refuse": "what becomes of a conversation whose message is refused: `silent`, `reset` (default), `answer`",
         "via": "jump host asset: what passes comes from it, and never from `from` itself",
         "requires": "what has to be proved before it opens; nothing can prove any yet, so it stays closed",
         "windows": "open only while one of them is; absent: always",
@@ -109,6 +117,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "cycles": "plant cycles that must have been observed before its stage is raised to `enforce`",
         "description": "for people",
     },
+    **CLAUSES,
     "Window": {
         "timezone": "of its local times; absent: the site's",
         "weekly": "hours of days of the week",

@@ -12,14 +12,16 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rules.population import Population, texts
-from rules.services import known_services, service_ranges
+from rules.profiles import lower_profile
+from rules.services import inspected_ranges, known_services, service_ranges
 from rules.values import mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rules.conduit_model import Conduit, Limit, Selector
     from rules.model import Policy
+    from rules.service_model import Service
     from rules.windows_model import Window
 
 FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean something else
@@ -53,7 +55,7 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> d
         "services": {
             name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
         },
-        "conduits": {name: _conduit(conduit) for name, conduit in policy.conduits.items()},
+        "conduits": {name: _conduit(conduit, known) for name, conduit in policy.conduits.items()},
         "windows": _windows(policy),
         "ties": sorted(ties),
         "denials": _denials(policy),
@@ -66,12 +68,24 @@ def _selector(selector: Selector) -> list[list[str]]:
     return [texts(key) for key in keys]
 
 
-def _conduit(conduit: Conduit) -> list[Any]:
+def _conduit(conduit: Conduit, known: Mapping[str, Service]) -> list[Any]:
     ends = [_selector(conduit.source), _selector(conduit.destination), texts(conduit.services)]
     acts = [conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
     opens = [conduit.via, texts(conduit.windows), texts(conduit.requires)]
-    inspected = [texts(conduit.operations), conduit.constraints]
-    return [*ends, *acts, *opens, *inspected]
+    return [*ends, *acts, *opens, *_inside(conduit, known)]
+
+
+def _inside(conduit: Conduit, known: Mapping[str, Service]) -> list[Any]:
+    """Return what an inspected conduit permits inside, and what reads which of its numbers."""
+    profile = lower_profile(conduit, known)
+    if profile is None:
+        return [[], {}]
+    clauses = [[part if isinstance(part, int) else sorted(part) for part in clause] for clause in profile.clauses]
+    acts = [profile.constrained, profile.messages, profile.every, profile.refuse]
+    read = {
+        (kind.value, *span, reader) for name in conduit.services for kind, span, reader in inspected_ranges(known[name])
+    }
+    return [sorted(profile.operations), {"clauses": clauses, "acts": acts, "read": sorted(read)}]
 
 
 def _windows(policy: Policy) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from rules.endpoints import lower_endpoints
 from rules.pairs import PairSet, PairStages
 from rules.population import Population
 from rules.problems import PolicyError
+from rules.profiles import lower_profile
 from rules.ranking import Ranking, too_big
 from rules.records import (
     ConduitRecord,
@@ -25,6 +26,7 @@ from rules.records import (
     ZoneRecord,
 )
 from rules.service_classes import lower_services
+from rules.services import known_services
 from rules.slots import assign_slots
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def lower(
         pair_stages=stages,
         pair_refusals=refusals,
         service_names=services.names,
+        inspectors=services.inspectors,
     )
 
 
@@ -86,6 +89,7 @@ def _ports(policy: Policy, zone_numbers: dict[str, int]) -> tuple[tuple[PortReco
 
 
 def _conduits(policy: Policy, numbers: dict[str, int]) -> tuple[ConduitRecord, ...]:
+    known = known_services(policy)
     records = (
         ConduitRecord(
             numbers[name],
@@ -95,6 +99,7 @@ def _conduits(policy: Policy, numbers: dict[str, int]) -> tuple[ConduitRecord, .
             conduit.fail,
             conduit.log,
             _limit(conduit.limit),
+            lower_profile(conduit, known),
         )
         for name, conduit in policy.conduits.items()
     )

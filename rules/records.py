@@ -134,7 +134,7 @@ class ClauseRecord(NamedTuple):
 
     protocol: Protocol
     operations: frozenset[Operation]
-    ranges: tuple[RangeRecord, ...]  # sorted; those of one field disjoint
+    ranges: tuple[RangeRecord, ...]  # sorted; none of a field within another
     step: int = 0  # largest difference from the last value at the same place; 0 = any
     rate_interval_ns: int = 0
     rate_burst_ns: int = 0

@@ -19,6 +19,8 @@ from rules.tree import parse_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fastpath.abi import Inspector
+
 KINDS = {
     "tcp": ServiceKind.TCP,
     "udp": ServiceKind.UDP,
@@ -64,6 +66,20 @@ def member_ranges(member: ServiceMember) -> tuple[ServiceKind, tuple[NumberRange
     if member.protocol is None:
         return ServiceKind.ETHERTYPE, member.ethertype
     return KINDS[member.protocol], member.ports or member.types or member.numbers
+
+
+def inspected_ranges(service: Service) -> Iterator[tuple[ServiceKind, NumberRange, Inspector]]:
+    """Yield the numbers of a service whose messages somebody reads, and who."""
+    for member in service.members():
+        kind, ranges = member_ranges(member)
+        if member.inspect is not None:
+            yield from ((kind, span, member.inspect) for span in ranges)
+
+
+def inspectors(service: Service) -> frozenset[Inspector] | None:
+    """Return what reads a service's messages; None when some of its numbers are read by nobody."""
+    found = {member.inspect for member in service.members()}
+    return None if None in found else frozenset(inspector for inspector in found if inspector is not None)
 
 
 def service_ranges(service: Service) -> dict[ServiceKind, list[NumberRange]]:

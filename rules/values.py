@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from fastpath.abi import FailMode, LogMode, Stage
+from fastpath.abi import FailMode, LogMode, MessageLog, RefuseMode, Stage
 from rules.numbers import refuse
 from rules.problems import did_you_mean
 
@@ -206,6 +206,8 @@ def _words(words: Iterable[str]) -> WithJsonSchema:
 STAGES = {stage.name.lower(): stage for stage in Stage}
 FAILS = {mode.name.lower(): mode for mode in FailMode}
 LOGS = {mode.name.lower(): mode for mode in LogMode}
+MESSAGE_LOGS = {mode.name.lower(): mode for mode in MessageLog}
+REFUSALS = {mode.name.lower(): mode for mode in RefuseMode}
 NAME_SHAPE = r"[A-Za-z][A-Za-z0-9._-]{0,62}"
 MAC_SHAPE = r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}"
 ADDRESS_SHAPE = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*"
@@ -233,3 +235,5 @@ ProblemCode = Annotated[str, BeforeValidator(_problem_code), _shape(r"POL[0-9]{3
 StageWord = Annotated[Stage, BeforeValidator(_word(STAGES)), _as_word, _words(STAGES)]
 FailWord = Annotated[FailMode, BeforeValidator(_word(FAILS)), _as_word, _words(FAILS)]
 LogWord = Annotated[LogMode, BeforeValidator(_word(LOGS)), _as_word, _words(LOGS)]
+MessageLogWord = Annotated[MessageLog, BeforeValidator(_word(MESSAGE_LOGS)), _as_word, _words(MESSAGE_LOGS)]
+RefusalWord = Annotated[RefuseMode, BeforeValidator(_word(REFUSALS)), _as_word, _words(REFUSALS)]

@@ -1,10 +1,10 @@
 # cython: language_level=3
-"""COTP TPDUs that open and end a transport connection: connect, confirm, disconnect, error.
+"""COTP TPDUs that open and end a transport connection: connect, confirm, disconnect and its confirmation, error.
 
 In: one whole TPKT, checked by `tpkt`. Out: one access of protocol COTP without an operation, with the references and
 the called TSAP (on S7: kind of connection, rack and slot). Called by the modules whose messages travel in COTP.
 
-SPEC: ISO 8073 clause 13.3 to 13.6 and 13.12; RFC 1006 section 5: class 0, no extended formats.
+SPEC: ISO 8073 clauses 13.3 to 13.6 and 13.12; RFC 1006 section 5: class 0, no extended formats.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastpath.abi cimport PROTOCOL_COTP, REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
 from fastpath.inspect.interface cimport access_t, begin_access, set_field, sink_t
-from fastpath.inspect.tpkt cimport COTP_CONFIRM, COTP_CONNECT, COTP_DATA, COTP_DISCONNECT
+from fastpath.inspect.tpkt cimport COTP_CONFIRM, COTP_CONNECT, COTP_DATA, COTP_DISCONNECT, COTP_DISCONNECTED
 
 cdef enum:
     COTP_TYPE = 0  # abi.FIELD_NAMES
@@ -53,22 +53,25 @@ cdef inline uint8_t read_cotp(
     cdef access_t access
     cdef uint8_t code = message[5]
     cdef uint8_t reason = REASON_NONE
+    cdef uint32_t end = message[4] + 5u  # user data may follow a disconnect
     cdef uint32_t fixed = 9  # TPKT, length indicator, code, one reference, cause: of an error TPDU
     begin_access(&access, PROTOCOL_COTP, 0)
     access.answer = not from_opener
     set_field(&access, COTP_TYPE, code >> 4)
     if code == COTP_CONNECT or code == COTP_CONFIRM or code == COTP_DISCONNECT:
         fixed = 11
-    if length < fixed:
+    elif code == COTP_DISCONNECTED:
+        fixed = 10
+    if end < fixed or end > length:
         reason = REASON_MESSAGE_MALFORMED
     else:
         set_field(&access, COTP_DESTINATION_REFERENCE, be16(message + 6))
-        if fixed == 11:
+        if fixed >= 10:
             set_field(&access, COTP_SOURCE_REFERENCE, be16(message + 8))
         if (code == COTP_CONNECT or code == COTP_CONFIRM) and message[10] != 0:
             reason = REASON_MESSAGE_MALFORMED  # another class than 0, or options that class 0 does not have
         else:
-            reason = read_parameters(message + fixed, length - fixed, &access)
+            reason = read_parameters(message + fixed, end - fixed, &access)
     if reason == REASON_NONE and code == (COTP_CONFIRM if from_opener else COTP_CONNECT):
         reason = REASON_MESSAGE_ANSWER
     sink.put(sink, &access)

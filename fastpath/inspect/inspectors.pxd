@@ -7,7 +7,16 @@ answers to reads nothing and refuses everything.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport INSPECTOR_MODBUS, INSPECTOR_MODBUS_RTU, INSPECTOR_S7COMM, REASON_MESSAGE_PROTOCOL
+from fastpath.abi cimport (
+    INSPECTOR_ENIP,
+    INSPECTOR_ENIP_IO,
+    INSPECTOR_MODBUS,
+    INSPECTOR_MODBUS_RTU,
+    INSPECTOR_S7COMM,
+    REASON_MESSAGE_PROTOCOL,
+)
+from fastpath.inspect.enip cimport measure_enip, read_enip
+from fastpath.inspect.enip_io cimport measure_enip_io, read_enip_io
 from fastpath.inspect.interface cimport dialog_t, sink_t
 from fastpath.inspect.modbus cimport measure_modbus, read_modbus
 from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
@@ -24,6 +33,10 @@ cdef inline uint8_t measure(
         return measure_modbus_rtu(bytes, count, from_opener, length)
     if inspector == INSPECTOR_S7COMM:
         return measure_s7comm(bytes, count, from_opener, length)
+    if inspector == INSPECTOR_ENIP:
+        return measure_enip(bytes, count, from_opener, length)
+    if inspector == INSPECTOR_ENIP_IO:
+        return measure_enip_io(bytes, count, from_opener, length)
     length[0] = 0
     return REASON_MESSAGE_PROTOCOL
 
@@ -39,4 +52,8 @@ cdef inline uint8_t read(
         return read_modbus_rtu(message, count, length, from_opener, dialog, sink)
     if inspector == INSPECTOR_S7COMM:
         return read_s7comm(message, count, length, from_opener, dialog, sink)
+    if inspector == INSPECTOR_ENIP:
+        return read_enip(message, count, length, from_opener, dialog, sink)
+    if inspector == INSPECTOR_ENIP_IO:
+        return read_enip_io(message, count, length, from_opener, dialog, sink)
     return REASON_MESSAGE_PROTOCOL

@@ -15,7 +15,9 @@ contradicts itself. Usually `count` equals `length`. When it is less, the rest h
 is certain already, with `partial` set, so that what is forbidden whatever follows is refused at once, and must change
 nothing in `dialog`.
 A module never allocates, raises, trusts a length or reads beyond `count`. It may keep in `dialog` what it must remember
-of the conversation: zero at its beginning, the same for both directions, for as long as the conversation lasts.
+of the conversation: zero at its beginning, the same for both directions, for as long as the conversation lasts. The
+last word of it belongs to the stream layer, which sets it when it takes up a conversation whose beginning it did not
+see: answers may then come to requests that the module never saw.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -25,6 +27,7 @@ from fastpath.abi cimport ACCESS_FIELDS, OPERATION_NONE, REASON_NONE
 cdef enum:
     MESSAGE_BYTES = 65536  # the longest message that is followed: every protocol here has 16-bit lengths
     DIALOG_WORDS = 64
+    DIALOG_TAKEN_UP = DIALOG_WORDS - 1  # the stream layer's word: not 0 when the conversation's beginning was not seen
 
 # Owner: a conversation's memory in the streams segment. Every module casts it to a struct of its own, no larger.
 cdef struct dialog_t:

@@ -2,8 +2,8 @@
 """What a Modbus answer says, and which request it answers.
 
 In: a PDU of the responder, an access that already has unit, function and transaction, the requests that wait. Out: one
-put, with what the request asked for recalled, and the reason why the answer contradicts its clause of MODBUS Application
-Protocol Specification V1.1b3 or its request, or that nobody asked.
+put, with what the request asked for recalled, and the reason why the answer contradicts its clause of MODBUS
+Application Protocol Specification V1.1b3 or its request, or that nobody asked.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -39,14 +39,14 @@ cdef inline uint8_t answer_tunnel(const pdu_t *pdu, access_t *access) noexcept n
     """6.21: objects of a device's identification, each with its length."""
     cdef uint8_t reason = fill_subfunction(pdu, access, 1)
     cdef uint32_t at = 7
-    cdef uint32_t objects
+    cdef uint32_t _object
     if reason != REASON_NONE or pdu.count < 2 or pdu.bytes[1] != MEI_DEVICE_IDENTIFICATION:
         return reason
     if pdu.length < 7:
         return REASON_MESSAGE_MALFORMED
     if pdu.count < pdu.length:
         return REASON_NONE
-    for objects in range(<uint32_t>pdu.bytes[6]):
+    for _object in range(<uint32_t>pdu.bytes[6]):
         if at + 2 > pdu.length:
             return REASON_MESSAGE_MALFORMED
         at += 2 + pdu.bytes[at + 1]
@@ -148,6 +148,14 @@ cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
             recall_field(access, COUNT, asked.count)
 
 
+cdef inline void show_values(const pdu_t *pdu, access_t *access) noexcept nogil:
+    """Say what whole, matched registers hold: largest steps go by what was read last, too."""
+    if pdu.bytes[0] == READ_HOLDING_REGISTERS or pdu.bytes[0] == READ_INPUT_REGISTERS:
+        access.values = pdu.bytes + 2
+        access.value_count = pdu.bytes[1] // 2
+        access.value_bytes = 2
+
+
 cdef inline uint8_t put_answer(
     const pdu_t *pdu, access_t *access, sink_t *sink, waiting_t *waiting, uint16_t transaction, uint8_t unit
 ) noexcept nogil:
@@ -170,6 +178,7 @@ cdef inline uint8_t put_answer(
     if index < waiting.count:
         recall(access, &waiting.asked[index])
         if not access.partial:
+            show_values(pdu, access)
             forget(waiting, index)
     elif reason == REASON_NONE:
         reason = REASON_MESSAGE_MALFORMED if similar else REASON_MESSAGE_ANSWER

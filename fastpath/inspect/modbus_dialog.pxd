@@ -23,7 +23,7 @@ cdef struct asked_t:
     uint16_t subfunction
     uint16_t address
     uint16_t count  # of what is read or written; functions 5, 6 and 22: the first word after the address
-    uint16_t length  # of the request's PDU, bytes; 0: the request contradicts itself, and nothing is known of its answer
+    uint16_t length  # of the request's PDU, bytes; 0: it contradicts itself, and nothing is known of its answer
 
 # Owner: see above; zero at a conversation's beginning. 388 of 512 bytes.
 cdef struct waiting_t:

@@ -6,7 +6,7 @@ PDU contradicts its clause. Fields are set before they are checked, so that a re
 asked for. Clauses are those of MODBUS Application Protocol Specification V1.1b3.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.abi cimport REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
@@ -144,11 +144,13 @@ cdef inline uint8_t fill_subfunction(const pdu_t *pdu, access_t *access, uint32_
 cdef inline uint8_t fill_group(
     const pdu_t *pdu, access_t *access, uint32_t at, int writing, uint32_t *bytes
 ) noexcept nogil:
-    """Set what one group of a file request says (6.14, 6.15), and how many bytes it takes; 0: not all of its head here."""
+    """Set what one group of a file request says (6.14, 6.15), and its bytes; 0: not all of its head is here."""
     cdef const uint8_t *group = pdu.bytes + at
     cdef uint32_t record
     cdef uint32_t words
     bytes[0] = 0
+    access.values = NULL
+    access.present &= <uint16_t>~(1 << VALUE)  # of the group before
     if pdu.length < at + FILE_GROUP_BYTES:
         return REASON_MESSAGE_MALFORMED
     if pdu.count < at + FILE_GROUP_BYTES:
@@ -158,7 +160,6 @@ cdef inline uint8_t fill_group(
     set_field(access, FILE, be16(group + 1))
     set_field(access, COUNT, words)
     set_range(access, RECORD, record, record + words - 1 if words else record)
-    access.values = NULL
     if group[0] != FILE_REFERENCE or not be16(group + 1) or not words or record + words > FILE_RECORDS:
         return REASON_MESSAGE_MALFORMED
     if at + bytes[0] > pdu.length:

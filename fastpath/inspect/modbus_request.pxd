@@ -1,9 +1,9 @@
 # cython: language_level=3
 """What a Modbus request asks for, function by function.
 
-In: a PDU of the opener, and an access that already has unit, function and transaction. Out: puts, and the reason why the
-request contradicts its clause of MODBUS Application Protocol Specification V1.1b3. Functions that no clause describes
-are put as OTHER with nothing else.
+In: a PDU of the opener, and an access that already has unit, function and transaction. Out: puts, and the reason why
+the request contradicts its clause of MODBUS Application Protocol Specification V1.1b3. Functions that no clause
+describes are put as OTHER with nothing else.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -21,7 +21,9 @@ cdef inline uint8_t request_span(const pdu_t *pdu, access_t *access, uint32_t mo
     return reason if pdu.length == 5 else REASON_MESSAGE_MALFORMED
 
 
-cdef inline uint8_t request_values(const pdu_t *pdu, access_t *access, uint32_t at, uint32_t most, int bits) noexcept nogil:
+cdef inline uint8_t request_values(
+    const pdu_t *pdu, access_t *access, uint32_t at, uint32_t most, int bits
+) noexcept nogil:
     """6.11, 6.12 and the writing half of 6.17: address and count at `at`, the byte count, the values."""
     cdef uint8_t reason = fill_span(pdu, access, at, most)
     cdef uint32_t count
@@ -83,20 +85,26 @@ cdef inline uint8_t request_tunnel(const pdu_t *pdu, access_t *access) noexcept 
 
 
 cdef inline uint8_t request_files(const pdu_t *pdu, access_t *access, sink_t *sink, int writing) noexcept nogil:
-    """6.14, 6.15: groups of records, each put on its own."""
+    """6.14, 6.15: groups of records, each put on its own. What is read must fit one answer."""
     cdef uint32_t at = 2
     cdef uint32_t bytes = 0
+    cdef uint32_t answered = 0
     cdef uint32_t most = 0xFB if writing else 0xF5
-    cdef uint8_t reason = unless(2 + FILE_GROUP_BYTES + 2 * writing <= pdu.length <= 2 + most)
+    cdef uint8_t reason = unless(<uint32_t>(2 + FILE_GROUP_BYTES + 2 * writing) <= pdu.length <= 2 + most)
     if pdu.count >= 2 and 2 + <uint32_t>pdu.bytes[1] != pdu.length:
         reason = REASON_MESSAGE_MALFORMED
     if reason == REASON_NONE:
         reason = fill_group(pdu, access, at, writing, &bytes)
     sink.put(sink, access)
     access.further = 1
-    while reason == REASON_NONE and bytes and at + bytes < pdu.length:
+    while reason == REASON_NONE and bytes:
+        answered += 2 + 2 * <uint32_t>access.low[COUNT]
+        if not writing and answered > most:
+            return REASON_MESSAGE_MALFORMED
         at += bytes
-        reason = fill_group(pdu, access, at, writing, &bytes)
+        bytes = 0
+        if at < pdu.length:
+            reason = fill_group(pdu, access, at, writing, &bytes)
         if bytes:
             sink.put(sink, access)
     return reason

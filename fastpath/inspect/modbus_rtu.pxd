@@ -1,8 +1,8 @@
 # cython: language_level=3
 """RTU frames in a TCP stream: unit, PDU, CRC; MODBUS over Serial Line Specification V1.02 clause 2.5.1.
 
-In and out: see `interface`. On a serial line silence ends a frame. A TCP stream has none, so that the length must follow
-from function and direction, and the CRC must confirm it. FAIL-CLOSED: a function whose length no clause gives is opaque.
+In and out: see `interface`. On a serial line silence ends a frame. A TCP stream has none: the length must follow from
+function and direction, and the CRC must confirm it. FAIL-CLOSED: a function whose length no clause gives is opaque.
 Frames have no transaction: answers come in the order of their requests.
 """
 
@@ -27,10 +27,10 @@ cdef inline uint16_t crc16(const uint8_t *bytes, uint32_t count) noexcept nogil:
     """Return the CRC of Serial Line V1.02 clause 6.2.2: 0 over a frame with its own CRC, low byte first."""
     cdef uint32_t crc = 0xFFFF
     cdef uint32_t index
-    cdef int bit
+    cdef int _bit
     for index in range(count):
         crc ^= bytes[index]
-        for bit in range(8):
+        for _bit in range(8):
             crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     return <uint16_t>crc
 
@@ -67,10 +67,10 @@ cdef inline uint32_t request_length(const uint8_t *frame, uint32_t count) noexce
 cdef inline uint32_t identification_length(const uint8_t *frame, uint32_t count) noexcept nogil:
     """Return how long a device's identification is: header, objects, CRC."""
     cdef uint32_t at = 8
-    cdef uint32_t objects
+    cdef uint32_t _object
     if count < at:
         return 0
-    for objects in range(<uint32_t>frame[7]):
+    for _object in range(<uint32_t>frame[7]):
         if count < at + 2:
             return 0
         at += 2 + frame[at + 1]

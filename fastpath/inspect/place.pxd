@@ -20,7 +20,8 @@ from fastpath.inspect.interface cimport access_t
 cdef enum:  # places of names in abi.FIELD_NAMES; tests/unit/test_profile_fields.py compares
     MODBUS_FUNCTION = 1
     MODBUS_ADDRESS = 3
-    MODBUS_PLACE = 1 << 0 | 1 << 3 | 1 << 8  # unit, address, file
+    MODBUS_RECORD = 9
+    MODBUS_PLACE = 1 << 0 | 1 << 3 | 1 << 8 | 1 << 9  # unit, address, file, record
     S7COMM_PLACE = 1 << 4 | 1 << 5 | 1 << 6  # area, db, address
     CIP_PLACE = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 9  # class, instance, attribute, tag, offset
 
@@ -67,10 +68,10 @@ cdef inline uint64_t place_tag(uint64_t device, const access_t *access, uint32_t
     cdef uint16_t fields = place_fields(access.protocol)
     cdef int field
     for field in range(ACCESS_FIELDS):
-        if not fields >> field & 1 or not access.present >> field & 1:
+        if not fields >> field & 1 or not (access.present | access.recalled) >> field & 1:
             continue
         tag = mix64(tag, <uint64_t>field)
-        if access.protocol == PROTOCOL_MODBUS and field == MODBUS_ADDRESS:
+        if access.protocol == PROTOCOL_MODBUS and (field == MODBUS_ADDRESS or field == MODBUS_RECORD):
             tag = mix64(tag, access.low[field] + index)
         else:
             tag = mix64(tag, access.low[field])

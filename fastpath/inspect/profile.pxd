@@ -28,7 +28,7 @@ from fastpath.abi cimport (
 )
 from fastpath.inspect.guard cimport clause_clock, has_turns, keep_value, last_value
 from fastpath.inspect.interface cimport access_t, refuse_message, sink_t
-from fastpath.inspect.place cimport MODBUS_ADDRESS, has_values, place_fields, place_tag, value_at
+from fastpath.inspect.place cimport MODBUS_ADDRESS, MODBUS_RECORD, has_values, place_fields, place_tag, value_at
 from fastpath.pace cimport limiter_t, take_turn
 from fastpath.table cimport table_t
 
@@ -217,12 +217,12 @@ cdef inline int is_guarded(
     const judge_context_t *context, const clause_t *clause, const access_t *access, uint32_t index
 ) noexcept nogil:
     """Tell whether the place of one value is a place that a clause's step is about."""
-    cdef uint16_t fields = place_fields(access.protocol) & access.present
+    cdef uint16_t fields = place_fields(access.protocol) & (access.present | access.recalled)
     cdef uint64_t address
     cdef int field = 0
     while fields >> field:
         if fields >> field & 1:
-            if access.protocol == PROTOCOL_MODBUS and field == MODBUS_ADDRESS:
+            if access.protocol == PROTOCOL_MODBUS and (field == MODBUS_ADDRESS or field == MODBUS_RECORD):
                 address = access.low[field] + index
                 if not lies_within(context.table, clause, field, address, address):
                     return 0

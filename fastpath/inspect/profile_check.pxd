@@ -41,7 +41,7 @@ cdef inline const char *clause_fault(const table_t *table, const clause_t *claus
         span = &table.ranges[clause.first_range + at]
         if span.field >= ACCESS_FIELDS or span.low > span.high:
             return b"a range runs backwards or is of a field out of range"
-        if at and (span.field < span[-1].field or (span.field == span[-1].field and span.low <= span[-1].high)):
+        if at and (span.field < span[-1].field or (span.field == span[-1].field and span.low <= span[-1].low)):
             return b"a clause's ranges are not sorted"
     return NULL
 

@@ -72,16 +72,14 @@ cdef inline uint8_t service_operation(const uint8_t *name, uint32_t length) noex
     return OPERATION_OTHER
 
 
-cdef inline uint32_t read_name(cursor_t *parameters) noexcept nogil:
-    """Step over a counted file name; return the block that it names: '_', type, number, file system; 0: another."""
+cdef inline int take_counted(cursor_t *parameters, const uint8_t **text, uint32_t *count) noexcept nogil:
+    """Step over a length and as many bytes; 0: they are not there."""
     cdef const uint8_t *length = take(parameters, 1)
-    cdef const uint8_t *name
     if length == NULL:
         return 0
-    name = take(parameters, length[0])
-    if name == NULL or length[0] != 9 or name[0] != 95:
-        return 0
-    return block_of(name + 1)
+    count[0] = length[0]
+    text[0] = take(parameters, count[0])
+    return text[0] != NULL
 
 
 cdef inline uint8_t read_transfer(s7_pdu_t *pdu, s7_dialog_t *dialog, uint32_t *block, sink_t *sink) noexcept nogil:
@@ -89,19 +87,21 @@ cdef inline uint8_t read_transfer(s7_pdu_t *pdu, s7_dialog_t *dialog, uint32_t *
     cdef access_t access
     cdef cursor_t parameters
     cdef const uint8_t *fixed
-    cdef const uint8_t *more
+    cdef const uint8_t *name = NULL
+    cdef uint32_t count = 0
+    cdef int whole
     parameters.at = pdu.parameters
     parameters.left = pdu.parameter_here
     fixed = take(&parameters, 8)  # function, status, two unknown bytes, number of the transfer
-    if fixed != NULL:
-        if pdu.function == S7_UPLOAD or pdu.function == S7_END_UPLOAD:
-            block[0] = find_upload(dialog, be32(fixed + 4))
-        else:
-            block[0] = read_name(&parameters)
-            if pdu.function == S7_REQUEST_DOWNLOAD and parameters.left:  # lengths in load and work memory
-                more = take(&parameters, 1)
-                if take(&parameters, more[0]) == NULL:
-                    parameters.left = 0xFFFFFFFF
+    whole = fixed != NULL
+    if whole and (pdu.function == S7_UPLOAD or pdu.function == S7_END_UPLOAD):
+        block[0] = find_upload(dialog, be32(fixed + 4))
+    elif whole:
+        whole = take_counted(&parameters, &name, &count)
+        if whole and count == 9 and name[0] == 95:  # '_', type, number, file system
+            block[0] = block_of(name + 1)
+        if whole and pdu.function == S7_REQUEST_DOWNLOAD and parameters.left:  # lengths in load and work memory
+            whole = take_counted(&parameters, &name, &count)
     pdu.operation = OPERATION_PROGRAM
     begin_s7(&access, pdu)
     if block[0]:
@@ -109,7 +109,9 @@ cdef inline uint8_t read_transfer(s7_pdu_t *pdu, s7_dialog_t *dialog, uint32_t *
     tell(pdu, &access, sink)
     if pdu.partial:
         return REASON_NONE
-    return REASON_MESSAGE_MALFORMED if fixed == NULL or parameters.left or pdu.data_bytes else REASON_NONE
+    if whole and not parameters.left and not pdu.data_bytes:
+        return REASON_NONE
+    return REASON_MESSAGE_MALFORMED
 
 
 cdef inline uint8_t check_transfer(const s7_pdu_t *pdu, const s7_dialog_t *dialog) noexcept nogil:
@@ -146,6 +148,9 @@ cdef inline uint8_t read_service(s7_pdu_t *pdu, sink_t *sink) noexcept nogil:
     pdu.operation = service_operation(name, i)
     if parameters.left or pdu.data_bytes:
         return REASON_MESSAGE_MALFORMED
+    if names(name, i, b"P_PROGRAM", 9) or names(name, i, b"_MODU", 5) or names(name, i, b"_GARB", 5):
+        # Nothing, "C " for a cold restart, "EP": where more stands, a server might find another service's name.
+        return REASON_NONE if count <= 2 else REASON_MESSAGE_MALFORMED
     if names(name, i, b"_INSE", 5) or names(name, i, b"_INS2", 5) or names(name, i, b"_DELE", 5):
         # How many, a zero byte, eight characters each: type, number, file system.
         if count < 2 or arguments[0] == 0 or count != 2 + 8u * arguments[0]:

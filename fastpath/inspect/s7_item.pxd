@@ -7,7 +7,7 @@ it writes there. An item whose address cannot be read is of operation OTHER, whi
 `address` is a range of bytes in DBs, flags and process images, of numbers for timers and counters. `count` is the bytes
 touched (timers and counters: how many), absent for a single bit. `value` is the one number of 1, 2 or 4 bytes, or the
 bit, that is written: big-endian, however the client calls its type. Written as two bytes or as one word it is the same
-number, so a band of values cannot be evaded by another type; longer writes and REAL have no `value`.
+number, so a band of values cannot be evaded by another type. Of a REAL it is the four bytes; longer writes have none.
 
 SPEC: Wireshark's packet-s7comm.c (variable specification, transport sizes).
 """
@@ -41,11 +41,14 @@ cdef enum:
 
 
 cdef inline uint32_t element_bytes(uint8_t size) noexcept nogil:
-    """Return the bytes of one element of a transport size; 0: unknown. A bit travels in a byte of its own."""
+    """Return the bytes of one element of a transport size; 0: unknown. A bit travels in a byte of its own.
+
+    Timers and counters are numbered, not addressed: as a type of another area servers disagree where it lies.
+    """
     if size <= 3:
         return 1 if size else 0  # bit, byte, char
-    if size == 4 or size == 5 or size == 9 or size == 12 or size == AREA_COUNTER or size == AREA_TIMER:
-        return 2  # word, int, date, S5time; counter and timer
+    if size == 4 or size == 5 or size == 9 or size == 12:
+        return 2  # word, int, date, S5time
     if size <= SIZE_REAL or size == 10 or size == 11:
         return 4  # dword, dint, real, time of day, time
     return 8 if size == SIZE_DATE_AND_TIME else 0
@@ -79,7 +82,7 @@ cdef inline uint32_t set_pointer(access_t *access, const uint8_t *spec) noexcept
 
 cdef inline void set_value(access_t *access, uint8_t size, const uint8_t *value, uint32_t count) noexcept nogil:
     """Set what is written, where it is one number."""
-    if size == SIZE_REAL or size == SIZE_DATE_AND_TIME or (count != 1 and count != 2 and count != 4):
+    if count != 1 and count != 2 and count != 4:
         return
     access.values = value
     access.value_count = 1

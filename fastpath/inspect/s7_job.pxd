@@ -14,7 +14,7 @@ from fastpath.abi cimport (
     REASON_MESSAGE_MALFORMED, REASON_NONE,
 )
 from fastpath.cursor cimport be16, be32, cursor_t, take
-from fastpath.inspect.interface cimport access_t, set_field, sink_t
+from fastpath.inspect.interface cimport access_t, recall_field, set_field, sink_t
 from fastpath.inspect.s7_block cimport (
     S7_DOWNLOAD_BLOCK, S7_DOWNLOAD_ENDED, S7_END_UPLOAD, S7_PI_SERVICE, S7_PLC_STOP, S7_REQUEST_DOWNLOAD,
     S7_START_UPLOAD, S7_UPLOAD, check_transfer, read_service, read_stop, read_transfer,
@@ -153,7 +153,11 @@ cdef inline uint8_t read_acknowledgement(s7_pdu_t *pdu, s7_dialog_t *dialog, sin
         pdu.operation = sent_back(pdu)
     begin_s7(&access, pdu)
     if job != NULL and job.block:
-        set_field(&access, S7_BLOCK, job.block)
+        # A piece of a block that the CPU fetches is judged by the block that the CPU named.
+        if pdu.from_opener:
+            set_field(&access, S7_BLOCK, job.block)
+        else:
+            recall_field(&access, S7_BLOCK, job.block)
     tell(pdu, &access, sink)
     if job == NULL and (dialog.begun or (pdu.from_opener and pdu.operation == OPERATION_OTHER)):
         return REASON_MESSAGE_ANSWER

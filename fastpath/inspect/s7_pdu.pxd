@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""One S7comm PDU between its readers: header, the parameter and the data part as far as they are here, how to tell of it.
+"""One S7comm PDU between its readers: header, parameters and data as far as they are here, and how to tell of it.
 
 In: the user data of a COTP data unit. Out: `s7_pdu_t`, on the stack of `s7comm` while a message is read. Lengths are
 checked here once: header, parameters and data are the message, to the byte.
@@ -93,7 +93,7 @@ cdef inline uint8_t read_header(
     pdu.parameter_here = pdu.parameter_bytes if here >= pdu.parameter_bytes else here
     pdu.data = pdu.parameters + pdu.parameter_here
     pdu.data_here = here - pdu.parameter_here
-    if pdu.rosctr != S7_USERDATA and pdu.parameter_here:
+    if (pdu.rosctr == S7_JOB or header == 12) and pdu.parameter_here:
         pdu.function = pdu.parameters[0]
         pdu.has_function = 1
     return REASON_NONE

@@ -153,7 +153,7 @@ cdef inline uint8_t read_plus(
         reason = REASON_MESSAGE_OPAQUE
         part.opcode = 0
         part.operation = OPERATION_OTHER
-    elif not part.open and (length + 8 != whole or user[length + 4] != 0x72 or user[length + 5] != user[1] \
+    elif not part.open and (length + 8 != whole or user[length + 4] != 0x72 or user[length + 5] != user[1]
             or be16(user + length + 6) != 0):
         reason = REASON_MESSAGE_MALFORMED
     elif not kept.open or begins_request(user + 4, length):

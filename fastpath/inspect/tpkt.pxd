@@ -20,10 +20,12 @@ cdef enum:
     COTP_DATA_BYTES = 7  # TPKT header, length indicator 2, code, end-of-unit octet
     COTP_ERROR = 0x70
     COTP_DISCONNECT = 0x80
+    COTP_DISCONNECTED = 0xC0  # confirms a disconnect: not of class 0, but servers send it
     COTP_CONFIRM = 0xD0
     COTP_CONNECT = 0xE0
     COTP_DATA = 0xF0
     COTP_LAST = 0x80  # EOT of a data TPDU; the number below it is 0 in class 0
+    DISCONNECT_BYTES = 64  # of user data behind a disconnect: ISO 8073, 13.5.5
     # A data unit that is split: what its fragments carry together, and how many there may be. The longest PDU that an
     # S7 CPU negotiates is 960 bytes, S7comm-plus sends 1 KiB at a time; STEP 7 puts one empty fragment before each.
     SPLIT_BYTES = 8192
@@ -54,9 +56,11 @@ cdef inline uint8_t check_tpkt(const uint8_t *at, uint32_t left, uint32_t *size)
             return REASON_NONE
         if at[6] & ~COTP_LAST:
             return REASON_MESSAGE_MALFORMED
-    elif at[5] == COTP_CONNECT or at[5] == COTP_CONFIRM or at[5] == COTP_DISCONNECT or at[5] == COTP_ERROR:
-        if at[4] + 5u != length:
-            return REASON_MESSAGE_MALFORMED  # no user data in class 0: a server may read on where this ends
+    elif at[5] == COTP_CONNECT or at[5] == COTP_CONFIRM or at[5] == COTP_DISCONNECT or at[5] == COTP_DISCONNECTED \
+            or at[5] == COTP_ERROR:
+        # No user data in class 0: a server may read on where this ends. After a disconnect none does; clients send some.
+        if at[4] + 5u + (DISCONNECT_BYTES if at[5] == COTP_DISCONNECT else 0) < length:
+            return REASON_MESSAGE_MALFORMED
         if left < COTP_DATA_BYTES:
             return REASON_NONE
     else:

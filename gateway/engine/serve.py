@@ -94,7 +94,7 @@ class Engine:
             message.close_fds()
             raise ControlError("message_malformed", "start: descriptors and threads do not match", "restart conduitd")
         kinds = (SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS, SegmentKind.STREAMS)
-        segments = tuple(
+        counters, events, flows, streams = (
             attach(kind, fd, writable=True).view for kind, fd in zip(kinds, message.fds[:START_SEGMENTS], strict=True)
         )
         for fd in message.fds[:START_SEGMENTS]:
@@ -103,7 +103,9 @@ class Engine:
         copy_bytes, polling_us = message.number("copy_bytes"), message.number("polling_us")
         workers = [
             self._parts.make_worker(
-                WorkerSeat(fd, index, *segments, copy_bytes, answer_fd, plans[index].polling, polling_us)
+                WorkerSeat(
+                    fd, index, counters, events, flows, streams, copy_bytes, answer_fd, plans[index].polling, polling_us
+                )
             )
             for index, fd in enumerate(queues)
         ]

@@ -12,6 +12,8 @@ from rules.checks import (
     carried,
     contradictions,
     idle,
+    inside,
+    inspection,
     inventory,
     safety,
     security_levels,
@@ -22,8 +24,10 @@ from rules.checks.registry import Check
 
 CHECKS: Final[tuple[Check, ...]] = (
     *contradictions.CHECKS,
+    *inspection.CHECKS,
     *boundary.CHECKS,
     *safety.CHECKS,
+    *inside.CHECKS,
     *idle.CHECKS,
     *carried.CHECKS,
     *security_levels.CHECKS,

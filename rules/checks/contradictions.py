@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastpath.abi import MAX_CONDUITS, MAX_PORTS
 from rules import conflicts
 from rules.addresses import Block, prefix_block
+from rules.checks.inspection import oversized
 from rules.checks.registry import Check, Finding, check
 from rules.problems import Severity
 
@@ -200,25 +201,10 @@ def too_many(context: Context) -> Iterator[Finding]:
     for what, section, count, limit in counts:
         if count > limit:
             yield Finding((section,), f"{count} {what}; the gateway has room for {limit}")
-
-
-@contradiction(
-    "POL040",
-    "something that the engine does not inspect yet",
-    "A conduit that grants only reading, in words, and lets everything pass would be worse than one that says so.",
-)
-def uninspected(context: Context) -> Iterator[Finding]:
-    """Find conduits that restrict what protocols do: the engine permits a service whole or not at all."""
-    for name, conduit in context.policy.conduits.items():
-        for key in ("operations", "constraints"):
-            if getattr(conduit, key):
-                what = ", ".join(conduit.constraints if key == "constraints" else conduit.services)
-                text = f"this gateway does not inspect {what} yet, so it can't hold conduit '{name}' to '{key}'"
-                yield Finding(("conduits", name, key), text, "leave it out: the services pass whole")
+    yield from oversized(context)
 
 
 CHECKS = (
-    uninspected,
     address_twice,
     mac_twice,
     foreign_address,

@@ -1,7 +1,7 @@
 """What reaches a safety system, and what a cell lets in when nobody judges.
 
 In: a `Context`. Out: findings about conduits that can change what protects people and plant.
-Until operations are inspected, every service but ping may carry a write.
+Every service but ping may carry a write, unless its messages are read and the conduit permits reading alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastpath.abi import FailMode
 from rules.checks.registry import Finding, check
+from rules.constraints_model import clauses_of
 from rules.problems import Severity
 from rules.records import ServiceKind
 from rules.services import known_services, service_ranges
@@ -70,9 +71,19 @@ def _writing(context: Context) -> Iterator[tuple[str, Conduit]]:
     services = known_services(context.policy)
     writable = {name for name, service in services.items() if not service_ranges(service).keys() <= PING}
     for name, conduit in context.policy.conduits.items():
-        reads_only = bool(conduit.operations) and READ_ONLY.issuperset(conduit.operations)
-        if context.reaches[name].targets & safety and not reads_only and writable.intersection(conduit.services):
+        if (
+            context.reaches[name].targets & safety
+            and not _reads_only(conduit)
+            and writable.intersection(conduit.services)
+        ):
             yield name, conduit
+
+
+def _reads_only(conduit: Conduit) -> bool:
+    """Tell whether a conduit, or each of its clauses, permits nothing but looking."""
+    clauses = [clause for several in clauses_of(conduit.constraints).values() for clause in several]
+    granted = [conduit.operations] if conduit.operations else [clause.operation for clause in clauses]
+    return bool(granted) and all(words and READ_ONLY.issuperset(words) for words in granted)
 
 
 @check(

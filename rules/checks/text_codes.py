@@ -67,4 +67,6 @@ TEXT_CODES: Final[dict[str, str]] = {
     "POL074": "a calendar file that did not come with the policy",
     "POL075": "not a calendar file",
     "POL076": "a calendar file beyond its limits",
+    "POL077": "a number that a protocol's field can't have, or a guard that could be evaded",
+    "POL078": "words about messages where none is read",
 }

@@ -29,10 +29,21 @@ REPORTS: Final = ("ERROR: AddressSanitizer", "runtime error:", "SUMMARY: Undefin
 BUILD_SECONDS: Final = 600
 RUN_SECONDS: Final = 7200
 # Everything that reads a frame: parser, identity, flows, tables, decision; what reads the message around it; and what
-# reads captures of strangers.
-MODULES: Final = ("fastpath/judge", "tests/support/reader", "fastpath/replay")
+# reads captures of strangers; the messages of inspected services, each inspector with the whole count.
+MODULES: Final = (
+    "fastpath/judge",
+    "fastpath/replay",
+    "fastpath/dissect",
+    "tests/support/reader",
+    "tests/support/examiner",
+)
 # By fuzzer, how many times fewer cases: a capture file holds many frames.
-FUZZERS: Final = {"tests.fuzz.frames": 1, "tests.fuzz.messages": 1, "tests.fuzz.recordings": 50}
+FUZZERS: Final = {
+    "tests.fuzz.frames": 1,
+    "tests.fuzz.messages": 1,
+    "tests.fuzz.inspection": 1,
+    "tests.fuzz.recordings": 50,
+}
 
 
 def copy_project(place: Path) -> None:
@@ -104,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.sanitize", description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=62443)
+    parser.add_argument("--only", choices=FUZZERS, action="append", help="default: every fuzzer")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="conduit-sanitize-") as directory:
         place = Path(directory)
@@ -111,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
-        done = [run(place, fuzzer, chosen.count // fewer, chosen.seed) for fuzzer, fewer in FUZZERS.items()]
+        wanted = {fuzzer: fewer for fuzzer, fewer in FUZZERS.items() if fuzzer in (chosen.only or FUZZERS)}
+        done = [run(place, fuzzer, chosen.count // fewer, chosen.seed) for fuzzer, fewer in wanted.items()]
     code = max(abs(code) for code, _ in done)
     output = "".join(output for _, output in done)
     reports = [line for line in output.splitlines() if any(word in line for word in REPORTS)]

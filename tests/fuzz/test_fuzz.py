@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
+
 from fastpath.abi import Reason
-from tests.fuzz import messages, recordings
+from tests.fuzz import inspection, messages, recordings
 from tests.fuzz.frames import fuzz
+from tests.fuzz.grammar import try_grammar
 from tests.fuzz.policies import fuzz as fuzz_policies
+from tests.fuzz.subjects import SUBJECTS
 
 SHARE_FRAMES: Final = 20_000
 SHARE_POLICIES: Final = 300
 SHARE_MESSAGES: Final = 20_000
 SHARE_FILES: Final = 3_000
+SHARE_INSPECTED: Final = 6_000
+SHARE_MALFORMED: Final = 2_000
 
 
 def test_every_mutant_gets_a_verdict(seed: int) -> None:
@@ -52,3 +58,22 @@ def test_every_frame_of_a_broken_capture_is_counted_once(seed: int) -> None:
     assert result.files == SHARE_FILES
     assert result.damaged > SHARE_FILES // 10
     assert result.frames > SHARE_FILES
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_no_inspector_breaks_its_promises(name: str, seed: int) -> None:
+    """Mutated messages get an answer that the beginnings of them bear out, and some of them are still taken."""
+    result = inspection.fuzz(name, SHARE_INSPECTED, seed)
+    assert result.broken == []
+    assert result.outcomes["TAKEN"] > SHARE_INSPECTED // 100
+    assert result.outcomes["MESSAGE_MALFORMED"] > SHARE_INSPECTED // 100
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_no_malformed_message_of_a_grammar_is_taken(name: str, seed: int) -> None:
+    """What breaks one rule of its protocol is refused, and what breaks none is taken."""
+    subject = SUBJECTS[name]
+    result = try_grammar(subject.inspector, subject.right, subject.wrong, SHARE_MALFORMED, seed)
+    assert result.taken == []
+    assert result.refused == []
+    assert len(result.by_rule) > 5

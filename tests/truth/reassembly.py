@@ -127,7 +127,7 @@ class Heard(NamedTuple):
 def heard(packets: Iterable[Packet], ports: Iterable[int]) -> Iterator[Heard]:
     """Yield what conversations with one of these ports say, each piece when it is in order.
 
-    The end with one of `ports` is the responder, as Wireshark has it; where both have one, whoever did not send the SYN.
+    The end with one of `ports` is the responder, as Wireshark has it; where both have one, who did not send the SYN.
     """
     service = frozenset(ports)
     conversations: dict[frozenset[tuple[str, int]], Conversation] = {}
@@ -170,10 +170,8 @@ def _reopens(segment: Segment, found: Conversation) -> bool:
 def _opened(segment: Segment, service: frozenset[int]) -> Conversation:
     source, destination = segment.source, segment.destination
     known = (source[1] in service, destination[1] in service)
-    if known[0] != known[1]:
-        opened = known[1]
-    else:
-        opened = segment.protocol != TCP or segment.flags & (SYN | ACK) != SYN | ACK
+    accepts = segment.protocol == TCP and segment.flags & (SYN | ACK) == SYN | ACK
+    opened = known[1] if known[0] != known[1] else not accepts
     opener, responder = (source, destination) if opened else (destination, source)
     return Conversation(segment.protocol, opener, responder)
 

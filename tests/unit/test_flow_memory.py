@@ -111,8 +111,9 @@ def test_a_new_policy_ends_what_it_does_not_permit(polled: Engine) -> None:
 @pytest.mark.parametrize(("created", "touched"), [(0, False), (1, True)])
 def test_a_table_that_never_held_a_flow_takes_no_memory(created: int, touched: bool) -> None:
     """A worker reads the table that an earlier engine left only where there is something to find."""
-    fds = segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 65536)
-    kinds = SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS
+    made = segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 65536)
+    fds = (*made, segments.create_streams(1))
+    kinds = SegmentKind.COUNTERS, SegmentKind.EVENTS, SegmentKind.FLOWS, SegmentKind.STREAMS
     views = [attach(kind, fd, writable=True).view for kind, fd in zip(kinds, fds, strict=True)]
     place = abi.COUNTERS_HEADER_BYTES + abi.QUEUE_COUNTERS.offsets["flows_created"]
     struct.pack_into("<Q", views[0], place, created)

@@ -253,6 +253,7 @@ class Conversation:
     def start(self) -> None:
         """Send a valid start."""
         fds = [segments.create_counters((0,)), segments.create_events(1), segments.create_flows(1, 1024)]
+        fds.append(segments.create_streams(1))
         fds.append(os.memfd_create("answers"))
         fds.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).detach())
         self.keeper.send({"op": "start", "threads": [asdict(PLANS[0])], "copy_bytes": 256, "polling_us": 1000}, fds)

@@ -21,6 +21,7 @@ MAKERS: dict[SegmentKind, Callable[[], int]] = {
     SegmentKind.COUNTERS: lambda: segments.create_counters((4, 5)),
     SegmentKind.EVENTS: lambda: segments.create_events(2),
     SegmentKind.FLOWS: lambda: segments.create_flows(2, 1024),
+    SegmentKind.STREAMS: lambda: segments.create_streams(2),
 }
 
 

@@ -172,7 +172,8 @@ def test_keys_are_known_at_every_depth() -> None:
     assert fields_at(("windows", "w", "weekly", 0)) == ["days", "from", "to"]
     assert fields_at(("windows", "w", "except", 0)) == ["from", "to"]
     assert fields_at(("conduits", "c", "limit", "per_source")) == ["packets", "new_flows"]
-    assert fields_at(("conduits", "c", "constraints", "modbus")) == []
+    assert fields_at(("conduits", "c", "constraints")) == ["modbus", "s7comm", "s7comm-plus", "enip", "cip", "cotp"]
+    assert fields_at(("conduits", "c", "constraints", "modbus", 0))[:4] == ["operation", "rate", "unit", "function"]
     assert "ports" in fields_at(("services", "s", "any_of", 1))
     assert "any_of" not in fields_at(("services", "s", "any_of", 1))
     assert "waivers" in fields_at(())

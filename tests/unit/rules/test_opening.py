@@ -83,7 +83,9 @@ def test_groups_name_every_number_of_what_they_name() -> None:
     assert permitted(compiled.lowered, "10.1.0.5", "10.3.0.1", "maintenance") == ["c"]
 
 
-@pytest.mark.parametrize("more", [", operations: [read]", ", constraints: {modbus: {functions: [3]}}"])
+@pytest.mark.parametrize(
+    "more", [", operations: [read]", ", constraints: {modbus: {function: [3]}}", ", messages: full"]
+)
 def test_what_is_not_inspected_is_refused(more: str) -> None:
     """A conduit that promises more than the engine looks at never comes into force."""
     with pytest.raises(PolicyError) as caught:
