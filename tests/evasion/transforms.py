@@ -43,18 +43,14 @@ TRANSFORMS: Final = (
     Transform("several messages", disguise_bytes.several),
     Transform("data in SYN", disguise_numbers.opening_data),
     Transform("insertions", disguise_numbers.insertions, HELD),
-    Transform("RST tricks", disguise_numbers.resets, "a reset that does not fit ends the conversation or is dropped"),
+    Transform("RST tricks", disguise_numbers.resets),
     Transform("FIN tricks", disguise_numbers.endings, "bytes behind an end, and ends that do not fit, are refused"),
     Transform("urgent pointer", disguise_numbers.urgent, "urgent data is read differently by different devices"),
     Transform("sequence wrap", disguise_numbers.wrapping),
-    Transform("keep-alive bytes", disguise_numbers.keep_alive, "a keep-alive's byte differs from the one that passed"),
+    Transform("keep-alive bytes", disguise_numbers.keep_alive),
     Transform("windows and probes", disguise_numbers.windows),
-    Transform(
-        "port reuse",
-        disguise_numbers.reuse,
-        "an opening inside a conversation ends it; rests of the old one are not its own",
-    ),
-    Transform("pick-up after restart or swap", disguise_numbers.pick_up, "a conversation without memory begins anew"),
+    Transform("port reuse", disguise_numbers.reuse),
+    Transform("pick-up after restart or swap", disguise_numbers.pick_up),
     Transform(
         "opened before inspection", disguise_numbers.late_inspection, "a conversation without memory begins anew"
     ),
