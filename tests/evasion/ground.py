@@ -158,7 +158,8 @@ class Ground:
             raise ValueError(event)
 
     def _another_engine(self, before: int | None) -> bool:
-        return bool(before not in self.gateway.child_pids("gateway.engine") and self.gateway.is_judging())
+        running = self.gateway.child_pids("gateway.engine")
+        return bool(running) and before not in running and self.gateway.is_judging()
 
     def account(self) -> dict[str, Any]:
         """Return the gateway's counters."""

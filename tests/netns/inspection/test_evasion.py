@@ -13,7 +13,6 @@ from tests.evasion.cases import cases
 from tests.evasion.ground import ground
 from tests.evasion.matrix import broken, carried_out, control, inspection
 from tests.evasion.operations import OPERATIONS
-from tests.evasion.transforms import TRANSFORMS
 from tests.support.capability import require
 
 if TYPE_CHECKING:
@@ -48,13 +47,11 @@ def trials(seed: int) -> Iterator[tuple[Trial, Trial]]:
         yield control(standing, chosen), inspection(standing, chosen)
 
 
-def test_every_operation_and_every_disguise_comes_to_effect_without_inspection(trials: tuple[Trial, Trial]) -> None:
+def test_every_operation_comes_to_effect_without_inspection(trials: tuple[Trial, Trial]) -> None:
     """The servers show what was done: a harness that saw nothing would prove nothing."""
     findings = trials[0].findings
     seen = carried_out(findings)
     assert {one.case.operation.name for one in seen} == {one.name for one in OPERATIONS if one.forbidden}
-    missing = {one.name for one in TRANSFORMS if one.ring == "netns"} - {one.case.transform.name for one in seen}
-    assert not missing
     lost = [one.case.name for one in findings if one.case.transform.name in CERTAIN and not one.executed]
     assert not lost
 
