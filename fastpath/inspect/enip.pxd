@@ -129,9 +129,6 @@ cdef inline uint8_t _connection_key(
 ) noexcept nogil:
     """Find the connection that a message came by; what others carry, that were not opened here, nobody can say."""
     cdef int place = find_connection(reading.dialog, reading.connection, from_opener)
-    if place < 0 and not from_opener:
-        # cpppo answers with the number that it was asked by: no other connection of this conversation has it.
-        place = find_connection(reading.dialog, reading.connection, 1)
     key[0] = <uint32_t>(place + 1) << 16 | sequence
     if place < 0 and not taken_up(reading.dialog):
         return REASON_MESSAGE_OPAQUE
