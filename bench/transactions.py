@@ -17,12 +17,13 @@ from bench.stations import STATIONS
 from tests.evasion.ground import DEVICE, STATION, ground
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.evasion.ground import Ground
 
 SLOWEST_S: Final = 0.5  # per transaction, with the machine busy: cpppo parses byte by byte in Python
 START_S: Final = 30.0
+HEADING: Final = f"{'station':16}{'transactions':>14}{'failed':>10}{'seconds':>10}{'a second':>10}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +49,27 @@ def transact(standing: Ground, station: str, count: int) -> Row:
     return Row(station, said["done"], said["failed"] + missing, said["seconds"], said["first_failure"])
 
 
-def run(names: Sequence[str], count: int, *, inspected: bool) -> list[Row]:
-    """Build the lab, put the policy in force, and let every station named do its transactions."""
+def run(names: Sequence[str], count: int, *, inspected: bool, say: Callable[[str], None]) -> list[Row]:
+    """Build the lab, put the policy in force, and let every station named do its transactions; `say` gets each row."""
     with ground(raw=False) as standing:
         standing.apply(inspected=inspected)
         standing.start_servers(sorted({STATIONS[name][0] for name in names}))
-        return [transact(standing, name, count) for name in names]
+        rows = []
+        for name in names:
+            rows.append(transact(standing, name, count))
+            say(line(rows[-1]))
+        return rows
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the table that is printed."""
-    lines = [f"{'station':16}{'transactions':>14}{'failed':>10}{'seconds':>10}{'a second':>10}"]
-    for row in rows:
-        rate = row.done / row.seconds if row.seconds else 0.0
-        line = f"{row.station:16}{row.done:>14}{row.failed:>10}{row.seconds:>10.1f}{rate:>10.0f}"
-        lines.append(line + (f"  {row.first_failure}" if row.first_failure else ""))
-    return "\n".join(lines)
+def line(row: Row) -> str:
+    """Return a row of the table."""
+    rate = row.done / row.seconds if row.seconds else 0.0
+    found = f"{row.station:16}{row.done:>14}{row.failed:>10}{row.seconds:>10.1f}{rate:>10.0f}"
+    return found + (f"  {row.first_failure}" if row.first_failure else "")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--station", action="append", choices=STATIONS, help="only this one; may be repeated")
     parser.add_argument("--uninspected", action="store_true", help="the same conduit without inspection, to compare")
     given = parser.parse_args(arguments)
-    rows = run(given.station or list(STATIONS), given.count, inspected=not given.uninspected)
-    print(table(rows))
+    print(HEADING)
+    rows = run(given.station or list(STATIONS), given.count, inspected=not given.uninspected, say=_say)
     failed = sum(row.failed for row in rows)
     print(f"\n{sum(row.done for row in rows)} transactions, {failed} failed")
     return 1 if failed else 0
