@@ -104,7 +104,7 @@ endurance: setup ## polls under a minute each of spoofed flows and forbidden tra
 differential: setup ## 1,000,000 random packets: engine against twin, 100,000 of them against the kernel's static rules
 	@$(PY) -m bench.differential --frames 1000000 --kernel 100000
 
-evasion: setup system-count ## forbidden operations in 3,600 disguises, judged at real servers, and permitted ones in 1,800 (5 minutes)
+evasion: setup ## forbidden operations in 3,600 disguises, judged at real servers, and permitted ones in 1,800 (5 minutes)
 	@$(PY) -m tests.evasion.matrix
 
 fuzz: setup ## 5,000 mutated policies (YAML, includes, CSV), half of them sent to a control plane: none taken, no traceback
