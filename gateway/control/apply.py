@@ -109,7 +109,8 @@ async def apply_policy(
 ) -> Applied:
     """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged.
 
-    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back.
+    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back. What was
+    forced the caller notes afterwards, without the lock.
     """
     # Outside the lock: calming the plant must not wait for a compiler.
     slots, name = slots_in_force(core), bundle.name
@@ -134,9 +135,8 @@ async def apply_policy(
             await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
             raise
         applied = replace(applied, number=await core.remember(reason, how))
-        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how})
-        if promotion is not None:
-            await promotion.note(actor, reason)
+        forced = {"forced": True} if promotion is not None and promotion.is_forced else {}
+        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how} | forced)
         if core.pending.record is not None:
             await core.record(actor, "policy.pending", pending_detail(core.pending.record))
         return applied

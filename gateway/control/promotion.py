@@ -165,8 +165,13 @@ class PolicyPromotion:
         if self._asked != now:
             self._leave.covers(await asyncio.to_thread(self._raised, compiled), now[0])
 
+    @property
+    def is_forced(self) -> bool:
+        """Tell whether anything was raised without asking for its proof."""
+        return self._leave.forced is not None
+
     async def note(self, actor: Actor, reason: str) -> None:
-        """It is in force."""
+        """It is in force. Takes the seconds of a proof: not to be called with the core's lock."""
         await self._plane.promotions.note(self._leave, actor, reason)
 
     def _now(self) -> tuple[int, dict[str, StageOverride]]:

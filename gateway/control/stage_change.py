@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -89,7 +89,8 @@ async def change_stage(
         await save_boot_ruleset(core)
         effective = table.effective(target)
         change = StageChange(target, previous, previous_effective, wanted, effective, own, persisted)
-        await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason))
+        forced = {"forced": True} if leave.forced is not None else {}
+        await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason) | forced)
         if pending is not None:
             await core.record(actor, "stage.pending", pending_detail(pending))
         return change
@@ -157,7 +158,7 @@ async def _persist(core: Core) -> bool:
     return True
 
 
-def _detail(change: StageChange, reason: str) -> dict[str, str]:
+def _detail(change: StageChange, reason: str) -> dict[str, Any]:
     detail = {
         "object": change.target.key,
         "previous": STAGE_NAMES[change.previous],

@@ -43,8 +43,11 @@ async def apply(
     applied = await apply_policy(
         plane.core, bundle_of(body), operator.actor, body.reason, terms=terms_of(body), promotion=promotion
     )
-    async with plane.core.lock:
-        await plane.quarantine.restore()  # a quarantined asset may have got new addresses
+    try:
+        async with plane.core.lock:
+            await plane.quarantine.restore()  # a quarantined asset may have got new addresses
+    finally:
+        await promotion.note(operator.actor, body.reason)  # takes seconds: without the lock, and last
     return answers.AppliedAnswer(
         generation=applied.policy.record.generation,
         digest=applied.policy.record.digest,

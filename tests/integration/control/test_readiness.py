@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -214,3 +215,20 @@ def test_command_line(watched: ControlRig) -> None:
     assert code == 0, shown
     assert ctl("readiness", "withdraw", "1")[0] == 0
     assert ctl("readiness", "--since", "1h", "--conduit", "nobody")[0] == 3
+
+
+def test_what_a_forced_policy_lacked_is_looked_up_while_the_plant_can_be_calmed(watched: ControlRig) -> None:
+    """Force acts first: neither calming the site nor a rollback waits until the tape was replayed for the journal."""
+    raised = watched.get("/v1/policy")["text"].replace("ceiling: monitor", "ceiling: enforce")
+    body = {"text": raised, "force": True, "reason": "rehearsal"}
+    with ThreadPoolExecutor(1) as pool, sqlite3.connect(watched.base / "state" / "tape.sqlite") as tape:
+        tape.execute("BEGIN IMMEDIATE")  # whoever writes to the tape now, and a proof does, waits for two seconds
+        applying = pool.submit(watched.call, "POST", "/v1/policy", body)
+        wait_for("the raised ceiling", lambda: watched.ceiling() is Stage.ENFORCE)
+        assert watched.call("PUT", "/v1/stages", {"stage": "monitor"})[0] == 200
+        assert not journal(watched, "stage.forced"), "calming waited for the look-up"
+        tape.rollback()
+        assert applying.result()[0] == 200
+    assert watched.ceiling() is Stage.MONITOR
+    assert journal(watched, "policy.apply")[0]["detail"]["forced"] is True  # known also when the look-up never ends
+    assert journal(watched, "stage.forced")[0]["detail"]["missing_count"] > 0
