@@ -109,8 +109,8 @@ async def apply_policy(
 ) -> Applied:
     """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged.
 
-    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back. What was
-    forced the caller notes afterwards, without the lock.
+    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back. The
+    caller notes afterwards, without the lock, what was forced.
     """
     # Outside the lock: calming the plant must not wait for a compiler.
     slots, name = slots_in_force(core), bundle.name
