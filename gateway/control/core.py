@@ -50,6 +50,7 @@ class Core:
     generation: int = 0  # the highest ever used here
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
+    rulesets_gone: int = 0  # how often another program took the kernel's part of the boundary away
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)

@@ -78,6 +78,20 @@ def test_broken_frames_stay_what_they_were() -> None:
     assert drops(proof(POLICY, WEB._replace(reason="FRAME_TRUNCATED")), FORTH) == [("pc", "tcp/80", 3)]
 
 
+def test_broken_frames_and_replies_follow_their_ports_when_zones_change() -> None:
+    """What the policy of the time called the zones is no way to lose what enforcing would drop."""
+    renamed = POLICY.replace("cell:", "hall:").replace("zone: cell", "zone: hall")
+    broken = WEB._replace(reason="FRAME_FRAGMENT")
+    assert drops(proof(renamed, broken), StageObject(pair=("office", "hall"))) == [("pc", "tcp/80", 3)]
+    assert drops(proof(renamed, ANSWER), StageObject(pair=("hall", "office"))) == [("plc", "tcp/80 reply", 3)]
+    nobodys = StageObject(pair=("(unknown)", "(unknown)"))
+    assert drops(proof(renamed, broken._replace(vlan=9)), nobodys) == [("pc", "tcp/80", 3)]
+    gone = broken._replace(out_port="p9")
+    assert drops(proof(POLICY, gone), FORTH) == [("pc", "tcp/80", 3)], "where the port is not known, by name"
+    merged = proof(POLICY, broken._replace(out_port="p0"))
+    assert not any(merged.would_drops.values()), "within a zone everything passes"
+
+
 def test_traffic_outside_of_what_was_recorded_is_no_use_of_a_conduit() -> None:
     tape = Tape(None)
     compiled = compile_text(POLICY)
