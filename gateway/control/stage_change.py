@@ -81,7 +81,7 @@ async def change_stage(
                 await core.pending.save_again()
             raise
         _override(core, target, None if stage is None else wanted, own, actor, reason)
-        persisted = await _persist(core)
+        persisted = await persist_overrides(core)
         if pending is not None:
             core.pending.begin(pending)
         else:
@@ -108,7 +108,7 @@ async def restore_stages(core: Core, overrides: dict[str, StageOverride]) -> Non
     }
     await _put(core, policy, wanted)
     core.overrides = overrides
-    await _persist(core)
+    await persist_overrides(core)
     await save_boot_ruleset(core)
 
 
@@ -147,9 +147,12 @@ def _override(core: Core, target: StageObject, stage: Stage | None, own: Stage, 
     )
 
 
-async def _persist(core: Core) -> bool:
+async def persist_overrides(core: Core) -> bool:
+    """Keep the overrides in force, also in the history; return False, and say so, when the disk refused."""
+    record = OverridesRecord(overrides=dict(core.overrides), generation=core.policy().record.generation)
+    await core.remember_stages()
     try:
-        await asyncio.to_thread(core.state_dir.save_overrides, OverridesRecord(overrides=dict(core.overrides)))
+        await asyncio.to_thread(core.state_dir.save_overrides, record)
     except OSError as error:
         core.trouble["state_dir"] = f"stage overrides are not saved: {error.strerror}"
         _log.error("overrides_unsaved", error=str(error))

@@ -18,7 +18,8 @@ from gateway.control.plan import plan as make_plan
 from gateway.control.promotion import PolicyPromotion
 from gateway.control.recorded import recorded
 from gateway.control.rollback import confirm as confirm_pending
-from gateway.control.rollback import restore_quarantine, roll_back
+from gateway.control.rollback import overrides_then, restore_quarantine, roll_back
+from gateway.control.stages import surviving
 from gateway.errors import ConfigError
 from rules.bundle import bundle_of_texts
 from rules.problems import PolicyError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from gateway.control.history import Entry
     from gateway.control.plane import ControlPlane
     from gateway.control.roles import Operator
+    from gateway.control.stages import StageTable
+    from gateway.control.state_dir import StageOverride
     from rules.compile import Compiled
 
 
@@ -109,8 +112,13 @@ async def rollback(
         entry = await asyncio.to_thread(core.history.find, body.which)
         content = await asyncio.to_thread(core.history.content, entry.number)
         bundle = bundle_of_texts(entry.name, content.text, content.files)
+        then = await asyncio.to_thread(core.history.overrides, entry.number)
+
+        def stand(table: StageTable) -> dict[str, StageOverride]:
+            return surviving(core.overrides, table) if then is None else overrides_then(then, core.overrides, table)
+
         reason = body.reason or f"back to {entry.number}"
-        await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback")
+        await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback", stand=stand)
     async with core.lock:
         if body.which is None:
             await roll_back(core, operator.actor, body.reason or "an operator takes it back")
