@@ -59,6 +59,12 @@ def missing(proof: Proof, raised: Raised, acknowledged: Mapping[Group, Acknowled
     return list(found)
 
 
+def first(lacking: list[str]) -> list[str]:
+    """Return as much of what is missing as an answer shows."""
+    more = [f"and {len(lacking) - SHOWN} more"] if len(lacking) > SHOWN else []
+    return [*lacking[:SHOWN], *more]
+
+
 def label(target: StageObject) -> str:
     """Return an object as people call it."""
     if target.conduit is not None:
@@ -101,13 +107,13 @@ class Promotions:
         """Return leave to raise these. Raises ConfigError with what is missing, unless it is forced."""
         if not raised.objects or force:
             return Leave(raised, generation, compiled if force and raised.objects else None)
-        lacking = await self._lacking(compiled, raised)
+        lacking = await self.lacking(compiled, raised)
         if lacking:
-            more = [f"and {len(lacking) - SHOWN} more"] if len(lacking) > SHOWN else []
-            raise ConfigError("not_ready", "not ready to enforce: " + "; ".join([*lacking[:SHOWN], *more]), HINT)
+            raise ConfigError("not_ready", "not ready to enforce: " + "; ".join(first(lacking)), HINT)
         return Leave(raised, generation)
 
-    async def _lacking(self, compiled: Compiled, raised: Raised) -> list[str]:
+    async def lacking(self, compiled: Compiled, raised: Raised) -> list[str]:
+        """Return everything that is missing of the proof of these, in words. Raises sqlite3.Error."""
         proof = await self.proof(compiled)
         return await asyncio.to_thread(missing, proof, raised, await self.acknowledged())
 
@@ -131,7 +137,7 @@ class Promotions:
         if leave.forced is None:
             return
         try:
-            lacking = await self._lacking(leave.forced, leave.raised)
+            lacking = await self.lacking(leave.forced, leave.raised)
         except sqlite3.Error as error:
             lacking = [f"what was missing cannot be read: {error}"]
         if lacking:
@@ -158,6 +164,13 @@ class PolicyPromotion:
         self._asked = self._now()
         raised = await asyncio.to_thread(self._raised, compiled)
         self._leave = await self._plane.promotions.leave(compiled, raised, self._asked[0], force=self._force)
+
+    async def foresee(self, compiled: Compiled) -> tuple[list[str], list[str]]:
+        """Return which objects this policy raises, and what `ask` would refuse it for. Raises sqlite3.Error."""
+        raised = await asyncio.to_thread(self._raised, compiled)
+        if not raised.objects:
+            return [], []
+        return first(sorted(raised.keys())), first(await self._plane.promotions.lacking(compiled, raised))
 
     async def check(self, compiled: Compiled) -> None:
         """Make sure, under the lock, that it raises no more than that. Raises ControlError."""

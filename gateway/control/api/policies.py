@@ -74,6 +74,7 @@ async def plan(
         nothing: dict[str, Any] = {"changes": None, "flows": None, "overrides_dropped": []}
         return change_models.PlanAnswer(ok=False, problems=problems, warnings=[], **nothing)
     overrides = dict(core.overrides)
+    raised, missing = await PolicyPromotion(plane, force=False).foresee(compiled)
     found, flows, dropped = await asyncio.to_thread(
         make_plan, core.current, compiled, overrides, plane.flows.flows(), core.windows.now()
     )
@@ -85,6 +86,8 @@ async def plan(
         flows=flows,
         recorded=await asyncio.to_thread(recorded, plane.tape, compiled, body.name),
         overrides_dropped=list(dropped),
+        raised=raised,
+        missing=missing,
     )
 
 

@@ -217,6 +217,25 @@ def test_command_line(watched: ControlRig) -> None:
     assert ctl("readiness", "--since", "1h", "--conduit", "nobody")[0] == 3
 
 
+def test_a_plan_says_what_an_apply_would_be_refused_for(watched: ControlRig, tmp_path: Path) -> None:
+    text = watched.get("/v1/policy")["text"]
+    raised = text.replace("ceiling: monitor", "ceiling: enforce")
+    status, plan = watched.call("POST", "/v1/policy/plan", {"text": raised})
+    assert (status, plan["ok"]) == (200, True)
+    assert "ceiling" in plan["raised"]
+    _, refused = watched.call("POST", "/v1/policy", {"text": raised})
+    assert refused["detail"] == "not ready to enforce: " + "; ".join(plan["missing"])
+    _, same = watched.call("POST", "/v1/policy/plan", {"text": text})
+    assert (same["raised"], same["missing"]) == ([], [])
+    (tmp_path / "raised.yaml").write_text(raised)
+    done = conduitctl("--socket", str(watched.socket), "policy", "plan", str(tmp_path / "raised.yaml"))
+    shown = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    assert "raises to enforce: ceiling" in shown
+    assert "0 of 1 occurrences of cycle backup" in shown
+    assert "--force" in shown
+
+
 def test_what_a_forced_policy_lacked_is_looked_up_while_the_plant_can_be_calmed(watched: ControlRig) -> None:
     """Force acts first: neither calming the site nor a rollback waits until the tape was replayed for the journal."""
     raised = watched.get("/v1/policy")["text"].replace("ceiling: monitor", "ceiling: enforce")
