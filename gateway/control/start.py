@@ -149,6 +149,7 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
         await renumber_pending(core)
     try:
         compiled = await _compile(record)
+        record = _as_it_means(core, record, compiled)
         ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
     except (PolicyError, GatewayError, OSError) as error:
@@ -162,6 +163,15 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
     core.overrides = surviving(core.overrides, policy.stages)
     put_all(core.overrides, policy.stages)
     return policy
+
+
+def _as_it_means(core: Core, record: InForceRecord, compiled: Compiled) -> InForceRecord:
+    """Return the record with the digest of what it means now: nothing is in force under the name of something else."""
+    digest = compiled.lowered.digest.hex()
+    if digest != record.digest:
+        text = f"the text in force means something else than when it was applied ({record.digest[:12]} → {digest[:12]})"
+        _trouble(core, "policy", f"{text}: this version reads it otherwise, or its file is damaged; apply it again")
+    return record.model_copy(update={"digest": digest})
 
 
 async def _save_candidate(core: Core, record: InForceRecord) -> None:

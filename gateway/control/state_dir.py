@@ -7,14 +7,16 @@ whichever generation the engine turns out to run, its text is known. Blocks on t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fastpath.abi import MAX_CONDUITS
 from gateway.control.deadline import Deadline
 from gateway.control.durable import sync_directory, write_atomic
 from gateway.errors import ConfigError
@@ -28,6 +30,7 @@ QUARANTINE: Final = "quarantine.json"
 PENDING: Final = "pending.json"
 
 StageName = Literal["monitor", "alert", "enforce"]
+Slot = Annotated[int, Field(ge=0, lt=MAX_CONDUITS)]
 _log = structlog.get_logger(__name__)
 
 
@@ -42,10 +45,16 @@ class InForceRecord(_Record):
     files: dict[str, str] = Field(default_factory=dict)  # what the text includes, by path relative to it
     name: str
     digest: str
-    generation: int
-    slots: dict[str, int]  # by conduit; also of removed ones, the longest removed first
+    generation: int = Field(ge=1)
+    slots: dict[str, Slot]  # by conduit; also of removed ones, the longest removed first
     who: str
     applied: datetime
+
+    @model_validator(mode="after")
+    def _one_conduit_a_slot(self) -> InForceRecord:
+        if len(set(self.slots.values())) < len(self.slots):
+            raise ValueError("a slot has two conduits")
+        return self
 
     def bundle(self) -> Bundle:
         """Return the policy with all of its files, to be compiled again."""
@@ -238,5 +247,6 @@ class StateDir:
             self.broken.append(f"{name} is damaged")
             _log.error("state_file_broken", path=str(path), set_aside=str(aside), error=str(error)[:500])
             if isinstance(error, ValidationError):
-                os.replace(path, aside)
+                with contextlib.suppress(OSError):  # a disk that takes nothing: it stays, and is said again
+                    os.replace(path, aside)
             return None

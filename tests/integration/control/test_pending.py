@@ -461,3 +461,28 @@ def test_overrides_belong_to_the_policy_that_a_crash_leaves_in_force(rig: Contro
     rig.forget_engine()
     rig.start()
     assert rig.get("/v1/status")["overrides"] == 1
+
+
+@pytest.mark.parametrize("damage", ["text", "slot", "negative"])
+def test_a_record_that_changed_on_the_disk_is_never_in_force_under_its_old_digest(rig: ControlRig, damage: str) -> None:
+    """A flipped bit that leaves good JSON and a good policy: what is in force has the digest of what it means."""
+    before = rig.get("/v1/policy")["digest"]
+    rig.stop()
+    path = rig.base / "state" / "in-force.json"
+    record = json.loads(path.read_text())
+    if damage == "text":
+        record["text"] = record["text"].replace("ceiling: monitor", "ceiling: alert")
+    else:
+        record["slots"][next(iter(record["slots"]))] = 1 << 40 if damage == "slot" else -3
+    path.write_text(json.dumps(record))
+    rig.forget_engine()
+    rig.start()
+    status = rig.get("/v1/status")
+    if damage == "text":
+        assert status["policy"]["digest"] != before, "another policy under the digest of the old one"
+        assert before[:12] in status["trouble"]["policy"]
+        newest = rig.get("/v1/policy/history")["policies"][0]
+        assert (newest["how"], newest["digest"]) == ("boot", status["policy"]["digest"])
+    else:
+        assert status["policy"]["digest"] == before
+        assert rig.get("/v1/conduits")["conduits"]
