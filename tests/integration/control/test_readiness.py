@@ -236,6 +236,19 @@ def test_a_plan_says_what_an_apply_would_be_refused_for(watched: ControlRig, tmp
     assert "--force" in shown
 
 
+def test_whoever_only_looks_does_not_queue_up_before_an_engineer(watched: ControlRig) -> None:
+    """Proofs are made one at a time; a viewer who asks for many at once is turned away."""
+    with ThreadPoolExecutor(8) as pool, sqlite3.connect(watched.base / "state" / "tape.sqlite") as tape:
+        tape.execute("BEGIN IMMEDIATE")  # every proof waits now
+        asked = [pool.submit(watched.call, "GET", "/v1/readiness") for _ in range(8)]
+        wait_for("the ones that are turned away", lambda: sum(one.done() for one in asked) >= 6)
+        tape.rollback()
+        found = [one.result() for one in asked]
+    assert sorted(status for status, _ in found) == [200, 200, 503, 503, 503, 503, 503, 503]
+    assert {body["code"] for status, body in found if status == 503} == {"busy"}
+    assert watched.call("GET", "/v1/readiness")[0] == 200
+
+
 def test_what_a_forced_policy_lacked_is_looked_up_while_the_plant_can_be_calmed(watched: ControlRig) -> None:
     """Force acts first: neither calming the site nor a rollback waits until the tape was replayed for the journal."""
     raised = watched.get("/v1/policy")["text"].replace("ceiling: monitor", "ceiling: enforce")
