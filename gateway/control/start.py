@@ -234,7 +234,7 @@ async def _first_policy(core: Core) -> None:
     try:
         bundle = await asyncio.to_thread(read_bundle, path)
         await apply_policy(core, bundle, DAEMON, "first start", terms=Terms(replace=True), how="boot")
-    except (PolicyError, GatewayError) as error:
+    except (PolicyError, GatewayError, OSError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 
 
