@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from gateway.control.api import answers, change_models, models
 from gateway.control.api.asking import Params, bundle_of, problem_models
 from gateway.control.api.asking import change_models as summary_models
@@ -20,7 +22,7 @@ from gateway.control.recorded import recorded
 from gateway.control.rollback import confirm as confirm_pending
 from gateway.control.rollback import overrides_then, restore_quarantine, roll_back
 from gateway.control.stages import surviving
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, InternalError
 from rules.bundle import bundle_of_texts
 from rules.problems import PolicyError
 
@@ -143,8 +145,15 @@ async def history(
 ) -> change_models.HistoryAnswer:
     """Return policies that were in force."""
     entries = await asyncio.to_thread(plane.core.history.entries, query.limit)
-    rows = [change_models.HistoryRow.model_validate(_row(plane, entry)) for entry in entries]
-    return change_models.HistoryAnswer(policies=rows)
+    return change_models.HistoryAnswer(policies=[_history_row(plane, entry) for entry in entries])
+
+
+def _history_row(plane: ControlPlane, entry: Entry) -> change_models.HistoryRow:
+    try:
+        return change_models.HistoryRow.model_validate(_row(plane, entry))
+    except ValidationError as error:  # the disk's fault, not the one's who asks
+        hint = "fewer entries (--limit) may be whole; the journal says what was applied when"
+        raise InternalError("history_damaged", f"entry {entry.number} cannot be read: {error}"[:500], hint) from error
 
 
 async def history_text(
