@@ -185,8 +185,9 @@ class StateDir:
             self._keep(PENDING, record)
             return
         # ORDER: the others first, or one would be found alone after a power cut and take back what was confirmed.
-        for suffix in (BEFORE, COPY, ""):
-            (self.root / f"{PENDING}{suffix}").unlink(missing_ok=True)
+        for suffixes in ((BEFORE, COPY), ("",)):
+            for suffix in suffixes:
+                (self.root / f"{PENDING}{suffix}").unlink(missing_ok=True)
             sync_directory(self.root)
 
     def overrides(self, generation: int) -> OverridesRecord:

@@ -76,7 +76,7 @@ def test_an_unconfirmed_policy_goes_back_by_itself(rig: ControlRig, water_works:
     assert b"conduit_change_pending 1.0" in rig.call("GET", "/v1/metrics")[1]
     goes_back(rig, water_works)
     assert rig.ceiling() is Stage.MONITOR
-    assert rig.get("/v1/status")["pending"] is None
+    wait_for("the end of the change", lambda: rig.get("/v1/status")["pending"] is None)  # its record is removed first
     back = journalled(rig, "policy.rolled_back")
     assert (back["user"], back["detail"]["why"]) == ("conduitd", "not confirmed within 2 s")
     assert journalled(rig, "policy.pending")["detail"]["seconds"] == 2
