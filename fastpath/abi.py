@@ -82,6 +82,24 @@ class Reason(IntEnum):
     LIMIT_PACKETS = 96
     LIMIT_FLOWS = 97
     LIMIT_SOURCE = 98
+    STREAM_AHEAD = 104
+    STREAM_CONFLICT = 105
+    STREAM_SEQUENCE = 106
+    STREAM_URGENT = 107
+    STREAM_OPENING_DATA = 108
+    STREAM_PICKUP = 109
+    STREAM_BUDGET = 110
+    STREAM_REFUSED = 111
+    MESSAGE_PROTOCOL = 112
+    MESSAGE_MALFORMED = 113
+    MESSAGE_OPAQUE = 114
+    MESSAGE_ANSWER = 115
+    MESSAGE_OPERATION = 116
+    MESSAGE_CONSTRAINT = 117
+    MESSAGE_BUDGET = 118
+    PROCESS_VALUE = 120
+    PROCESS_STEP = 121
+    PROCESS_RATE = 122
 
 
 FIRST_DROP_REASON: Final = 32
@@ -117,7 +135,83 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.LIMIT_PACKETS: "the conduit permits it, but not so many packets per second",
     Reason.LIMIT_FLOWS: "the conduit permits it, but not so many new flows per second",
     Reason.LIMIT_SOURCE: "the conduit permits it, but not so much from one source",
+    Reason.STREAM_AHEAD: "inspected TCP: the segment came before its predecessor, which its sender will repeat",
+    Reason.STREAM_CONFLICT: "inspected TCP: other bytes than those that passed at the same place in the stream",
+    Reason.STREAM_SEQUENCE: "inspected TCP: sequence or acknowledgement number outside the conversation",
+    Reason.STREAM_URGENT: "inspected TCP: urgent data, which client and server may read at different places",
+    Reason.STREAM_OPENING_DATA: "inspected TCP: data in the opening segment",
+    Reason.STREAM_PICKUP: "inspected TCP: a conversation whose beginning was not seen, and not at a message's start",
+    Reason.STREAM_BUDGET: "inspected TCP: more unacknowledged bytes, or more conversations, than there is memory for",
+    Reason.STREAM_REFUSED: "inspected TCP: a message of this conversation was refused, and the conversation with it",
+    Reason.MESSAGE_PROTOCOL: "not the protocol that the conduit permits",
+    Reason.MESSAGE_MALFORMED: "a message that contradicts itself or its protocol",
+    Reason.MESSAGE_OPAQUE: "a message whose content cannot be read: encrypted or of an unknown kind",
+    Reason.MESSAGE_ANSWER: "an answer that nobody asked for",
+    Reason.MESSAGE_OPERATION: "the conduit does not permit this operation",
+    Reason.MESSAGE_CONSTRAINT: "the conduit permits the operation, but not on this or with these numbers",
+    Reason.MESSAGE_BUDGET: "a message longer, or nested deeper, than inspection follows",
+    Reason.PROCESS_VALUE: "the value lies outside the band that the conduit permits",
+    Reason.PROCESS_STEP: "the value differs from the last one by more than the conduit permits",
+    Reason.PROCESS_RATE: "the conduit permits such writes, but not so often",
 }
+
+
+class Inspector(IntEnum):
+    """What reads the messages of a service: one for each way of framing them."""
+
+    NONE = 0
+    MODBUS = 1  # Modbus/TCP
+    MODBUS_RTU = 2  # RTU frames in a TCP stream
+    S7COMM = 3  # TPKT, COTP, and S7comm or S7comm-plus in it
+    ENIP = 4  # EtherNet/IP encapsulation with CIP, TCP or UDP
+    ENIP_IO = 5  # implicit I/O: common packet format over UDP, without encapsulation
+
+
+class Protocol(IntEnum):
+    """The protocol of one message."""
+
+    NONE = 0
+    MODBUS = 1
+    S7COMM = 2
+    S7COMM_PLUS = 3
+    ENIP = 4
+    CIP = 5
+    COTP = 6
+
+
+class Operation(IntEnum):
+    """What a message asks of the equipment; the tables by protocol stand in docs/reference/protocols."""
+
+    NONE = 0  # nothing: it opens, keeps or ends a conversation
+    READ = 1
+    WRITE = 2
+    CONTROL = 3
+    PROGRAM = 4
+    ADMIN = 5
+    DIAGNOSE = 6
+    OTHER = 7  # a function that no table knows: never one of a conduit's `operations`
+
+
+# Names of access_t.low/high by protocol: in policies, in decoded messages and in the message log. Append-only.
+# Unsigned numbers as on the wire; a range where a message means several at once (addresses, values written).
+ACCESS_FIELDS: Final = 12
+FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
+    Protocol.NONE: (),
+    Protocol.MODBUS: (
+        "unit", "function", "exception", "address", "count", "transaction", "subfunction", "value", "file",
+    ),
+    Protocol.S7COMM: (
+        "rosctr", "function", "userdata_group", "userdata_subfunction", "area", "db", "address", "count", "reference",
+        "error", "block", "value",
+    ),
+    Protocol.S7COMM_PLUS: ("version", "opcode", "function", "reference"),
+    Protocol.ENIP: ("command", "session", "status", "connection"),
+    Protocol.CIP: (
+        "service", "response", "class", "instance", "attribute", "status", "connection", "tag", "value", "offset",
+        "count", "type",
+    ),
+    Protocol.COTP: ("type", "source_reference", "destination_reference", "destination_tsap"),
+}  # fmt: skip
 
 
 class Form(IntEnum):

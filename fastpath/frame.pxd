@@ -85,6 +85,7 @@ cdef struct frame_t:
     uint64_t destination[2]  # ARP: target
     uint64_t nd_target[2]
     uint64_t arp_sender_mac
+    const uint8_t *transport  # SAFETY: borrowed; its whole header was captured where kind is IP and error is NONE
     cursor_t payload  # behind the transport's first 8 bytes (ICMP), else behind its header
 
 
@@ -172,6 +173,7 @@ cdef inline uint8_t read_icmp(frame_t *frame, cursor_t *cursor) noexcept nogil:
 cdef inline uint8_t read_transport(frame_t *frame, cursor_t *cursor, uint32_t body_bytes) noexcept nogil:
     """Read the transport header. `body_bytes` is its length on the wire; the copy behind `cursor` may be shorter."""
     cdef uint8_t error = REASON_NONE
+    frame.transport = cursor.at
     if frame.protocol == PROTOCOL_TCP:
         error = read_tcp(frame, cursor, body_bytes)
     elif frame.protocol == PROTOCOL_UDP:

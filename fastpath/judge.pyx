@@ -52,7 +52,6 @@ from fastpath.decide cimport decide, look_at
 from fastpath.decision cimport decision_t
 from fastpath.flow_index cimport flow_slot_t, flows_t
 from fastpath.frame cimport frame_t
-from fastpath.inspect.interface cimport PROFILE_COUNT
 from fastpath.pace cimport limiter_t
 from fastpath.refuse cimport is_answerable, is_broadcast, is_refused
 from fastpath.table cimport table_t
@@ -190,7 +189,7 @@ cdef int _validate_entries(const uint8_t[::1] view, const image_header_t *header
         if table.prefix_lengths[i] >= 128 or (i and table.prefix_lengths[i] >= table.prefix_lengths[i - 1]):
             raise ValueError("prefix lengths are not in descending order below 128")
     for i in range(header.conduit_capacity):
-        if table.conduits[i].profile >= PROFILE_COUNT:
+        if table.conduits[i].profile:
             raise ValueError(f"conduit {i} asks for an inspection that this engine does not know")
         if table.conduits[i].limit > limit_count:
             raise ValueError(f"conduit {i} names a limit out of range")

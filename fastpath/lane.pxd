@@ -8,7 +8,6 @@ enters the frame's addresses, ports and MAC into the lane (docs/decisions/0009).
 from fastpath.abi cimport FAIL_CLOSED, LOG_ALL, REASON_FLOW_ESTABLISHED, flow_t
 from fastpath.decision cimport decision_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
-from fastpath.inspect.interface cimport PROFILE_NONE
 from fastpath.table cimport table_t
 
 cdef enum:
@@ -30,6 +29,6 @@ cdef inline int may_take_lane(const table_t *table, const frame_t *frame, const 
     # While nobody judges, the lane goes on; `fail: closed` is the promise that nothing of the conduit does.
     if table.conduits[flow.conduit].fail == FAIL_CLOSED:
         return 0
-    if table.conduits[flow.conduit].profile != PROFILE_NONE or table.conduits[flow.conduit].limit:
+    if table.conduits[flow.conduit].profile or table.conduits[flow.conduit].limit:
         return 0
     return table.conduits[flow.conduit].log != LOG_ALL

@@ -21,6 +21,9 @@ SHARED_ENUMERATIONS: Final[dict[str, type[IntEnum]]] = {
     "LOG": abi.LogMode,
     "REASON": abi.Reason,
     "SECTION": abi.Section,
+    "INSPECTOR": abi.Inspector,
+    "PROTOCOL": abi.Protocol,
+    "OPERATION": abi.Operation,
 }
 
 
