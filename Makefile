@@ -19,7 +19,7 @@ LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
 
-.PHONY: help setup build demo run test test-vm lint bench endurance differential truth fuzz fuzz-messages asan ci clean system-build system-run system-count system-vm
+.PHONY: help setup build demo run test test-vm lint bench endurance differential evasion truth fuzz fuzz-messages asan ci clean system-build system-run system-count system-vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ endurance: setup ## polls under a minute each of spoofed flows and forbidden tra
 
 differential: setup ## 1,000,000 random packets: engine against twin, 100,000 of them against the kernel's static rules
 	@$(PY) -m bench.differential --frames 1000000 --kernel 100000
+
+evasion: setup ## forbidden operations in 3,600 disguises, judged at real servers, and permitted ones in 1,800 (5 minutes)
+	@$(PY) -m tests.evasion.matrix
 
 fuzz: setup ## 5,000 mutated policies (YAML, includes, CSV), half of them sent to a control plane: none taken, no traceback
 	@$(PY) -m tests.fuzz.policies --count 5000 --daemon

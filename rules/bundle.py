@@ -52,7 +52,7 @@ def bundle_of_texts(name: str, text: str, files: Mapping[str, str]) -> Bundle:
 def read_bundle(path: str | Path) -> Bundle:
     """Read a policy file and all that it includes. Raises PolicyError when the main file is no text."""
     main = Path(path)
-    reading = _Reading(str(path), main.parent.resolve(), main.name)
+    reading = _Reading(str(path), Path(os.path.realpath(main.parent)), main.name)
     text = decoded(_read_main(main), str(path))
     reading.todo.append(("", text))
     while reading.todo:
@@ -99,8 +99,9 @@ class _Reading:
     def _on_disk(self, pattern: str) -> list[str]:
         folder = posixpath.dirname(pattern)
         try:
+            self._inside(folder)
             names = [posixpath.join(folder, entry.name) for entry in (self.root / folder).iterdir()]
-        except OSError:
+        except (OSError, ValueError):
             return []
         return matching(pattern, (name for name in names if (self.root / name).is_file()))
 
@@ -124,11 +125,18 @@ class _Reading:
             except PolicyError:
                 return  # `load` says so, with its place
 
-    def _content(self, path: str) -> bytes:
-        place = (self.root / path).resolve()
+    def _inside(self, path: str) -> Path:
+        """Return where a name leads. Raises ValueError when that is out of the folder, or nowhere."""
+        try:
+            place = (self.root / path).resolve()
+        except RuntimeError:  # as Python before 3.13 says it
+            raise ValueError("it is a link to itself") from None
         if not place.is_relative_to(self.root):
             raise ValueError("it is a link out of the policy's folder")
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return place
+
+    def _content(self, path: str) -> bytes:
+        descriptor = os.open(self._inside(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("it is no file")

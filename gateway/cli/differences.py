@@ -37,6 +37,20 @@ def show_plan(content: dict[str, Any]) -> None:
         line(f"the stage set at run time for {key} would give way to the new text", "yellow")
     if (recorded := content["recorded"]) is not None:
         show_recorded(recorded)
+    _proof(content["raised"], content["missing"])
+
+
+def _proof(raised: Sequence[str], missing: Sequence[str]) -> None:
+    if not raised:
+        return
+    line(f"raises to enforce: {', '.join(raised[:SHOWN])}", "yellow")
+    _more(len(raised) - SHOWN, "stage objects")
+    if not missing:
+        line("its proof is complete", "green")
+        return
+    line("an apply would be refused (not_ready) without --force --reason TEXT, for want of:", "red")
+    for text in missing:
+        line(f"  {text}", "red")
 
 
 def show_differences(found: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from gateway.cli.failure import Failure
@@ -31,3 +32,13 @@ def in_force(here: Session) -> Compiled:
     from rules.compile import compile_bundle  # noqa: PLC0415 (loads YAML and models; --help must not)
 
     return compile_bundle(bundle_in_force(here), accepted=True)
+
+
+def not_counted(here: Session) -> dict[str, int]:
+    """Return what holds beside the policy's text, and is not judged by; say on standard error when there is any."""
+    status = here.client.get("/v1/status")
+    found = {name: int(status[name]) for name in ("overrides", "quarantined")}
+    if any(found.values()):
+        text = f"{found['overrides']} stages set at run time and {found['quarantined']} devices in quarantine"
+        print(f"judged by the text in force: {text} do not count here", file=sys.stderr)
+    return found

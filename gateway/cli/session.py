@@ -74,9 +74,12 @@ def session(context: typer.Context) -> Session:
 
 
 def console() -> Console:
-    """Return a console on today's stdout; wide when it is a file, so that no cell is cut."""
+    """Return a console on today's stdout; wide when it is a file, so that no cell is cut.
+
+    Brackets are brackets: what is shown comes from policies, errors and people, and "[/x]" is no command of ours.
+    """
     plain = not sys.stdout.isatty()
-    return Console(file=sys.stdout, highlight=False, soft_wrap=False, width=240 if plain else None)
+    return Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=False, width=240 if plain else None)
 
 
 def print_json(content: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli.captures import shown_progress, tell_damage
 from gateway.cli.failure import Failure
-from gateway.cli.in_force import in_force
+from gateway.cli.in_force import in_force, not_counted
 from gateway.cli.policy import compiled
 from gateway.cli.session import Output, session
 from gateway.cli.simulate_table import show_summary
@@ -72,10 +72,11 @@ def simulate(
         raise Failure(ExitCode.USAGE, "captures or a tape?", "give --pcap FILE, or --tape, or --tape-file FILE")
     chosen = compiled(policy) if policy else in_force(here)
     name = str(policy) if policy else "in force"
+    live = {} if policy else {"not_counted": not_counted(here)}
     if not pcap:
         if diff or ingress or stage != STAGES[0]:
             raise Failure(ExitCode.USAGE, "--diff, --ingress and --stage are for captures", "a tape knows its ports")
-        simulate_tape(here, chosen, name, tape_file, since, until, limit_rows)
+        simulate_tape(here, chosen, name, tape_file, since, until, limit_rows, live)
         return
     files = capture_files(pcap, ingress)
     candidate = Candidate(chosen, name, stages=Stages(stage))
@@ -85,7 +86,7 @@ def simulate(
     with shown_progress(files) as progress:
         summary = run.run(files, progress=progress, frames=frames)
     if frames is None:
-        here.show(summary.as_dict(), show_summary)
+        here.show(summary.as_dict() | live, show_summary)
     tell_damage(summary.readings)
 
 

@@ -8,6 +8,7 @@ from gateway.cli.session import console, print_pairs, print_rows
 from gateway.cli.tape import observations
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gateway.cli.session import Session
@@ -15,16 +16,23 @@ if TYPE_CHECKING:
 
 
 def simulate_tape(
-    here: Session, compiled: Compiled, name: str, file: Path | None, since: str | None, until: str | None, rows: int
+    here: Session,
+    compiled: Compiled,
+    name: str,
+    file: Path | None,
+    since: str | None,
+    until: str | None,
+    rows: int,
+    beside: Mapping[str, Any],
 ) -> None:
-    """Judge a tape (the daemon's, or a file's) and show what would change."""
+    """Judge a tape (the daemon's, or a file's) and show what would change. `beside` goes into the answer as it is."""
     from gateway.tape.replay import TapeReplay  # noqa: PLC0415 (needs the compiled engine; --help must not)
     from gateway.tape.summary import summary  # noqa: PLC0415 (as above)
 
     replay = TapeReplay(compiled)
     found = replay.run(observations(here, file, since, until))
     content = summary(found, name, compiled.lowered.digest.hex(), rows)
-    here.show(content, _table)
+    here.show(content | dict(beside), _table)
 
 
 def _table(content: dict[str, Any]) -> None:

@@ -53,20 +53,25 @@ def say_pending(pending: dict[str, Any] | None) -> None:
     """Say that a change goes back by itself, if it does."""
     if pending is None:
         return
-    text = f"goes back by itself in {pending['seconds_left']:.0f} s; `conduitctl policy confirm` lets it stay"
+    confirm = (
+        f"conduitctl policy confirm --digest {pending['digest'][:12]}"  # this one, not what took its place meanwhile
+    )
+    text = f"goes back by itself in {pending['seconds_left']:.0f} s; `{confirm}` lets it stay"
     console().print(text, style="yellow")
 
 
 def keep_hold(here: Session) -> None:
     """Hold the pending change until it has ended. Raises Failure when it did not stay."""
+    held: dict[str, str] = {}
     if sys.stdin.isatty():
-        threading.Thread(target=_confirm_when_told, args=(here,), daemon=True).start()
+        threading.Thread(target=_confirm_when_told, args=(here, held), daemon=True).start()
         print(f"type `{WORD}` to let it stay; Ctrl-C takes it back at once", file=sys.stderr)
     ended = "rolled back"
     for state in here.client.follow("/v1/pending/hold"):
         if state["pending"] is None:
             ended = str(state["ended"])
             break
+        held.setdefault("digest", str(state["pending"]["digest"]))
         if sys.stderr.isatty():
             print(f"\r{state['pending']['seconds_left']:6.0f} s left ", end="", file=sys.stderr, flush=True)
     if ended != "confirmed":
@@ -75,11 +80,11 @@ def keep_hold(here: Session) -> None:
     console().print("confirmed", style="green")
 
 
-def _confirm_when_told(here: Session) -> None:
+def _confirm_when_told(here: Session, held: dict[str, str]) -> None:
     for line in sys.stdin:
         if line.strip() == WORD:
             try:
-                here.client.request("POST", "/v1/policy/confirm", body={})
+                here.client.request("POST", "/v1/policy/confirm", body=dict(held))
             except Failure as failure:
                 print("\n".join(failure.lines()), file=sys.stderr)
             return

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from gateway.control.state_dir import PendingRecord, StageOverride
     from rules.bundle import Bundle
 
+    Stand = Callable[[StageTable], dict[str, StageOverride]]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -106,10 +108,12 @@ async def apply_policy(
     terms: Terms = OUTRIGHT,
     how: How = "apply",
     promotion: PolicyPromotion | None = None,
+    stand: Stand | None = None,
 ) -> Applied:
     """Put a policy in force. Raises PolicyError or GatewayError; then the old one is in force unchanged.
 
-    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back.
+    promotion: asks for the proof of what it raises to enforce; None for what was in force before and comes back. The
+    caller notes afterwards, without the lock, what was forced. stand: as of `swap`.
     """
     # Outside the lock: calming the plant must not wait for a compiler.
     slots, name = slots_in_force(core), bundle.name
@@ -129,14 +133,13 @@ async def apply_policy(
             if promotion is not None:
                 await promotion.check(compiled)
             record = await _record(core, compiled, bundle, str(actor))
-            applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason))
+            applied = await swap(core, compiled, record, core.pending.of_policy(record, terms, reason), stand)
         except (PolicyError, GatewayError, OSError) as error:
             await core.record(actor, "policy.apply", _refusal(core, name, reason, error), "refused")
             raise
         applied = replace(applied, number=await core.remember(reason, how))
-        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how})
-        if promotion is not None:
-            await promotion.note(actor, reason)
+        forced = {"forced": True} if promotion is not None and promotion.is_forced else {}
+        await core.record(actor, "policy.apply", _detail(applied, reason) | {"how": how} | forced)
         if core.pending.record is not None:
             await core.record(actor, "policy.pending", pending_detail(core.pending.record))
         return applied
@@ -199,7 +202,7 @@ async def swap(
     compiled: Compiled,
     record: InForceRecord,
     pending: PendingRecord | None = None,
-    stand: Callable[[StageTable], dict[str, StageOverride]] | None = None,
+    stand: Stand | None = None,
     ending: Ending = "replaced",
 ) -> Applied:
     """Put a compiled policy in force; the caller holds the lock.
@@ -256,7 +259,8 @@ async def _commit(
     core.lane.govern(new.state)
     existing = list(await asyncio.to_thread(kernel.ifindexes, new.port_names))
     await asyncio.to_thread(kernel.attach, existing)
-    await asyncio.to_thread(core.state_dir.save_overrides, OverridesRecord(overrides=overrides))
+    kept = OverridesRecord(overrides=overrides, generation=new.record.generation)
+    await asyncio.to_thread(core.state_dir.save_overrides, kept)
     await asyncio.to_thread(core.state_dir.promote_candidate)
     for part in ("policy", "engine", "static"):
         core.trouble.pop(part, None)
@@ -266,6 +270,9 @@ async def _put_back(core: Core, old: PolicyInForce | None) -> None:
     """Put engine, kernel and state directory back to the old policy, as far as each still listens."""
     try:
         await asyncio.to_thread(core.state_dir.drop_candidate)
+        if old is not None:
+            kept = OverridesRecord(overrides=core.overrides, generation=old.record.generation)
+            await asyncio.to_thread(core.state_dir.save_overrides, kept)
     except OSError as error:
         _log.error("put_back_state_dir", error=str(error))
     if old is None:

@@ -50,6 +50,7 @@ class Core:
     generation: int = 0  # the highest ever used here
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
+    rulesets_gone: int = 0  # how often another program took the kernel's part of the boundary away
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)
@@ -91,12 +92,27 @@ class Core:
         pending = self.pending.record
         provisional = pending is not None and pending.before is not None
         try:
-            number = await asyncio.to_thread(self.history.add, record, reason=reason, how=how, provisional=provisional)
+            number = await asyncio.to_thread(
+                self.history.add,
+                record,
+                reason=reason,
+                how=how,
+                provisional=provisional,
+                overrides=dict(self.overrides),
+            )
         except (sqlite3.Error, OSError) as error:
             self._history_failing(record.generation, error)
             return None
         self.trouble.pop("history", None)
         return number
+
+    async def remember_stages(self) -> None:
+        """Note in the history which overrides stand under the policy in force."""
+        generation = self.policy().record.generation
+        try:
+            await asyncio.to_thread(self.history.note_overrides, generation, dict(self.overrides))
+        except (sqlite3.Error, OSError) as error:
+            self._history_failing(generation, error)
 
     async def settle(self) -> None:
         """Note in the history that the policy in force is confirmed."""

@@ -46,7 +46,7 @@ def open_or_begin_anew(path: Path, kind: Callable[[Path | None], T], what: str) 
         return kind(path), ""
     except (sqlite3.OperationalError, OSError) as error:
         return kind(None), f"the {what} cannot be opened and is kept in memory only: {error}"
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a complaint that quotes what is no text
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         wrong = f"the {what} was damaged ({error}), set aside as {path.name}.broken-{stamp}; a new one is begun"
     try:

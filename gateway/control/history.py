@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
+from pydantic import ValidationError
 
 from gateway.control.database import connect, open_or_begin_anew
+from gateway.control.state_dir import OverridesRecord
 from gateway.errors import ConfigError, InternalError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from gateway.control.state_dir import InForceRecord
+    from gateway.control.state_dir import InForceRecord, StageOverride
 
 How = Literal["apply", "rollback", "boot"]
 Outcome = Literal["provisional", "confirmed", "superseded", "rolled back"]
@@ -44,7 +47,8 @@ CREATE TABLE IF NOT EXISTS policies (
   how TEXT NOT NULL,
   outcome TEXT NOT NULL,
   predecessor INTEGER,
-  ended TEXT
+  ended TEXT,
+  overrides TEXT
 );
 """
 _COLUMNS: Final = (
@@ -86,8 +90,18 @@ class History:
         self._keep = keep
         self._lock = threading.Lock()
         self._db = connect(path, _SCHEMA)
+        if not any(column[1] == "overrides" for column in self._db.execute("PRAGMA table_info(policies)")):
+            self._db.execute("ALTER TABLE policies ADD COLUMN overrides TEXT")  # of a version before 0.2
 
-    def add(self, record: InForceRecord, *, reason: str, how: How, provisional: bool = False) -> int:
+    def add(
+        self,
+        record: InForceRecord,
+        *,
+        reason: str,
+        how: How,
+        provisional: bool = False,
+        overrides: Mapping[str, StageOverride] | None = None,
+    ) -> int:
         """Note what came into force, and the end of what was before it; return its number. Raises sqlite3.Error."""
         content = orjson.dumps({"text": record.text, "files": record.files}, option=orjson.OPT_SORT_KEYS)
         name, packed = hashlib.sha256(content).digest(), zlib.compress(content, LEVEL)
@@ -103,12 +117,33 @@ class History:
             self._db.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (name, packed))
             row = (record.generation, record.digest, record.name, name, record.who, record.applied.isoformat(), reason)
             number = self._db.execute(
-                "INSERT INTO policies (generation, digest, name, content, who, time, reason, how, outcome, predecessor)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?)",
-                (*row, how, outcome, last.number if last else None),
+                "INSERT INTO policies (generation, digest, name, content, who, time, reason, how, outcome, predecessor,"
+                " overrides) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                (*row, how, outcome, last.number if last else None, _packed(overrides or {})),
             ).lastrowid
             self._prune()
         return int(number or 0)
+
+    def note_overrides(self, generation: int, overrides: Mapping[str, StageOverride]) -> None:
+        """Say which stage overrides stand under the policy in force. Raises sqlite3.Error."""
+        with self._lock:
+            self._db.execute(
+                "UPDATE policies SET overrides = ? WHERE generation = ? AND ended IS NULL",
+                (_packed(overrides), generation),
+            )
+
+    def overrides(self, number: int) -> dict[str, StageOverride] | None:
+        """Return those that stood under an entry when it ended, or stand now; None when nobody knows."""
+        with self._lock:
+            row = self._db.execute("SELECT overrides FROM policies WHERE number = ?", (number,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        try:
+            return OverridesRecord.model_validate_json(row[0]).overrides
+        except ValidationError as error:
+            hint = "`conduitctl policy history` lists others; the journal says who set which stage when"
+            detail = f"the stages under policy {number} cannot be read: {str(error)[:200]}"
+            raise InternalError("history_damaged", detail, hint) from error
 
     def settle(self, generation: int, outcome: Outcome) -> None:
         """Say how a provisional policy that is still in force ended up. Raises sqlite3.Error."""
@@ -179,6 +214,10 @@ def _questions(which: str) -> list[tuple[str, tuple[Any, ...]]]:
     if len(which) >= DIGEST_CHARACTERS_MIN and all(character in "0123456789abcdef" for character in which):
         found.append(("WHERE substr(digest, 1, ?) = ?", (len(which), which)))
     return found
+
+
+def _packed(overrides: Mapping[str, StageOverride]) -> str:
+    return OverridesRecord(overrides=dict(overrides)).model_dump_json()
 
 
 def _now() -> str:

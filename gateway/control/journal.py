@@ -8,6 +8,7 @@ at a time: the enforcement core calls it through `asyncio.to_thread` under its o
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,7 +86,9 @@ class Journal:
 
     def _append_row(self, actor: Actor, action: str, detail: dict[str, Any], result: str) -> int:
         last = self._db.execute("SELECT number, digest FROM journal ORDER BY number DESC LIMIT 1").fetchone()
-        number, previous = (last[0] + 1, bytes(last[1])) if last else (1, GENESIS)
+        number, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
+        if not isinstance(previous, bytes):
+            raise sqlite3.DatabaseError("the last entry is damaged: nothing can be chained to it")
         time = datetime.now(UTC).isoformat(timespec="microseconds")
         text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
         row = (number, time, actor.uid, actor.user, actor.role, action, text, result)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MANY: Final = 64  # pairs; beyond that the cycles of the whole site stand for those of each
 NOTHING: Final = Raised()
+WAITING_MAX: Final = 2  # beyond that whoever only looks is turned away
 SHOWN: Final = 40  # of what is missing, in an answer; the journal has as many
 HINT: Final = "`conduitctl readiness` shows all of it; `--force --reason TEXT` raises without"
 
@@ -57,6 +58,12 @@ def missing(proof: Proof, raised: Raised, acknowledged: Mapping[Group, Acknowled
         cycles = {cycle.text() for cycle in verdict.cycles} if many and target.pair else set()
         found |= dict.fromkeys(f"{label(target)}: {text}" for text in verdict.missing if text not in cycles)
     return list(found)
+
+
+def first(lacking: list[str]) -> list[str]:
+    """Return as much of what is missing as an answer shows."""
+    more = [f"and {len(lacking) - SHOWN} more"] if len(lacking) > SHOWN else []
+    return [*lacking[:SHOWN], *more]
 
 
 def label(target: StageObject) -> str:
@@ -86,12 +93,23 @@ class Promotions:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._proving = asyncio.Lock()
+        self._waiting = 0  # proofs that are asked for, the one that is being made among them
 
-    async def proof(self, compiled: Compiled, since_ns: int = 0) -> Proof:
-        """Return the proof under a policy, one at a time: it takes a thread for seconds. Raises sqlite3.Error."""
-        async with self._proving:
-            await self._plane.record_now()
-            return await asyncio.to_thread(prove, self._plane.tape, compiled, since_ns)
+    async def proof(self, compiled: Compiled, since_ns: int = 0, *, only_look: bool = False) -> Proof:
+        """Return the proof under a policy, one at a time: it takes a thread for seconds.
+
+        only_look: nothing depends on it; then it does not queue up before those who raise a stage. Raises
+        sqlite3.Error, and for who only looks ControlError while enough others wait.
+        """
+        if only_look and self._waiting >= WAITING_MAX:
+            raise ControlError("busy", f"{self._waiting} proofs are being made", "try again in a moment")
+        self._waiting += 1
+        try:
+            async with self._proving:
+                await self._plane.record_now()
+                return await asyncio.to_thread(prove, self._plane.tape, compiled, since_ns)
+        finally:
+            self._waiting -= 1
 
     async def acknowledged(self) -> dict[Group, Acknowledgement]:
         """Return the acknowledgements that hold now."""
@@ -101,14 +119,14 @@ class Promotions:
         """Return leave to raise these. Raises ConfigError with what is missing, unless it is forced."""
         if not raised.objects or force:
             return Leave(raised, generation, compiled if force and raised.objects else None)
-        lacking = await self._lacking(compiled, raised)
+        lacking = await self.lacking(compiled, raised)
         if lacking:
-            more = [f"and {len(lacking) - SHOWN} more"] if len(lacking) > SHOWN else []
-            raise ConfigError("not_ready", "not ready to enforce: " + "; ".join([*lacking[:SHOWN], *more]), HINT)
+            raise ConfigError("not_ready", "not ready to enforce: " + "; ".join(first(lacking)), HINT)
         return Leave(raised, generation)
 
-    async def _lacking(self, compiled: Compiled, raised: Raised) -> list[str]:
-        proof = await self.proof(compiled)
+    async def lacking(self, compiled: Compiled, raised: Raised, *, only_look: bool = False) -> list[str]:
+        """Return everything that is missing of the proof of these, in words. Raises as `proof` does."""
+        proof = await self.proof(compiled, only_look=only_look)
         return await asyncio.to_thread(missing, proof, raised, await self.acknowledged())
 
     async def leave_for_stage(
@@ -131,7 +149,7 @@ class Promotions:
         if leave.forced is None:
             return
         try:
-            lacking = await self._lacking(leave.forced, leave.raised)
+            lacking = await self.lacking(leave.forced, leave.raised)
         except sqlite3.Error as error:
             lacking = [f"what was missing cannot be read: {error}"]
         if lacking:
@@ -159,14 +177,27 @@ class PolicyPromotion:
         raised = await asyncio.to_thread(self._raised, compiled)
         self._leave = await self._plane.promotions.leave(compiled, raised, self._asked[0], force=self._force)
 
+    async def foresee(self, compiled: Compiled) -> tuple[list[str], list[str]]:
+        """Return which objects this policy raises, and what `ask` would refuse it for. Raises as `proof` does."""
+        raised = await asyncio.to_thread(self._raised, compiled)
+        if not raised.objects:
+            return [], []
+        lacking = await self._plane.promotions.lacking(compiled, raised, only_look=True)
+        return first(sorted(raised.keys())), first(lacking)
+
     async def check(self, compiled: Compiled) -> None:
         """Make sure, under the lock, that it raises no more than that. Raises ControlError."""
         now = self._now()
         if self._asked != now:
             self._leave.covers(await asyncio.to_thread(self._raised, compiled), now[0])
 
+    @property
+    def is_forced(self) -> bool:
+        """Tell whether anything was raised without asking for its proof."""
+        return self._leave.forced is not None
+
     async def note(self, actor: Actor, reason: str) -> None:
-        """It is in force."""
+        """It is in force. Takes the seconds of a proof: not to be called with the core's lock."""
         await self._plane.promotions.note(self._leave, actor, reason)
 
     def _now(self) -> tuple[int, dict[str, StageOverride]]:

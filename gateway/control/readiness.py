@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import SERVICE_NEIGHBOUR
-from gateway.control.stages import StageObject
+from gateway.control.stages import UNKNOWN_ZONE_NAME, StageObject
 from gateway.tape.coverage import ways_of
 from gateway.tape.replay import TapeReplay
 from gateway.tape.sight import ACCEPT, DROP
@@ -46,6 +46,17 @@ class Proof:
     used: dict[str, set[int]] = field(default_factory=dict)  # conduit → quarters of an hour, ns
     _pairs_of: dict[str, frozenset[Pair]] = field(default_factory=dict)
     _recorded: dict[frozenset[Pair] | None, list[Interval]] = field(default_factory=dict)
+    _owners: dict[tuple[str, int], str] = field(init=False)  # zones of now by port and VLAN
+    _ports: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        ways = ways_of(self.compiled.lowered)
+        self._owners = {(way.port, way.vlan): way.zone for way in ways}
+        self._ports = frozenset(way.port for way in ways)
+
+    def zone(self, port: str, vlan: int, then: str) -> str:
+        """Return the zone of now of a port and VLAN; where that port is not known, the one of the time."""
+        return self._owners.get((port, vlan), UNKNOWN_ZONE_NAME) if port in self._ports else then
 
     def verdict(self, target: StageObject, acknowledged: Mapping[Group, Acknowledgement]) -> Verdict:
         """Return the verdict on one object; the ceiling's is of the cycles alone."""
@@ -151,7 +162,11 @@ def _take_as_it_was(proof: Proof, row: Replayed, permitted: Collection[tuple[str
     asked = (sight.destination, sight.source, sight.protocol, sight.number)
     if sight.policy_verdict != DROP or (sight.reply and asked in permitted):
         return
-    target = StageObject(pair=(sight.source_zone, sight.destination_zone))
+    source = proof.zone(sight.in_port, sight.vlan, sight.source_zone)
+    destination = proof.zone(sight.out_port, sight.vlan, sight.destination_zone)
+    if source == destination != UNKNOWN_ZONE_NAME:
+        return  # one zone by now
+    target = StageObject(pair=(source, destination))
     if sight.reason in OF_CONDUITS:
         target = StageObject(conduit=sight.conduit)
     _count(proof, target, row, sight.reason, sight.source_asset, sight.destination_asset)

@@ -17,11 +17,13 @@ from gateway.control.apply import compile_record, pending_detail, swap
 from gateway.control.journal import DAEMON
 from gateway.control.pending import TROUBLE, describe
 from gateway.control.stage_change import restore_stages
-from gateway.control.stages import STAGE_NAMES, StageObject, surviving
+from gateway.control.stages import STAGE_NAMES, STAGES, StageObject, surviving
 from gateway.errors import ConfigError, GatewayError
 from rules.problems import PolicyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.control.core import Core
     from gateway.control.journal import Actor
     from gateway.control.plane import ControlPlane
@@ -42,6 +44,23 @@ def overrides_before(pending: PendingRecord, table: StageTable) -> dict[str, Sta
         target = StageObject.of_key(key)
         if override is not None and table.knows(target):
             found[key] = override.model_copy(update={"own": STAGE_NAMES[table.own(target)]})
+    return found
+
+
+def overrides_then(
+    then: Mapping[str, StageOverride], now: Mapping[str, StageOverride], table: StageTable
+) -> dict[str, StageOverride]:
+    """Return the overrides with which an older policy comes back: as they stood at its end.
+
+    An operator's word of now stands above them where it holds a stage lower: going back never ends a calm.
+    """
+    found = surviving(then, table)
+    for key, override in now.items():
+        target = StageObject.of_key(key)
+        if table.knows(target):
+            stood = STAGES[found[key].stage] if key in found else table.own(target)
+            if STAGES[override.stage] < stood:
+                found[key] = override.model_copy(update={"own": STAGE_NAMES[table.own(target)]})
     return found
 
 

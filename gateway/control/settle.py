@@ -26,8 +26,8 @@ _log = structlog.get_logger(__name__)
 
 def adopt_pending(core: Core, record: InForceRecord) -> None:
     """Take up what is pending if it is about this very policy; a record of any other never came into force."""
-    found = core.state_dir.pending()
-    if found is not None and found.generation == record.generation:
+    found = core.state_dir.pending(record.generation)
+    if found is not None:
         core.pending.begin(found)
 
 
@@ -81,13 +81,13 @@ async def _write_history(core: Core, record: InForceRecord) -> None:
         return
     if not known:
         await core.remember("found at a start of control", "boot")
-    elif core.pending.record is None:
+    elif core.pending.record is None and not core.state_dir.lost_pending:
         await core.settle()  # it was confirmed, and control ended before the history heard of it
 
 
 async def _forget(core: Core) -> None:
     try:
-        if core.state_dir.pending() is not None:
+        if core.state_dir.has_pending():
             _log.warning("pending_forgotten", hint="that change was not in force any more, or never came into force")
             await core.pending.save(None)
     except OSError as error:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -81,7 +81,7 @@ async def change_stage(
                 await core.pending.save_again()
             raise
         _override(core, target, None if stage is None else wanted, own, actor, reason)
-        persisted = await _persist(core)
+        persisted = await persist_overrides(core)
         if pending is not None:
             core.pending.begin(pending)
         else:
@@ -89,7 +89,8 @@ async def change_stage(
         await save_boot_ruleset(core)
         effective = table.effective(target)
         change = StageChange(target, previous, previous_effective, wanted, effective, own, persisted)
-        await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason))
+        forced = {"forced": True} if leave.forced is not None else {}
+        await core.record(actor, "stage.set" if stage is not None else "stage.reset", _detail(change, reason) | forced)
         if pending is not None:
             await core.record(actor, "stage.pending", pending_detail(pending))
         return change
@@ -107,7 +108,7 @@ async def restore_stages(core: Core, overrides: dict[str, StageOverride]) -> Non
     }
     await _put(core, policy, wanted)
     core.overrides = overrides
-    await _persist(core)
+    await persist_overrides(core)
     await save_boot_ruleset(core)
 
 
@@ -146,9 +147,12 @@ def _override(core: Core, target: StageObject, stage: Stage | None, own: Stage, 
     )
 
 
-async def _persist(core: Core) -> bool:
+async def persist_overrides(core: Core) -> bool:
+    """Keep the overrides in force, also in the history; return False, and say so, when the disk refused."""
+    record = OverridesRecord(overrides=dict(core.overrides), generation=core.policy().record.generation)
+    await core.remember_stages()
     try:
-        await asyncio.to_thread(core.state_dir.save_overrides, OverridesRecord(overrides=dict(core.overrides)))
+        await asyncio.to_thread(core.state_dir.save_overrides, record)
     except OSError as error:
         core.trouble["state_dir"] = f"stage overrides are not saved: {error.strerror}"
         _log.error("overrides_unsaved", error=str(error))
@@ -157,7 +161,7 @@ async def _persist(core: Core) -> bool:
     return True
 
 
-def _detail(change: StageChange, reason: str) -> dict[str, str]:
+def _detail(change: StageChange, reason: str) -> dict[str, Any]:
     detail = {
         "object": change.target.key,
         "previous": STAGE_NAMES[change.previous],

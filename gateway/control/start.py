@@ -25,8 +25,9 @@ from gateway.control.journal import DAEMON
 from gateway.control.pending import Terms
 from gateway.control.rollback import overrides_before
 from gateway.control.settle import adopt_pending, renumber_pending, settle_pending
-from gateway.control.stage_change import recovered_overrides
+from gateway.control.stage_change import persist_overrides, recovered_overrides
 from gateway.control.stages import put_all, surviving
+from gateway.control.state_dir import OverridesRecord
 from gateway.errors import ControlError, GatewayError
 from rules.bundle import read_bundle
 from rules.compile import Compiled, compile_bundle
@@ -61,7 +62,7 @@ async def bring_up(plane: ControlPlane, start: Start) -> None:
     if not start.carried:
         await _reset_counters(core)
     await _probe_and_intercept(plane)
-    core.overrides = dict(core.state_dir.overrides().overrides)
+    core.overrides = dict(core.state_dir.overrides(core.generation).overrides)
     try:
         await plane.quarantine.restore()
     except (GatewayError, OSError) as error:
@@ -116,6 +117,7 @@ async def _resume(core: Core, fds: tuple[int, int], generation: int) -> PolicyIn
         except (PolicyError, GatewayError) as error:
             _log.error("resume_failed", generation=generation, error=str(error)[:500])
             continue
+        core.overrides = dict(core.state_dir.overrides(generation).overrides)
         core.overrides = recovered_overrides(core, policy)
         return policy
     _trouble(
@@ -136,23 +138,48 @@ async def _last_known_good(core: Core, generation: int) -> PolicyInForce | None:
     core.generation = max(generation, record.generation if record else 0, candidate.generation if candidate else 0)
     if record is None:
         return None
+    core.overrides = dict(core.state_dir.overrides(record.generation).overrides)
     adopt_pending(core, record)
     if core.pending.due() and (before := await _predecessor(core)) is not None:
         return before  # its time is over: it never comes into force again
     if generation:  # the engine runs something we do not know: a number never means two texts
         core.generation += 1
         record = record.model_copy(update={"generation": core.generation})
+        await _save_candidate(core, record)
         await renumber_pending(core)
     try:
         compiled = await _compile(record)
+        record = _as_it_means(core, record, compiled)
         ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
     except (PolicyError, GatewayError, OSError) as error:
         _trouble(core, "policy", f"the last known good policy cannot be used: {error}")
         return await _predecessor(core)
+    pending = core.pending.record
+    if pending is not None and pending.before is None and core.pending.due():
+        core.overrides = overrides_before(
+            pending, policy.stages
+        )  # a stage whose time is over does not come back either
     core.overrides = surviving(core.overrides, policy.stages)
     put_all(core.overrides, policy.stages)
     return policy
+
+
+def _as_it_means(core: Core, record: InForceRecord, compiled: Compiled) -> InForceRecord:
+    """Return the record with the digest of what it means now: nothing is in force under the name of something else."""
+    digest = compiled.lowered.digest.hex()
+    if digest != record.digest:
+        text = f"the text in force means something else than when it was applied ({record.digest[:12]} → {digest[:12]})"
+        _trouble(core, "policy", f"{text}: this version reads it otherwise, or its file is damaged; apply it again")
+    return record.model_copy(update={"digest": digest})
+
+
+async def _save_candidate(core: Core, record: InForceRecord) -> None:
+    """Keep a record under its new number, so that the next control knows what the engine runs."""
+    try:
+        await asyncio.to_thread(core.state_dir.save_candidate, record)  # promoted when it is in force
+    except OSError as error:
+        _log.error("candidate_unsaved", generation=record.generation, error=str(error))
 
 
 async def _predecessor(core: Core) -> PolicyInForce | None:
@@ -165,12 +192,14 @@ async def _predecessor(core: Core) -> PolicyInForce | None:
         compiled = await _compile(record)
         ifindexes = await asyncio.to_thread(core.kernel.ifindexes, [port.name for port in compiled.lowered.ports])
         policy = await asyncio.to_thread(build, record, compiled, ifindexes)
+        overrides = overrides_before(pending, policy.stages)
+        kept = OverridesRecord(overrides=overrides, generation=record.generation)
+        await asyncio.to_thread(core.state_dir.save_overrides, kept)
         await asyncio.to_thread(core.state_dir.save_candidate, record)  # promoted when it is in force
     except (PolicyError, GatewayError, OSError) as error:
         _log.error("predecessor_unusable", error=str(error)[:500])  # `Rollback` goes on trying
         return None
-    core.generation = record.generation
-    core.overrides = overrides_before(pending, policy.stages)
+    core.generation, core.overrides = record.generation, overrides
     put_all(core.overrides, policy.stages)
     return policy
 
@@ -197,6 +226,7 @@ async def _put_in_force(core: Core, policy: PolicyInForce, *, running: bool) -> 
         await asyncio.to_thread(core.state_dir.promote_candidate)
     elif candidate is not None:
         await asyncio.to_thread(core.state_dir.drop_candidate)
+    await persist_overrides(core)
 
 
 async def _first_policy(core: Core) -> None:
@@ -204,7 +234,7 @@ async def _first_policy(core: Core) -> None:
     try:
         bundle = await asyncio.to_thread(read_bundle, path)
         await apply_policy(core, bundle, DAEMON, "first start", terms=Terms(replace=True), how="boot")
-    except (PolicyError, GatewayError) as error:
+    except (PolicyError, GatewayError, OSError) as error:
         _trouble(core, "policy", f"no policy: {path} was refused; the boundary is closed. {error}"[:2000])
 
 

@@ -7,14 +7,16 @@ whichever generation the engine turns out to run, its text is known. Blocks on t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fastpath.abi import MAX_CONDUITS
 from gateway.control.deadline import Deadline
 from gateway.control.durable import sync_directory, write_atomic
 from gateway.errors import ConfigError
@@ -28,6 +30,7 @@ QUARANTINE: Final = "quarantine.json"
 PENDING: Final = "pending.json"
 
 StageName = Literal["monitor", "alert", "enforce"]
+Slot = Annotated[int, Field(ge=0, lt=MAX_CONDUITS)]
 _log = structlog.get_logger(__name__)
 
 
@@ -42,10 +45,16 @@ class InForceRecord(_Record):
     files: dict[str, str] = Field(default_factory=dict)  # what the text includes, by path relative to it
     name: str
     digest: str
-    generation: int
-    slots: dict[str, int]  # by conduit; also of removed ones, the longest removed first
+    generation: int = Field(ge=1)
+    slots: dict[str, Slot]  # by conduit; also of removed ones, the longest removed first
     who: str
     applied: datetime
+
+    @model_validator(mode="after")
+    def _one_conduit_a_slot(self) -> InForceRecord:
+        if len(set(self.slots.values())) < len(self.slots):
+            raise ValueError("a slot has two conduits")
+        return self
 
     def bundle(self) -> Bundle:
         """Return the policy with all of its files, to be compiled again."""
@@ -66,6 +75,7 @@ class OverridesRecord(_Record):
     """Overrides by object key (`ceiling`, `conduit:NAME`, `pair:SOURCE:DESTINATION`)."""
 
     overrides: dict[str, StageOverride] = Field(default_factory=dict)
+    generation: int = 0  # of the policy that they stand under
 
 
 class PendingRecord(_Record):
@@ -105,8 +115,10 @@ class QuarantineRecord(_Record):
 
 
 COPY: Final = ".copy"
+BEFORE: Final = ".before"  # of the generation before: a crash may find either policy in force
 
 RecordT = TypeVar("RecordT", bound=_Record)
+OfGeneration = TypeVar("OfGeneration", PendingRecord, OverridesRecord)
 
 
 class StateDir:
@@ -148,26 +160,46 @@ class StateDir:
         (self.root / CANDIDATE).unlink(missing_ok=True)
         sync_directory(self.root)
 
-    def pending(self) -> PendingRecord | None:
-        """Return the change that waits to be confirmed, if any."""
-        return self._kept(PENDING, PendingRecord)
+    def pending(self, generation: int) -> PendingRecord | None:
+        """Return the change that waits to be confirmed, if any, when that generation is in force."""
+        found = (self._kept(PENDING, PendingRecord), *self._others(PENDING, PendingRecord))
+        return next((one for one in found if one is not None and one.generation == generation), None)
+
+    @property
+    def lost_pending(self) -> bool:
+        """Tell whether a record of a change that waits was damaged: then nobody knows that it was confirmed."""
+        return any(text.startswith(PENDING) for text in self.broken)
+
+    def has_pending(self) -> bool:
+        """Tell whether anything waits, whatever is in force."""
+        return any((self.root / f"{PENDING}{suffix}").exists() for suffix in ("", COPY, BEFORE))
 
     def save_pending(self, record: PendingRecord | None) -> None:
-        """Keep it, twice; None forgets it."""
+        """Keep it, twice; None forgets it.
+
+        What waited under the generation before stays beside it: should this one never come into force, that one still
+        goes back by itself.
+        """
         if record is not None:
+            self._set_aside(PENDING, PendingRecord, record.generation)
             self._keep(PENDING, record)
             return
-        # ORDER: the copy first, or it would be found alone after a power cut and take back what was confirmed.
-        for name in (f"{PENDING}{COPY}", PENDING):
-            (self.root / name).unlink(missing_ok=True)
+        # ORDER: the others first, or one would be found alone after a power cut and take back what was confirmed.
+        for suffixes in ((BEFORE, COPY), ("",)):
+            for suffix in suffixes:
+                (self.root / f"{PENDING}{suffix}").unlink(missing_ok=True)
             sync_directory(self.root)
 
-    def overrides(self) -> OverridesRecord:
-        """Return the stage overrides."""
-        return self._kept(OVERRIDES, OverridesRecord) or OverridesRecord()
+    def overrides(self, generation: int) -> OverridesRecord:
+        """Return the stage overrides under the policy of a generation: the newest that are not a later one's."""
+        found = [self._kept(OVERRIDES, OverridesRecord), *self._others(OVERRIDES, OverridesRecord)]
+        known = [one for one in found if one is not None]
+        fitting = [one for one in known if one.generation <= generation]
+        return max(fitting, key=lambda one: one.generation, default=known[0] if known else OverridesRecord())
 
     def save_overrides(self, record: OverridesRecord) -> None:
-        """Keep the stage overrides, and those before them."""
+        """Keep the stage overrides, and those of the generation before them."""
+        self._set_aside(OVERRIDES, OverridesRecord, record.generation)
         self._keep(OVERRIDES, record)
 
     def quarantine(self) -> QuarantineRecord:
@@ -182,6 +214,15 @@ class StateDir:
         """Save twice: a damaged file must not lower a stage or free a device, so a copy stands beside it."""
         self._save(name, record)
         self._save(f"{name}{COPY}", record)
+
+    def _set_aside(self, name: str, kind: type[OfGeneration], generation: int) -> None:
+        """Keep a record of another generation beside the one that takes its place."""
+        now = self._load(name, kind)
+        if now is not None and now.generation != generation:
+            os.replace(self.root / name, self.root / f"{name}{BEFORE}")
+
+    def _others(self, name: str, kind: type[OfGeneration]) -> list[OfGeneration | None]:
+        return [self._load(f"{name}{suffix}", kind) for suffix in (COPY, BEFORE)]
 
     def _kept(self, name: str, kind: type[RecordT]) -> RecordT | None:
         before = len(self.broken)
@@ -207,5 +248,6 @@ class StateDir:
             self.broken.append(f"{name} is damaged")
             _log.error("state_file_broken", path=str(path), set_aside=str(aside), error=str(error)[:500])
             if isinstance(error, ValidationError):
-                os.replace(path, aside)
+                with contextlib.suppress(OSError):  # a disk that takes nothing: it stays, and is said again
+                    os.replace(path, aside)
             return None

@@ -79,6 +79,7 @@ class Watch:
                 stands = await asyncio.to_thread(kernel.static_in_sync, stages)
             if stands:
                 return
+            core.rulesets_gone += 1
             _log.error("ruleset_gone", hint="another program flushed or changed nftables; ours is put back")
             core.trouble["ruleset"] = "the kernel's ruleset was changed by another program; it is being put back"
             await asyncio.to_thread(kernel.intercept)

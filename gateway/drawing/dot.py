@@ -10,7 +10,7 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from graphviz import Digraph
+from graphviz import Digraph, nohtml
 
 from gateway.drawing.scene import GROUPS, UNKNOWN, Anchor, Arrow, Box, Row, Scene
 
@@ -146,5 +146,6 @@ def _legend(graph: Digraph, scene: Scene) -> None:
 
 
 def _plain(text: str) -> str:
-    """Return a label without Graphviz's own escapes; line ends stay."""
-    return text.replace("\\", "\\\\")
+    """Return a label without Graphviz's own escapes, and never as its HTML (<...>); line ends stay."""
+    plain: str = nohtml(text.replace("\\", "\\\\"))
+    return plain

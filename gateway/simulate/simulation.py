@@ -7,7 +7,7 @@ run is one gateway: flows and limits go on from file to file. Called by `conduit
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import Verdict
 from fastpath.replay import Rollup, Row, Unjudged
@@ -122,15 +122,22 @@ class Simulation:
         )
 
     def _sum(self, row: Row) -> Sum:
-        return Sum(
-            self._candidate.wording.said(row.judged),
-            row.frames,
-            row.bytes,
-            row.first_ns,
-            row.last_ns,
-            _unjudged(row),
-            self._beside(row),
-        )
+        return Sum(**self._said_and_counted(row))
+
+    def _conversation(self, row: Row) -> Conversation:
+        who = spoken(row.talk) if row.talk is not None and not row.unjudged else None
+        return Conversation(**self._said_and_counted(row), spoken=who)
+
+    def _said_and_counted(self, row: Row) -> dict[str, Any]:
+        return {
+            "said": self._candidate.wording.said(row.judged),
+            "frames": row.frames,
+            "bytes": row.bytes,
+            "first_ns": row.first_ns,
+            "last_ns": row.last_ns,
+            "unjudged": UNJUDGED_TEXT[Unjudged(row.unjudged)] if row.unjudged else None,
+            "other": self._beside(row),
+        }
 
     def _beside(self, row: Row) -> Said | None:
         return self._other.wording.said(row.other) if self._other is not None and row.other is not None else None
@@ -147,19 +154,3 @@ class Simulation:
             rollup.bytes_left_out + sum(row.bytes for row in beyond),
         )
         return tuple(self._conversation(row) for row in rows), left_out
-
-    def _conversation(self, row: Row) -> Conversation:
-        return Conversation(
-            self._candidate.wording.said(row.judged),
-            row.frames,
-            row.bytes,
-            row.first_ns,
-            row.last_ns,
-            _unjudged(row),
-            self._beside(row),
-            spoken(row.talk) if row.talk is not None and not row.unjudged else None,
-        )
-
-
-def _unjudged(row: Row) -> str | None:
-    return UNJUDGED_TEXT[Unjudged(row.unjudged)] if row.unjudged else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def capture_files(given: Iterable[str], ingress: str | None = None) -> list[Capt
     for text in given:
         path, place = _parted(text)
         for one in _within(path):
-            found.setdefault(one.resolve(), CaptureFile(one, place or ingress))
+            found.setdefault(Path(os.path.realpath(one)), CaptureFile(one, place or ingress))
     return sorted(found.values(), key=lambda file: (_first_ns(file), str(file.path)))
 
 
@@ -72,9 +73,12 @@ def _first_ns(file: CaptureFile) -> int:
 def opened(file: CaptureFile) -> Iterator[Capture]:
     """Map a file and read it from its beginning. Raises ConfigError."""
     try:
-        with file.path.open("rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            head = handle.read(8)
+        with os.fdopen(_descriptor(file.path), "rb") as handle:
+            about = os.fstat(handle.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                hint = "a capture is mapped, not streamed: write it to a file first"
+                raise ConfigError("capture_format", f"{file.path} is a pipe, a device or a folder", hint)
+            size, head = about.st_size, handle.read(8)
             if not size:
                 raise ConfigError("capture_format", f"{file.path} is empty", "it has not even a capture's header")
             mapped = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_READ)
@@ -92,6 +96,11 @@ def opened(file: CaptureFile) -> Iterator[Capture]:
             yield capture
         finally:
             capture.close()
+
+
+def _descriptor(path: Path) -> int:
+    """Open what may be a pipe that nobody writes to, without waiting."""
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _hint(head: bytes) -> str:

@@ -55,6 +55,7 @@ class Spoken:
     reply: bool  # the source is the one who was asked
 
 
+REMEMBERED: Final = 65_536  # judgements, and conversations, in words
 NOT_JUDGED: Final = Said(None, None, None, None, None, None, None, None, None, None)
 
 
@@ -72,6 +73,8 @@ class Wording:
         found = self._said.get(judged)
         if found is None:
             names = self._names
+            if len(self._said) >= REMEMBERED:
+                self._said.clear()  # a capture of spoofed addresses has a judgement for each pair of assets
             found = self._said[judged] = Said(
                 _VERDICTS[judged.verdict],
                 _VERDICTS[judged.policy_verdict],
@@ -87,13 +90,13 @@ class Wording:
         return found
 
 
-@lru_cache(maxsize=65_536)  # the frames of a capture are of far fewer conversations
+@lru_cache(maxsize=REMEMBERED)  # the frames of a capture are of far fewer conversations
 def spoken(talk: Talk) -> Spoken:
     """Return who spoke in words."""
     return Spoken(_end(talk.source), _end(talk.destination), service_text(talk), talk.reply)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=REMEMBERED)
 def _end(address: bytes) -> str | None:
     return mac_text(address) if len(address) == 6 else address_text(address)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from gateway.tape import coverage
 from gateway.tape.coverage import Attention
 from gateway.tape.direction import Direction
 from gateway.tape.sight import DROP, Sight, Sum, Where, of_event, of_flow
@@ -154,9 +155,10 @@ class Recorder:
         lost = self._plane.pump.lost()
         self._uncounted += max(0, lost - self._lost_seen)
         self._lost_seen = lost
+        passed = await asyncio.to_thread(coverage.passed, self._plane.core.kernel)
         sums, uncounted = self._sums, self._uncounted
         self._sums, self._uncounted = {}, 0
-        stretch = self._attention.turn(complete=not uncounted)
+        stretch = self._attention.turn(passed, complete=not uncounted)
         recorded, self._recorded = self._recorded + ([stretch] if stretch else []), []
         trouble = self._plane.core.trouble
         try:
@@ -165,10 +167,11 @@ class Recorder:
         except sqlite3.Error as error:
             trouble["tape"] = f"the decision tape cannot be written: {error}"
             _log.error("tape_failing", error=str(error), sights=len(sums))
-            self._uncounted += uncounted
-            self._recorded = recorded
+            before, self._uncounted = self._uncounted + uncounted, 0
             for sight, kept in sums.items():
                 self._add(sight, kept)
+            self._recorded = [] if self._uncounted else recorded  # what is left out now was seen in these
+            self._uncounted += before
 
     def _write(self, sums: Mapping[Sight, Sum], uncounted: int, recorded: list[Stretch]) -> None:
         if sums or uncounted or recorded:

@@ -183,6 +183,10 @@ class PlanAnswer(Model):
         description="what it says of the last month of the decision tape, as `simulate --tape`; null: empty",
     )
     overrides_dropped: list[str]
+    raised: list[str] = Field(default_factory=list, description="stage objects that it raises to enforce; the first 40")
+    missing: list[str] = Field(
+        default_factory=list, description="of their proof: for this an apply without force is refused; the first 40"
+    )
 
 
 class PendingState(Model):

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from gateway.control.api import answers, change_models, models
 from gateway.control.api.asking import Params, bundle_of, problem_models
 from gateway.control.api.asking import change_models as summary_models
@@ -18,8 +20,9 @@ from gateway.control.plan import plan as make_plan
 from gateway.control.promotion import PolicyPromotion
 from gateway.control.recorded import recorded
 from gateway.control.rollback import confirm as confirm_pending
-from gateway.control.rollback import restore_quarantine, roll_back
-from gateway.errors import ConfigError
+from gateway.control.rollback import overrides_then, restore_quarantine, roll_back
+from gateway.control.stages import surviving
+from gateway.errors import ConfigError, InternalError
 from rules.bundle import bundle_of_texts
 from rules.problems import PolicyError
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from gateway.control.history import Entry
     from gateway.control.plane import ControlPlane
     from gateway.control.roles import Operator
+    from gateway.control.stages import StageTable
+    from gateway.control.state_dir import StageOverride
     from rules.compile import Compiled
 
 
@@ -43,8 +48,11 @@ async def apply(
     applied = await apply_policy(
         plane.core, bundle_of(body), operator.actor, body.reason, terms=terms_of(body), promotion=promotion
     )
-    async with plane.core.lock:
-        await plane.quarantine.restore()  # a quarantined asset may have got new addresses
+    try:
+        async with plane.core.lock:
+            await plane.quarantine.restore()  # a quarantined asset may have got new addresses
+    finally:
+        await promotion.note(operator.actor, body.reason)  # takes seconds: without the lock, and last
     return answers.AppliedAnswer(
         generation=applied.policy.record.generation,
         digest=applied.policy.record.digest,
@@ -68,6 +76,7 @@ async def plan(
         nothing: dict[str, Any] = {"changes": None, "flows": None, "overrides_dropped": []}
         return change_models.PlanAnswer(ok=False, problems=problems, warnings=[], **nothing)
     overrides = dict(core.overrides)
+    raised, missing = await PolicyPromotion(plane, force=False).foresee(compiled)
     found, flows, dropped = await asyncio.to_thread(
         make_plan, core.current, compiled, overrides, plane.flows.flows(), core.windows.now()
     )
@@ -79,6 +88,8 @@ async def plan(
         flows=flows,
         recorded=await asyncio.to_thread(recorded, plane.tape, compiled, body.name),
         overrides_dropped=list(dropped),
+        raised=raised,
+        missing=missing,
     )
 
 
@@ -106,8 +117,13 @@ async def rollback(
         entry = await asyncio.to_thread(core.history.find, body.which)
         content = await asyncio.to_thread(core.history.content, entry.number)
         bundle = bundle_of_texts(entry.name, content.text, content.files)
+        then = await asyncio.to_thread(core.history.overrides, entry.number)
+
+        def stand(table: StageTable) -> dict[str, StageOverride]:
+            return surviving(core.overrides, table) if then is None else overrides_then(then, core.overrides, table)
+
         reason = body.reason or f"back to {entry.number}"
-        await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback")
+        await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback", stand=stand)
     async with core.lock:
         if body.which is None:
             await roll_back(core, operator.actor, body.reason or "an operator takes it back")
@@ -129,8 +145,15 @@ async def history(
 ) -> change_models.HistoryAnswer:
     """Return policies that were in force."""
     entries = await asyncio.to_thread(plane.core.history.entries, query.limit)
-    rows = [change_models.HistoryRow.model_validate(_row(plane, entry)) for entry in entries]
-    return change_models.HistoryAnswer(policies=rows)
+    return change_models.HistoryAnswer(policies=[_history_row(plane, entry) for entry in entries])
+
+
+def _history_row(plane: ControlPlane, entry: Entry) -> change_models.HistoryRow:
+    try:
+        return change_models.HistoryRow.model_validate(_row(plane, entry))
+    except ValidationError as error:  # the disk's fault, not the one's who asks
+        hint = "fewer entries (--limit) may be whole; the journal says what was applied when"
+        raise InternalError("history_damaged", f"entry {entry.number} cannot be read: {error}"[:500], hint) from error
 
 
 async def history_text(

@@ -48,7 +48,7 @@ async def readiness(
     policy = plane.core.policy()
     asked = _asked(policy, query)
     since_ns = 0 if query.since is None else int(query.since.timestamp()) * 1_000_000_000
-    proof = await plane.promotions.proof(policy.compiled, since_ns)
+    proof = await plane.promotions.proof(policy.compiled, since_ns, only_look=True)
     taken = await asyncio.to_thread(plane.acknowledgements.all)
     acknowledged = await plane.promotions.acknowledged()
 

@@ -292,3 +292,17 @@ def test_altered_journal_is_noticed(rig: ControlRig) -> None:
     book.commit()
     book.close()
     assert rig.get("/v1/journal?verify=1")["broken_at"] == 2
+
+
+def test_a_first_start_on_a_disk_that_takes_nothing_says_so(tmp_path: Path, water_works: str) -> None:
+    """Without a policy and without a place to keep one: closed and loud, and no control that dies again and again."""
+    (tmp_path / "state" / "candidate.json" / "in-the-way").mkdir(parents=True)
+    rig = ControlRig(tmp_path, water_works)
+    try:
+        rig.start()
+        status = rig.get("/v1/status")
+        assert status["state"] == "no policy"
+        assert "policy.yaml" in status["trouble"]["policy"]
+        assert "candidate.json" in status["trouble"]["policy"]
+    finally:
+        rig.stop()

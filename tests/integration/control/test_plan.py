@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -163,6 +164,17 @@ def test_a_damaged_history_keeps_nothing_down(rig: ControlRig, water_works: str)
     assert (row["how"], row["in_force"]) == ("boot", True)
     assert rig.call("POST", "/v1/policy", {"text": water_works})[0] == 200
     assert list((rig.base / "state").glob("history.db.broken-*"))
+
+
+def test_a_damaged_entry_of_the_history_is_no_fault_of_who_asks(rig: ControlRig) -> None:
+    rig.stop()
+    with sqlite3.connect(rig.base / "state" / "history.db") as database:
+        database.execute("UPDATE policies SET time = 'x926'")
+    database.close()
+    rig.start()
+    status, refused = rig.call("GET", "/v1/policy/history")
+    assert (status, refused["code"]) == (500, "history_damaged")
+    assert rig.get("/v1/policy")["text"]
 
 
 def test_the_command_line(rig: ControlRig, water_works: str, without_polls: str, tmp_path: Path) -> None:

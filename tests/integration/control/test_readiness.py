@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -214,3 +215,52 @@ def test_command_line(watched: ControlRig) -> None:
     assert code == 0, shown
     assert ctl("readiness", "withdraw", "1")[0] == 0
     assert ctl("readiness", "--since", "1h", "--conduit", "nobody")[0] == 3
+
+
+def test_a_plan_says_what_an_apply_would_be_refused_for(watched: ControlRig, tmp_path: Path) -> None:
+    text = watched.get("/v1/policy")["text"]
+    raised = text.replace("ceiling: monitor", "ceiling: enforce")
+    status, plan = watched.call("POST", "/v1/policy/plan", {"text": raised})
+    assert (status, plan["ok"]) == (200, True)
+    assert "ceiling" in plan["raised"]
+    _, refused = watched.call("POST", "/v1/policy", {"text": raised})
+    assert refused["detail"] == "not ready to enforce: " + "; ".join(plan["missing"])
+    _, same = watched.call("POST", "/v1/policy/plan", {"text": text})
+    assert (same["raised"], same["missing"]) == ([], [])
+    (tmp_path / "raised.yaml").write_text(raised)
+    done = conduitctl("--socket", str(watched.socket), "policy", "plan", str(tmp_path / "raised.yaml"))
+    shown = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    assert "raises to enforce: ceiling" in shown
+    assert "0 of 1 occurrences of cycle backup" in shown
+    assert "--force" in shown
+
+
+def test_whoever_only_looks_does_not_queue_up_before_an_engineer(watched: ControlRig) -> None:
+    """Proofs are made one at a time; a viewer who asks for many at once is turned away."""
+    with ThreadPoolExecutor(8) as pool, sqlite3.connect(watched.base / "state" / "tape.sqlite") as tape:
+        tape.execute("BEGIN IMMEDIATE")  # every proof waits now
+        asked = [pool.submit(watched.call, "GET", "/v1/readiness") for _ in range(8)]
+        wait_for("the ones that are turned away", lambda: sum(one.done() for one in asked) >= 6)
+        tape.rollback()
+        found = [one.result() for one in asked]
+    assert sorted(status for status, _ in found) == [200, 200, 503, 503, 503, 503, 503, 503]
+    assert {body["code"] for status, body in found if status == 503} == {"busy"}
+    assert watched.call("GET", "/v1/readiness")[0] == 200
+
+
+def test_what_a_forced_policy_lacked_is_looked_up_while_the_plant_can_be_calmed(watched: ControlRig) -> None:
+    """Force acts first: neither calming the site nor a rollback waits until the tape was replayed for the journal."""
+    raised = watched.get("/v1/policy")["text"].replace("ceiling: monitor", "ceiling: enforce")
+    body = {"text": raised, "force": True, "reason": "rehearsal"}
+    with ThreadPoolExecutor(1) as pool, sqlite3.connect(watched.base / "state" / "tape.sqlite") as tape:
+        tape.execute("BEGIN IMMEDIATE")  # whoever writes to the tape now, and a proof does, waits for two seconds
+        applying = pool.submit(watched.call, "POST", "/v1/policy", body)
+        wait_for("the raised ceiling", lambda: watched.ceiling() is Stage.ENFORCE)
+        assert watched.call("PUT", "/v1/stages", {"stage": "monitor"})[0] == 200
+        assert not journal(watched, "stage.forced"), "calming waited for the look-up"
+        tape.rollback()
+        assert applying.result()[0] == 200
+    assert watched.ceiling() is Stage.MONITOR
+    assert journal(watched, "policy.apply")[0]["detail"]["forced"] is True  # known also when the look-up never ends
+    assert journal(watched, "stage.forced")[0]["detail"]["missing_count"] > 0

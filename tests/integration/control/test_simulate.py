@@ -158,6 +158,20 @@ def test_the_policy_in_force(calm: ControlRig, capture: str) -> None:
     assert found["frames"] == 4
 
 
+def test_what_holds_beside_the_text_in_force_is_said(rig: ControlRig, capture: str) -> None:
+    """Stages set at run time and quarantine are not judged by, and nobody shall believe that they were."""
+    done = ctl("simulate", "--pcap", capture, "-o", "json", socket=rig.socket)
+    assert json.loads(done.stdout)["not_counted"] == {"overrides": 0, "quarantined": 0}
+    assert "do not count" not in done.stderr
+    assert rig.call("PUT", "/v1/stages", {"stage": "alert"})[0] == 200
+    assert rig.call("POST", "/v1/quarantine", {"target": "office-laptop", "reason": "note"})[0] == 200
+    done = ctl("simulate", "--pcap", capture, "-o", "json", socket=rig.socket)
+    assert json.loads(done.stdout)["not_counted"] == {"overrides": 1, "quarantined": 1}
+    assert "1 stages set at run time and 1 devices in quarantine do not count here" in done.stderr
+    done = ctl("simulate", "--tape", "-o", "json", socket=rig.socket)
+    assert json.loads(done.stdout)["not_counted"] == {"overrides": 1, "quarantined": 1}
+
+
 def test_explain_at_a_moment(calm: ControlRig, tmp_path: Path) -> None:
     """`--at` opens windows as they are then, by a file and by the daemon; nonsense is refused with an example."""
     timed = EXAMPLE.read_text().replace("    services: [modbus]\n", "    services: [modbus]\n    windows: [nights]\n")

@@ -78,6 +78,20 @@ def test_broken_frames_stay_what_they_were() -> None:
     assert drops(proof(POLICY, WEB._replace(reason="FRAME_TRUNCATED")), FORTH) == [("pc", "tcp/80", 3)]
 
 
+def test_broken_frames_and_replies_follow_their_ports_when_zones_change() -> None:
+    """What the policy of the time called the zones is no way to lose what enforcing would drop."""
+    renamed = POLICY.replace("cell:", "hall:").replace("zone: cell", "zone: hall")
+    broken = WEB._replace(reason="FRAME_FRAGMENT")
+    assert drops(proof(renamed, broken), StageObject(pair=("office", "hall"))) == [("pc", "tcp/80", 3)]
+    assert drops(proof(renamed, ANSWER), StageObject(pair=("hall", "office"))) == [("plc", "tcp/80 reply", 3)]
+    nobodys = StageObject(pair=("(unknown)", "(unknown)"))
+    assert drops(proof(renamed, broken._replace(vlan=9)), nobodys) == [("pc", "tcp/80", 3)]
+    gone = broken._replace(out_port="p9")
+    assert drops(proof(POLICY, gone), FORTH) == [("pc", "tcp/80", 3)], "where the port is not known, by name"
+    merged = proof(POLICY, broken._replace(out_port="p0"))
+    assert not any(merged.would_drops.values()), "within a zone everything passes"
+
+
 def test_traffic_outside_of_what_was_recorded_is_no_use_of_a_conduit() -> None:
     tape = Tape(None)
     compiled = compile_text(POLICY)
@@ -135,6 +149,74 @@ def test_what_a_text_raises() -> None:
     assert raised_by_policy(strict, standing_of(compile_text(zoned), {})).objects == ()
     own = CALM.replace("default_stage: monitor", "default_stage: enforce")
     assert FORTH in raised_by_policy(calm, standing_of(compile_text(own), {})).objects
+
+
+STRICT_CALM = POLICY.replace(
+    "default_stage: enforce", "default_stage: monitor"
+)  # the ceiling enforces, the pairs don't
+ALL_CLOSED = "  new: {from: {zone: office}, to: {zone: cell}, services: [any-tcp], enabled: false}\n"
+SERVICES = "services:\n  any-tcp: {protocol: tcp, ports: [1-65535]}\n"
+NIGHTLY = "windows:\n  day: {weekly: [{days: [mon], from: '06:00', to: '14:00'}]}\n"
+
+
+def raised(old: str, new: str, **overrides: Any) -> set[str]:
+    """Return the keys of what applying a text over another one raises."""
+    before = standing_of(compile_text(old), {})
+    for key, stage in overrides.items():
+        before.table.put(StageObject(conduit=key), stage)
+    return set(raised_by_policy(before, standing_of(compile_text(new), {})).keys())
+
+
+def test_a_new_name_is_no_way_around_the_proof() -> None:
+    """A closed conduit at enforce cuts off whatever a pair at monitor lets through: under a new name, or an old one."""
+    assert raised(STRICT_CALM + SERVICES, STRICT_CALM + ALL_CLOSED + SERVICES) == {"conduit:new"}
+    known = STRICT_CALM.replace("services: [modbus]", "services: [any-tcp], enabled: false")
+    assert raised(STRICT_CALM, known + SERVICES) == {"conduit:polls"}
+    assert (
+        raised(
+            STRICT_CALM, STRICT_CALM.replace("[modbus]", "[web]") + "services: {web: {protocol: tcp, ports: [80]}}\n"
+        )
+        == set()
+    )
+    assert raised(POLICY + SERVICES, POLICY + ALL_CLOSED + SERVICES) == set(), "all of it was dropped before"
+    windowed = POLICY.replace("[modbus]", "[modbus], windows: [day]") + NIGHTLY
+    renamed = windowed.replace("  polls:", "  polls2:")
+    assert raised(windowed, renamed) == set()
+    assert raised(windowed, renamed, polls=Stage.MONITOR) == {"conduit:polls2"}
+    below = STRICT_CALM.replace("ceiling: enforce", "ceiling: alert")
+    assert raised(below + SERVICES, below + ALL_CLOSED + SERVICES) == set(), "nothing is dropped below the ceiling"
+    assert raised(below + SERVICES, STRICT_CALM + ALL_CLOSED + SERVICES) == {"ceiling", "conduit:polls", "conduit:new"}
+
+
+def test_a_service_or_window_of_the_same_name_may_mean_more() -> None:
+    wide = "services:\n  modbus: {protocol: tcp, ports: [1-65535]}\n"
+    limited = STRICT_CALM.replace("[modbus]}", "[modbus], limit: {packets: 1/s}}")
+    assert raised(limited, limited) == set()
+    assert raised(limited, limited + wide) == {"conduit:polls"}
+    windowed = STRICT_CALM.replace("[modbus]", "[modbus], windows: [day]") + NIGHTLY
+    assert raised(windowed, windowed.replace("14:00", "07:00")) == {"conduit:polls"}
+
+
+def test_zones_by_other_names_or_with_other_ports_follow_what_was_there() -> None:
+    strict = STRICT_CALM + "denials: [{from: '*', to: '*', stage: enforce}]\n"
+    renamed = POLICY.replace("cell:", "hall:").replace("zone: cell", "zone: hall")
+    assert raised(STRICT_CALM, renamed) >= {"pair:office:hall", "pair:hall:office"}
+    assert raised(strict, renamed).isdisjoint({"pair:office:hall", "pair:hall:office"})
+    both = "ports: [p1, p2]"
+    split = POLICY.replace("  cell:", "  lab: {kind: control, ports: [p2]}\n  cell:")
+    assert {"pair:cell:lab", "pair:lab:cell"} == {
+        key for key in raised(POLICY.replace("ports: [p1]", both), split) if key.startswith("pair")
+    }, "within the zone it passed"
+    moved = POLICY.replace("ports: [p0]", "ports: [p0, p2]") + "denials: [{from: lab, to: cell, stage: monitor}]\n"
+    lab = "  lab: {kind: enterprise, ports: [p2]}\n  cell:"
+    assert raised(
+        moved.replace("ports: [p0, p2]", "ports: [p0]").replace("  cell:", lab, 1),
+        POLICY.replace("ports: [p0]", "ports: [p0, p2]"),
+    ) >= {"pair:office:cell"}
+    tagged = POLICY.replace("ports: [p1]", "ports: [p1], vlans: [7]")
+    assert raised(STRICT_CALM, STRICT_CALM) == set()
+    assert "pair:office:cell" in raised(STRICT_CALM.replace("ports: [p1]", "ports: [p1], vlans: [8]"), tagged)
+    assert raised(STRICT_CALM, POLICY) >= {"pair:(unknown):(unknown)"}, "nobody's VLANs are cut off too"
 
 
 def test_what_a_stage_raises() -> None:

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 from itertools import combinations
 from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from gateway.drawing.dot import graph
 from gateway.drawing.render import render
-from gateway.drawing.scene import GROUPS, UNKNOWN, Anchor, Attempt, scene
+from gateway.drawing.scene import GROUPS, UNKNOWN, Anchor, Arrow, Attempt, Box, Row, Scene, scene
 from gateway.errors import ConfigError
 from rules.load import load_policy_text
 
@@ -145,6 +146,24 @@ def test_every_form_is_what_it_says() -> None:
     assert b"<svg" in render(picture)
     assert render(picture, "png").startswith(b"\x89PNG")
     assert render(picture, "dot").startswith(b"digraph")
+
+
+def test_no_text_is_taken_for_a_program_or_for_markup() -> None:
+    """Whatever stands in a name is drawn as it stands: no link, no script, no label in Graphviz's own HTML."""
+    evil = '<TABLE HREF="javascript:alert(1)"><TR><TD>x</TD></TR></TABLE>'
+    escaped = '" URL="javascript:alert(2)" \\N ]]> &lt;'
+    boxes = (Box(evil, "control", "", None, (Row(escaped, (escaped,), 2),)), Box("b", "control", "", None, ()))
+    arrows = (
+        Arrow(Anchor(evil), Anchor("b"), (evil, "<script>"), "enforce"),
+        Arrow(Anchor("b"), Anchor(evil), (evil,), "alert"),
+    )
+    svg = ET.fromstring(render(graph(Scene(evil, boxes, arrows, (Attempt("b", evil, 3),)))))
+    tags = {element.tag.rpartition("}")[2] for element in svg.iter()}
+    assert tags <= {"svg", "g", "title", "text", "polygon", "path", "polyline", "ellipse"}
+    assert not any("href" in name for element in svg.iter() for name in element.attrib)
+    shown = [element.text or "" for element in svg.iter() if element.tag.endswith("}text")]
+    assert shown.count(evil) >= 2
+    assert any("<script>" in text for text in shown)
 
 
 def test_without_graphviz_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

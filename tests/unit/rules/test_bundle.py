@@ -148,6 +148,24 @@ def test_files_that_cannot_be_included(
     assert (problem.code, problem.line) == (code, 3)
 
 
+def test_links_that_lead_nowhere_or_out_tell_nothing_of_what_is_there(tmp_path: Path) -> None:
+    """A link to itself is refused in words; a pattern behind a link out of the folder lists no foreign names."""
+    inside, outside = tmp_path / "policy", tmp_path / "secret"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "salaries.yaml").write_text("zones: {}\n")
+    (inside / "a.yaml").symlink_to("b.yaml")
+    (inside / "b.yaml").symlink_to("a.yaml")
+    (inside / "out").symlink_to(outside)
+    (inside / "main.yaml").write_text("version: 1\ninclude: [a.yaml, out/*.yaml]\nsite: {name: works}\n")
+    bundle = read_bundle(inside / "main.yaml")
+    assert bundle.files == {}
+    assert bundle.unread == {"a.yaml": "it is a link to itself"}
+    with pytest.raises(PolicyError) as caught:
+        load_bundle(bundle)
+    assert "salaries" not in str(caught.value)
+
+
 def test_circles_are_refused_and_diamonds_are_not(tmp_path: Path) -> None:
     """A file that two others include is read once; two that include each other are a mistake."""
     both = "include: [../assets.yaml]\n" + FILES["conduits/a.yaml"]

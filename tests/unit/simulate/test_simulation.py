@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,12 @@ def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=hint):
             capture_files([str(tmp_path / name)])
     (tmp_path / "empty.pcap").unlink()
+    os.mkfifo(tmp_path / "pipe.pcap")  # nobody writes: it must not be waited for
+    (tmp_path / "round.pcap").symlink_to("round.pcap")
+    for name, hint in (("pipe.pcap", "to a file first"), ("round.pcap", "check path")):
+        with pytest.raises(ConfigError, match=hint):
+            capture_files([str(tmp_path / name)])
+    (tmp_path / "round.pcap").unlink()
     with pytest.raises(ConfigError, match="holds no capture"):
         capture_files([str(tmp_path)])
 

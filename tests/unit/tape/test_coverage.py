@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from gateway.control.keeper_port import EngineStatus
-from gateway.tape import coverage
+from gateway.control.kernel_port import KernelView, QueueStats
+from gateway.errors import KernelError
+from gateway.tape import coverage, recorder
 from gateway.tape.coverage import Stretch, Way
 from gateway.tape.sight import Sum
 from gateway.tape.store import DAY_NS, SLOT_NS, Tape
@@ -17,9 +21,14 @@ from tests.unit.tape.test_tape import NOW, POLICY, Rig, sight
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
 WAYS = frozenset({Way("p0", 0, "office"), Way("p1", 0, "cell")})
+
+
+def begun() -> Rig:
+    """A recorder that has looked once: what was before, nobody knows."""
+    rig = Rig()
+    assert turn(rig) == 0
+    return rig
 
 
 def turn(rig: Rig) -> int:
@@ -29,7 +38,7 @@ def turn(rig: Rig) -> int:
 
 
 def test_what_goes_on_is_one_stretch_with_the_zones_of_the_policy() -> None:
-    rig = Rig()
+    rig = begun()
     before = time.time_ns()
     for _ in range(4):
         assert turn(rig) == 1
@@ -39,7 +48,7 @@ def test_what_goes_on_is_one_stretch_with_the_zones_of_the_policy() -> None:
 
 
 def test_whatever_may_hide_something_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = Rig()
+    rig = begun()
     assert turn(rig) == 1
 
     def gap() -> None:
@@ -54,6 +63,8 @@ def test_whatever_may_hide_something_is_a_gap(monkeypatch: pytest.MonkeyPatch) -
     gap()
     rig.recorder._plane.pump.unrenderable += 1
     gap()
+    rig.core.rulesets_gone += 1  # another program flushed it: frames passed unasked and uncounted
+    gap()
     rig.recorder._uncounted = 3  # a flood that left something out
     gap()
     really = time.time_ns
@@ -64,13 +75,79 @@ def test_whatever_may_hide_something_is_a_gap(monkeypatch: pytest.MonkeyPatch) -
     assert turn(rig) == turn(rig) == len(whole)
 
 
+def kernel(offered: int = 9, static: int = 0, queue: int = 0, user: int = 0) -> KernelView:
+    """What the kernel counts."""
+    counters = {"frames_before_queue": (offered, offered * 60), "static": (static, static * 60)}
+    return KernelView(counters, [QueueStats(0, 3, queue, user)])
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        kernel(static=1),  # a queue overflowed, or the engine took too long: nobody saw it
+        kernel(queue=1),
+        kernel(user=1),
+        kernel(offered=2),  # another ruleset's: the one before was gone
+        None,
+    ],
+)
+def test_what_the_kernel_let_pass_without_the_engine_is_a_gap(counts: KernelView | None) -> None:
+    rig = begun()
+    rig.kernel = kernel(offered=30)
+    assert turn(rig) == 1, "what the engine judged is none"
+    rig.kernel = counts if counts is not None else rig.kernel
+    if counts is None:
+        rig.core.kernel.view = refused
+    assert turn(rig) == 1
+    rig.core.kernel.view = lambda: rig.kernel
+    turn(rig)
+    assert turn(rig) == 2
+    assert rig.tape.recorded()[0].to_ns < rig.tape.recorded()[1].from_ns
+
+
+def refused() -> KernelView:
+    """A kernel whose counters can't be read: then nobody knows."""
+    raise KernelError("COUNTERS_UNREADABLE", "no such table")
+
+
+def test_a_port_that_is_not_there_was_not_watched() -> None:
+    rig = begun()
+    rig.ports = {101: 1}
+    turn(rig)
+    turn(rig)
+    assert [{way.zone for way in one.ways} for one in rig.tape.recorded()] == [{"office"}]
+
+
+def test_what_a_failing_tape_had_to_leave_out_is_no_longer_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums that are kept for the next write may be crowded out by then, with the time that they are of."""
+    monkeypatch.setattr(recorder, "SIGHTS_MAX", 2)
+    rig = begun()
+    rig.tape._db.execute("PRAGMA query_only=ON")
+    for number in range(2):
+        rig.recorder._add(sight(number=number), Sum(NOW, NOW, 1, 1, 1))
+    really = rig.tape.write
+
+    def meanwhile(*given: Any) -> None:
+        for number in range(5, 7):
+            rig.recorder._add(sight(number=number), Sum(NOW, NOW, 1, 1, 1))
+        really(*given)
+
+    monkeypatch.setattr(rig.tape, "write", meanwhile)
+    assert turn(rig) == 0
+    monkeypatch.setattr(rig.tape, "write", really)
+    rig.tape._db.execute("PRAGMA query_only=OFF")
+    assert turn(rig) == 0, "two sights of the first write are nowhere"
+    assert turn(rig) == 1
+
+
 def test_a_policy_that_moves_a_port_counts_for_what_it_leaves_alone() -> None:
-    rig = Rig()
+    rig = begun()
     turn(rig)
     split = (
         POLICY.replace("ports: [p1]", "ports: [p1, p2]").replace("  cell:", "  cell2:").replace("e: cell", "e: cell2")
     )
     rig.core.current.lowered = compile_text(split).lowered
+    rig.ports = {101: 1, 102: 2, 103: 3}
     turn(rig)
     turn(rig)
     assert [{way.zone for way in one.ways} for one in rig.tape.recorded()] == [
@@ -79,7 +156,7 @@ def test_a_policy_that_moves_a_port_counts_for_what_it_leaves_alone() -> None:
 
 
 def test_a_tape_that_cannot_be_written_catches_up() -> None:
-    rig = Rig()
+    rig = begun()
     rig.tape._db.execute("PRAGMA query_only=ON")
     assert turn(rig) == 0
     rig.tape._db.execute("PRAGMA query_only=OFF")

@@ -11,6 +11,7 @@ import pytest
 
 from fastpath.abi import EVENT_TCP_OPENING, NO_CONDUIT
 from gateway.control.keeper_port import EngineStatus
+from gateway.control.kernel_port import KernelView, QueueStats
 from gateway.control.names import NameBook, Names
 from gateway.errors import ConfigError
 from gateway.settings import TapeSettings
@@ -160,9 +161,15 @@ class Rig:
             book=book,
             trouble={},
             settings=SimpleNamespace(tape=TapeSettings()),
-            current=SimpleNamespace(lowered=lowered, compiled=compiled),
+            current=SimpleNamespace(
+                lowered=lowered, compiled=compiled, state=SimpleNamespace(ports=lambda: self.ports)
+            ),
             keeper=SimpleNamespace(engine=EngineStatus("judging", 1, 0)),
+            kernel=SimpleNamespace(view=lambda: self.kernel),
+            rulesets_gone=0,
         )
+        self.ports = {101: 1, 102: 2}  # by ifindex
+        self.kernel = KernelView({"frames_before_queue": (9, 900), "static": (0, 0)}, [QueueStats(0, 0, 0, 0)])
         self.lost = 0
         pump = SimpleNamespace(lost=lambda: self.lost, unrenderable=0)
         plane: Any = SimpleNamespace(core=core, flows=self.flows, pump=pump)
