@@ -3,8 +3,8 @@
 """Recorded frames as the messages that they complete, by the live path's own parsing, streams and inspectors.
 
 In: captured frames, one after the other. Out: plain values for each message, in the order completed. Nothing is
-enforced and nobody is asked: whatever passed is followed. Which inspector reads a conversation says its port; where that
-is nobody's, the first inspector that finds its first bytes to be whole messages.
+enforced and nobody is asked: whatever passed is followed. Which inspector reads a conversation says its port; where
+that is nobody's, the first inspector that finds its first bytes to be whole messages.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
