@@ -62,7 +62,7 @@ def first(figures: Figures, zones: int, workshop: Workshop) -> tuple[Compiled, b
     """Compile the site, phase by phase as `rules.compile` does."""
     bundle = site.bundle(zones)
     with timed(figures, "load_s"):
-        policy = load_bundle(bundle, workshop.sheets)
+        policy = load_bundle(bundle, workshop.files)
     with timed(figures, "check_s"):
         population = workshop.population(policy)
         examination = Examination(policy, None, population)

@@ -78,7 +78,7 @@ def compile_bundle(
 ) -> Compiled:
     """Compile a policy from all of its files."""
     with uncollected():
-        policy = load_bundle(bundle, workshop.sheets if workshop is not None else None)
+        policy = load_bundle(bundle, workshop.files if workshop is not None else None)
         return compile_policy(policy, slots, today, accepted=accepted, workshop=workshop)
 
 

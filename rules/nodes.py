@@ -1,6 +1,7 @@
 """What a policy's text is made of: values that know their file, line and column.
 
-In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`. Out: plain values, and the
+In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`; `text_memory` puts entries in that
+were read before. Out: plain values, and the
 place of each for problems. Must never resolve or check anything.
 """
 
@@ -44,6 +45,15 @@ class Node:
             return self.value
         return [] if self.value is None or isinstance(self.value, dict) else [self]
 
+    def key_place(self, key: str) -> Place | None:
+        """Return where a key of the mapping stands, if it is there."""
+        found = self.keys.get(key)
+        return None if found is None else ((self.child(key) or self).file, *found)
+
+    def loaded(self) -> Any:
+        """Return the model that this became when it was read before, or None."""
+        return None
+
     def plain(self) -> Any:
         """Return plain dicts, lists and scalars. Recursion is bounded by MAX_DEPTH."""
         if isinstance(self.value, dict):
@@ -81,6 +91,5 @@ class Source:
         node = self.root
         for part in path[:-1]:
             node = self._child(node, part) or node
-        found = node.keys.get(str(path[-1])) if path else None
-        value = node.child(str(path[-1])) if found is not None else None
-        return self.place(path) if found is None else ((value or node).file, *found)
+        found = node.key_place(str(path[-1])) if path else None
+        return self.place(path) if found is None else found
