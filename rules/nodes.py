@@ -1,8 +1,7 @@
 """What a policy's text is made of: values that know their file, line and column.
 
-In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`; `text_memory` puts entries in that
-were read before. Out: plain values, and the
-place of each for problems. Must never resolve or check anything.
+In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`; entries that were read before
+come from `text_memory`. Out: plain values, and the place of each for problems. Must never resolve or check anything.
 """
 
 from __future__ import annotations

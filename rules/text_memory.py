@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rules.nodes import Node, Source
 from rules.passages import Division, Entry, Known, Passage, borne_out, divided
 from rules.problems import PolicyError, Problem
-from rules.tree import MAX_NODES, TreeBuilder, parse_tree, tree_of
+from rules.tree import MAX_NODES, TreeBuilder, tree_of
 
 if TYPE_CHECKING:
     from rules.model import Policy
