@@ -16,7 +16,7 @@ from rules.services import known_services, service_ranges
 from rules.values import mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rules.conduit_model import Conduit, Limit, Selector
     from rules.model import Policy
@@ -25,15 +25,48 @@ if TYPE_CHECKING:
 FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean something else
 
 
-def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None) -> bytes:
-    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known."""
+class ConduitTexts:
+    """The conduits of the last policy as the digest takes them: one that is the same object is not written again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Conduit, str]] = {}
+
+    def of(self, conduits: Mapping[str, Conduit]) -> dict[str, str]:
+        """Return the canonical text of each conduit."""
+        known = self._known
+        fresh = {
+            name: (conduit, _dumped(_conduit(conduit)))
+            for name, conduit in conduits.items()
+            if name not in known or known[name][0] is not conduit
+        }
+        self._known = {name: fresh[name] if name in fresh else known[name] for name in conduits}
+        return {name: text for name, (_, text) in self._known.items()}
+
+
+def policy_digest(
+    policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None, conduits: ConduitTexts | None = None
+) -> bytes:
+    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known.
+
+    `conduits` has those that were written for the policy before.
+    """
     digest = assets if assets is not None else Population(policy).digest
-    text = json.dumps(canonical(policy, ties, digest), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    parts = {key: _dumped(value) for key, value in _canonical(policy, ties, digest).items()}
+    parts["conduits"] = _object((conduits or ConduitTexts()).of(policy.conduits))
+    return hashlib.sha256(_object(parts).encode()).digest()
 
 
-def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> dict[str, Any]:
-    """Return the behaviour as sorted plain values, the assets' as a digest."""
+def _dumped(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _object(texts_by_key: Mapping[str, str]) -> str:
+    """Return JSON of an object whose values are JSON already, as `_dumped` writes it."""
+    return "{" + ",".join([f"{json.dumps(key)}:{texts_by_key[key]}" for key in sorted(texts_by_key)]) + "}"
+
+
+def _canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> dict[str, Any]:
+    """Return the behaviour as sorted plain values, the assets' as a digest; without the conduits."""
     known = known_services(policy)
     used = {name for conduit in policy.conduits.values() for name in conduit.services}
     return {
@@ -53,7 +86,6 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> d
         "services": {
             name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
         },
-        "conduits": {name: _conduit(conduit) for name, conduit in policy.conduits.items()},
         "windows": _windows(policy),
         "ties": sorted(ties),
         "denials": _denials(policy),

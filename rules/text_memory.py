@@ -19,6 +19,8 @@ from rules.problems import PolicyError, Problem
 from rules.tree import MAX_NODES, TreeBuilder, tree_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rules.model import Policy
 
 Sections = dict[str, dict[str, Known]]  # by section and by the passage's text
@@ -65,12 +67,16 @@ class TextMemory:
 
     def became(self, policy: Policy) -> None:
         """Remember what the passages became, and forget those that the policy no longer has."""
-        models = {"zones": policy.zones, "assets": policy.assets, "conduits": policy.conduits}
+        models: dict[str, Mapping[str, object]] = {
+            "zones": policy.zones,
+            "assets": policy.assets,
+            "conduits": policy.conduits,
+        }
         self._known = {path: _learned(reading, models) for path, reading in self._readings.items()}
         self._readings = {}
 
 
-def _learned(reading: _Reading, models: dict[str, dict[str, object]]) -> Sections:
+def _learned(reading: _Reading, models: Mapping[str, Mapping[str, object]]) -> Sections:
     found: Sections = {}
     for division, section in borne_out(reading.text, reading.root, reading.divisions):
         became = models[division.section]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rules.digest import ConduitTexts
 from rules.file_memory import FileMemory
 from rules.image import ImageMemory
 from rules.population import Population
@@ -23,6 +24,7 @@ class Workshop:
     """The last policy's files and population, and the places of the last image's entries."""
 
     files: FileMemory = field(default_factory=FileMemory)
+    texts: ConduitTexts = field(default_factory=ConduitTexts)
     image: ImageMemory = field(default_factory=ImageMemory)
     _population: Population | None = None
 
