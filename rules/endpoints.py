@@ -76,8 +76,10 @@ class _Lowering:
         def of_mac(name: str | None, asset: Asset, _: tuple[Block, ...]) -> int:
             return found.klass(table.of_mac(name, asset), found.mac_classes)
 
-        found.addresses += hosts.addresses.classified(apart, assets, of_address)
-        found.macs += hosts.macs.classified(apart, assets, of_mac)
+        # Cells first: what conduits say of single assets, which changes most, then renumbers few classes.
+        by_address, by_mac = hosts.addresses.shared(apart, of_address), hosts.macs.shared(apart, of_mac)
+        found.addresses += hosts.addresses.classified(by_address, apart, assets, of_address)
+        found.macs += hosts.macs.classified(by_mac, apart, assets, of_mac)
 
     def groups(self) -> None:
         """A group lives behind every port: it is looked up in the egress zone's space, hence a record in each."""

@@ -7,13 +7,14 @@ each asset, and a record whose class is what it was stays the same object. Calle
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rules.records import EndpointRecord, MacRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from rules.addresses import Block
     from rules.model import Asset, Policy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", EndpointRecord, MacRecord)
 Blocks = tuple["Block", ...]
+Classify = Callable[[str | None, "Asset", Blocks], int]  # an asset's name, None: one like it that no conduit names
 Example = tuple["Asset", Blocks]  # an asset and the prefixes around one address of it
 
 
@@ -49,29 +51,29 @@ class Cells(Generic[R]):
         """Note that the next record is the next asset's."""
         self.begins.append(len(self.records))
 
-    def classified(
-        self,
-        named: Mapping[str, int],
-        assets: Mapping[str, Asset],
-        classify: Callable[[str | None, Asset, Blocks], int],
-    ) -> list[R]:
-        """Return the records with their classes: cells first, for all in them but those that `named` lists by number.
+    def shared(self, named: Mapping[str, int], classify: Classify) -> list[int]:
+        """Return each cell's class, for all that is in it but the assets that `named` has the numbers of.
 
-        A cell of which nothing is left has no class: no endpoint would have it.
+        A cell of which nothing is left has none: no endpoint would be of that class.
         """
-        apart = [(name, index) for name, number in named.items() for index in self._records_of(number)]
         left = self.sizes.copy()
-        for _, index in apart:
-            left[self.of[index]] -= 1
-        of_cell = [classify(None, *example) if count else 0 for example, count in zip(self.examples, left, strict=True)]
-        classes = [of_cell[cell] for cell in self.of]
-        for name, index in apart:
-            classes[index] = classify(name, assets[name], self.examples[self.of[index]][1])
-        if any(record.klass != klass for record, klass in zip(self.records, classes, strict=True)):
-            self.records = [
-                record if record.klass == klass else record._replace(klass=klass)
-                for record, klass in zip(self.records, classes, strict=True)
-            ]
+        for number in named.values():
+            for index in self._records_of(number):
+                left[self.of[index]] -= 1
+        return [classify(None, *example) if count else 0 for example, count in zip(self.examples, left, strict=True)]
+
+    def classified(
+        self, shared: list[int], named: Mapping[str, int], assets: Mapping[str, Asset], classify: Classify
+    ) -> list[R]:
+        """Return the records with their classes; `shared` are those of the cells."""
+        classes = [shared[cell] for cell in self.of]
+        for name, number in named.items():
+            for index in self._records_of(number):
+                classes[index] = classify(name, assets[name], self.examples[self.of[index]][1])
+        self.records = [
+            record if record.klass == klass else record._replace(klass=klass)
+            for record, klass in zip(self.records, classes, strict=True)
+        ]
         return self.records
 
     def _records_of(self, number: int) -> Iterable[int]:

@@ -143,4 +143,4 @@ def rule_table(lowered: LoweredPolicy, memory: PlacementMemory[int], chains: Cha
 
 
 def _rule_hashes(seed: int, keys: Sequence[int]) -> list[int]:
-    return [abi.rule_hash(seed, key) for key in keys]
+    return abi.mix64_each(seed, keys)  # `abi.rule_hash` of each

@@ -12,13 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.bundle import Bundle
-from rules.compile import compile_bundle
-from rules.image import build_image
-from rules.problems import PolicyError
 from rules.workshop import Workshop
+from tests.support.compiling import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 Site = dict[str, Any]
 ZONES = ("a", "b", "c")
@@ -97,19 +95,11 @@ def bundle_of(site: Site) -> Bundle:
     rows.writerow(("name", *COLUMNS))
     rows.writerows((name, *(asset.get(key, "") for key in COLUMNS)) for name, asset in site["assets"].items())
     lines = ["version: 1", *["# more"] * site["lines"]]
-    lines += [f"{key}: {json.dumps(site[key])}" for key in ("site", "zones", "services", "conduits", "denials")]
+    lines += [f"{key}: {json.dumps(site[key])}" for key in ("site", "services", "denials")]
+    for section in ("zones", "conduits"):
+        lines += [f"{section}:", *(f"  {name}: {json.dumps(entry)}" for name, entry in site[section].items())]
     lines.append(f"inventory: {json.dumps([{'csv': 'assets.csv', 'roles': site['roles']}])}")
     return Bundle("site.yaml", "\n".join(lines) + "\n", {"assets.csv": sheet.getvalue().encode()})
-
-
-def outcome(bundle: Bundle, slots: Mapping[str, int], workshop: Workshop | None) -> tuple[Any, ...]:
-    """Return everything that a compilation says: its problems, or policy, records, warnings and image."""
-    try:
-        found = compile_bundle(bundle, slots, workshop=workshop)
-    except PolicyError as error:
-        return ("refused", error.problems)
-    image = build_image(found.lowered, 7, workshop.image if workshop is not None else None)
-    return ("compiled", found.policy, found.lowered, found.warnings, image)
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,5 +117,5 @@ def test_edits_compile_as_they_would_afresh(edits: list[Callable[[Site], None]])
         assert kept == fresh
         if fresh[0] == "compiled":
             compiled += 1
-            slots = {conduit.name: conduit.slot for conduit in fresh[2].conduits}
+            slots = {conduit.name: conduit.slot for conduit in fresh[3].conduits}
     assert compiled >= 1
