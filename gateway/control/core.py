@@ -15,6 +15,7 @@ import structlog
 
 from gateway.control.lane import FastLane
 from gateway.control.pending import Pending
+from gateway.control.static_rules import StaticRules
 from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 from rules.workshop import Workshop
@@ -50,15 +51,20 @@ class Core:
     generation: int = 0  # the highest ever used here
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
+    # Held, and taken before `lock`, by whoever puts a policy in force or decides on what is pending: `lock` is given up
+    # while the kernel loads a policy.
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)
     lane: FastLane = field(init=False)
+    static: StaticRules = field(init=False)
     pending: Pending = field(init=False)
     windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
+        self.static = StaticRules(self.kernel, self.lock)
         self.pending = Pending(self)
         self.windows = Windows(self)
 

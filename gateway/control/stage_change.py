@@ -3,7 +3,8 @@
 In: a stage object and a stage (None: back to the policy's own). Out: previous and new stage, own and effective.
 The store also ends every flow's stay in the fast lane (`lane`).
 ORDER: the store comes first, so that calming the plant never waits for a disk or for nft; when the kernel refuses, the
-store is taken back, because engine and `static` must not differ. Both are done before anybody is answered.
+store is taken back, because engine and `static` must not differ. Both are done before anybody is answered; only while
+the kernel is being loaded with a new policy, the stage comes into `static` with it (`static_rules`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from fastpath.abi import Stage
     from gateway.control.core import Core
@@ -65,7 +67,7 @@ async def change_stage(
     leave: what may be raised to enforce (`promotion`). Raises ControlError when it would be more, ConfigError for an
     unknown object, KernelError when `static` did not follow.
     """
-    async with core.lock:
+    async with _alone(core, terms), core.lock:
         policy = core.policy()
         table = policy.stages
         target = table.canonical(target)
@@ -93,6 +95,11 @@ async def change_stage(
         if pending is not None:
             await core.record(actor, "stage.pending", pending_detail(pending))
         return change
+
+
+def _alone(core: Core, terms: Terms) -> AbstractAsyncContextManager[None]:
+    """A change that is to go back by itself waits until the last change of a policy is through; calming does not."""
+    return contextlib.nullcontext() if terms.confirm_within_s is None else core.changing
 
 
 async def restore_stages(core: Core, overrides: dict[str, StageOverride]) -> None:
@@ -127,7 +134,7 @@ async def _put(core: Core, policy: PolicyInForce, wanted: Mapping[StageObject, S
     try:
         for target, stage in wanted.items():
             table.put(target, stage)
-        await asyncio.to_thread(core.kernel.update_static, policy.lowered, policy.stages_in_force())
+        await core.static.follow(policy)
         core.trouble.pop("static", None)
     except (GatewayError, OSError) as error:
         for target, stage in previous.items():

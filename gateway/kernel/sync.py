@@ -50,6 +50,16 @@ class Loaded:
     generation: int = field(compare=False)  # of all rulesets, when the kernel was last found to hold it
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A bank that was filled and judges nothing yet."""
+
+    policy: LoweredPolicy
+    bank: int
+    wiring: Wiring
+    judged: tuple[Mapping[tuple[int, int], Stage], AbstractSet[int]]  # stages and closed conduits that are in it
+
+
 def _loaded() -> Loaded:
     """Return what stands now. ORDER: the number first, so that a change in between is not taken for known."""
     number = readback.generation()
@@ -67,6 +77,40 @@ def ensure_base(bridge_name: str) -> bool:
     return True
 
 
+def fill_spare(
+    policy: LoweredPolicy,
+    *,
+    stages: Mapping[tuple[int, int], Stage],
+    closed: AbstractSet[int],
+    **wiring: Unpack[Wiring],
+) -> Spare:
+    """Load a policy's rules into the bank that judges nothing: what takes long about a large one.
+
+    `stages` are effective: under the ceiling. Transactions of others come in between and are not in the way.
+    """
+    spare = 1 if bank_in_use() == 0 else 0
+    lane = wiring.get("lane", False)
+    nft.apply(static.render_bank(policy, form=wiring["form"], stages=stages, closed=closed, bank=spare, lane=lane))
+    return Spare(policy, spare, wiring, (stages, closed))
+
+
+def switch_to(
+    spare: Spare, *, bridge_name: str, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]
+) -> Loaded:
+    """Judge by a bank that was filled, with the stages of now: one transaction. On an error the old ruleset goes on."""
+    if (stages, closed) != spare.judged:
+        nft.apply(static.render_toggle(spare.policy, stages=stages, closed=closed, bank=spare.bank))
+    if not _counts():
+        nft.apply(counting_script())
+    ports = sorted(bridge.ports(bridge_name))
+    nft.apply(static.render_switch(spare.policy, bridge_ports=ports, bank=spare.bank, **spare.wiring))
+    if not spare.wiring.get("lane"):
+        _remove_lane()
+    if bank_in_use() != spare.bank:
+        raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
+    return _loaded()
+
+
 def apply_policy(
     policy: LoweredPolicy,
     *,
@@ -75,28 +119,9 @@ def apply_policy(
     closed: AbstractSet[int],
     **wiring: Unpack[Wiring],
 ) -> Loaded:
-    """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
-
-    `stages` are effective: under the ceiling. On an error the old ruleset goes on.
-    """
-    spare = 1 if bank_in_use() == 0 else 0
-    prepare, switch = static.render_parts(
-        policy,
-        stages=stages,
-        closed=closed,
-        bridge_ports=sorted(bridge.ports(bridge_name)),
-        bank=spare,
-        **wiring,
-    )
-    nft.apply(prepare)
-    if not _counts():
-        nft.apply(counting_script())
-    nft.apply(switch)
-    if not wiring.get("lane"):
-        _remove_lane()
-    if bank_in_use() != spare:
-        raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
-    return _loaded()
+    """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it."""
+    spare = fill_spare(policy, stages=stages, closed=closed, **wiring)
+    return switch_to(spare, bridge_name=bridge_name, stages=stages, closed=closed)
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from rules.bundle import Bundle
 from rules.compile import compile_bundle
 from rules.passages import Entry
+from rules.problems import PolicyError
+from rules.text_memory import TextMemory
+from rules.tree import parse_tree
 from rules.workshop import Workshop
-from tests.support.compiling import outcome
+from tests.support.compiling import outcome, shape
 
 BASE: Final = """\
 # a plant
@@ -132,6 +136,33 @@ def edited(lines: list[str], kind: str, at: int, line: str) -> list[str]:
     if kind == "append":
         return [*lines[:at], lines[at] + line.strip(), *lines[at + 1 :]]
     return [*lines[:at], *lines[at + 1 : at + 2], lines[at], *lines[at + 2 :]]
+
+
+def read(memory: TextMemory | None, text: str) -> tuple[object, ...]:
+    """Return what reading a text finds."""
+    try:
+        source, problems = parse_tree(text, "s.yaml") if memory is None else memory.read(text, "s.yaml", "")
+    except PolicyError as error:
+        return ("refused", error.problems)
+    return (shape(source.root), source.root.plain(), problems)
+
+
+@pytest.mark.parametrize("kind", ["insert", "replace", "append"])
+def test_every_line_at_every_place(kind: str) -> None:
+    """Each of the lines, put in everywhere, leads to the same tree or the same refusal."""
+    text = BASE.replace("include: [more.yaml]\n", "")
+    workshop = Workshop()
+    compile_bundle(Bundle("s.yaml", text), workshop=workshop)
+    lines = text.splitlines()
+    shortened = 0
+    for line in dict.fromkeys(LINES):
+        for at in range(len(lines)):
+            changed = "\n".join(edited(lines, kind, at, line)) + "\n"
+            warm, cold = read(workshop.files.texts, changed), read(None, changed)
+            assert warm[0] == cold[0], (line, at)
+            assert warm[-1] == cold[-1], (line, at)
+            shortened += warm != cold
+    assert shortened > 500, "nothing was known"
 
 
 @settings(max_examples=400, deadline=None)
