@@ -219,3 +219,77 @@ def test_nothing_is_known_of_a_policy_that_is_gone() -> None:
     assert entries_of(workshop, small) == {}
     assert list(entries_of(workshop, small)) == ["z"]
     assert entries_of(workshop, text) == {}
+
+
+SMALL: Final = """\
+version: 1
+site: {name: works}
+zones:
+  a: {kind: control}
+  b: {kind: supervisory}
+conduits:
+  one: {from: {zone: a}, to: {zone: b}, services: ssh}
+  two: {from: {zone: b}, to: {zone: a}, services: ssh}
+  three: {from: {zone: b}, to: {zone: a}, services: dns}
+"""
+LAST: Final = SMALL.splitlines()[-1]
+EXPLICIT: Final = """\
+  odd:
+    from: {zone: a}
+    to: {zone: b}
+    services: dns
+    ? limit
+"""
+# what was compiled, what is read then
+CONFUSING: Final = {
+    "entries inside of a quoted text": (
+        SMALL,
+        SMALL.replace("  two:", '  odd: {from: {zone: a}, to: {zone: b}, services: ssh, reason: "\n  two:') + '  "}\n',
+    ),
+    "a section's name inside of a quoted text": (
+        SMALL,
+        SMALL.replace("conduits:\n", '  c: {kind: dmz, description: "\nconduits:\n') + '"}\n"conduits":\n  one:\n',
+    ),
+    "an alias to another entry": (
+        SMALL.replace("one: {", "one: &x {").replace(LAST, "  three: *x"),
+        SMALL.replace("one: {", "one: &y {").replace(LAST, "  three: *x"),
+    ),
+    "an alias that was good": (
+        SMALL.replace("one: {", "one: &x {").replace(LAST, "  three: *x"),
+        "# moved\n" + SMALL.replace("one: {", "one: &x {").replace(LAST, "  three: *x"),
+    ),
+    "an alias among what was known": (
+        SMALL,
+        SMALL.replace("one: {", "one: &x {").replace(LAST, "  three: *x"),
+        "# moved\n" + SMALL.replace("one: {", "one: &x {").replace(LAST, "  three: *x"),
+    ),
+    "a key that stands where the next entry begins": (
+        SMALL.replace("  two:", EXPLICIT + "  two:"),
+        "# moved\n" + SMALL.replace("  two:", EXPLICIT + "  two:"),
+    ),
+    "an entry that goes on at the margin": (
+        SMALL.replace(" services: dns}", "\nservices: dns}"),
+        SMALL.replace(" services: dns}", "\nservices: {}"),
+    ),
+    "a list below a name": (SMALL, SMALL + "  - a\n"),
+    "an entry twice": (SMALL, SMALL + f"{LAST}\n"),
+    "an entry again under another text": (SMALL, SMALL.replace(LAST, "  two: {services: dns}")),
+    "a section twice": (SMALL, f"{SMALL}conduits:\n{LAST}\n"),
+    "a section that is empty now": (SMALL, SMALL[: SMALL.index("  one:")]),
+    "a line that only others count": (SMALL, SMALL.replace("{kind: control}", "{kind: control} # a\r# b")),
+    "another indentation": (SMALL, SMALL.replace("\n  ", "\n    ")),
+    "two indentations": (SMALL, SMALL.replace("\n  two", "\n    two")),
+    "no end of the last line": (SMALL, f"{SMALL}    x: 1"),
+    "a second document": (SMALL, f"{SMALL}---\n{SMALL}"),
+}
+
+
+@pytest.mark.parametrize("name", CONFUSING)
+def test_confusing_texts(name: str) -> None:
+    """What looks like known entries and is none is read as it stands."""
+    *before, text = CONFUSING[name]
+    workshop = Workshop()
+    for known in before:
+        compile_bundle(Bundle("s.yaml", known), workshop=workshop)
+    warm, cold = read(workshop.files.texts, text), read(None, text)
+    assert (warm[0], warm[-1]) == (cold[0], cold[-1])
