@@ -49,9 +49,9 @@ class StaticLink:
         with self._loading:
             spare, self._spare = self._spare, None
             self._effective = None  # unknown until the load has succeeded
-            if spare is None or spare.policy is not lowered or spare.wiring != wiring:
-                spare = sync.fill_spare(lowered, stages=pairs, closed=closed, **wiring)
-            self._loaded = sync.switch_to(spare, bridge_name=self._bridge_name, stages=pairs, closed=closed)
+            self._loaded = sync.apply_policy(
+                lowered, bridge_name=self._bridge_name, stages=pairs, closed=closed, spare=spare, **wiring
+            )
             self._effective = (pairs, closed)
 
     def update(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:

@@ -86,29 +86,12 @@ def fill_spare(
 ) -> Spare:
     """Load a policy's rules into the bank that judges nothing: what takes long about a large one.
 
-    `stages` are effective: under the ceiling. Transactions of others come in between and are not in the way.
+    `stages` are effective: under the ceiling. Small transactions come in between and do not wait for it.
     """
     spare = 1 if bank_in_use() == 0 else 0
     lane = wiring.get("lane", False)
     nft.apply(static.render_bank(policy, form=wiring["form"], stages=stages, closed=closed, bank=spare, lane=lane))
     return Spare(policy, spare, wiring, (stages, closed))
-
-
-def switch_to(
-    spare: Spare, *, bridge_name: str, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]
-) -> Loaded:
-    """Judge by a bank that was filled, with the stages of now: one transaction. On an error the old ruleset goes on."""
-    if (stages, closed) != spare.judged:
-        nft.apply(static.render_toggle(spare.policy, stages=stages, closed=closed, bank=spare.bank))
-    if not _counts():
-        nft.apply(counting_script())
-    ports = sorted(bridge.ports(bridge_name))
-    nft.apply(static.render_switch(spare.policy, bridge_ports=ports, bank=spare.bank, **spare.wiring))
-    if not spare.wiring.get("lane"):
-        _remove_lane()
-    if bank_in_use() != spare.bank:
-        raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
-    return _loaded()
 
 
 def apply_policy(
@@ -117,11 +100,26 @@ def apply_policy(
     bridge_name: str,
     stages: Mapping[tuple[int, int], Stage],
     closed: AbstractSet[int],
+    spare: Spare | None = None,
     **wiring: Unpack[Wiring],
 ) -> Loaded:
-    """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it."""
-    spare = fill_spare(policy, stages=stages, closed=closed, **wiring)
-    return switch_to(spare, bridge_name=bridge_name, stages=stages, closed=closed)
+    """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
+
+    `stages` are effective: under the ceiling. `spare` was filled for this policy, perhaps with other stages, which are
+    brought up to date first. On an error the old ruleset goes on.
+    """
+    if spare is None or spare.policy is not policy or spare.wiring != wiring or spare.bank == bank_in_use():
+        spare = fill_spare(policy, stages=stages, closed=closed, **wiring)
+    elif (stages, closed) != spare.judged:
+        nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=spare.bank))
+    if not _counts():
+        nft.apply(counting_script())
+    nft.apply(static.render_switch(policy, bridge_ports=sorted(bridge.ports(bridge_name)), bank=spare.bank, **wiring))
+    if not wiring.get("lane"):
+        _remove_lane()
+    if bank_in_use() != spare.bank:
+        raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
+    return _loaded()
 
 
 def apply_toggle(policy: LoweredPolicy, *, stages: Mapping[tuple[int, int], Stage], closed: AbstractSet[int]) -> Loaded:
