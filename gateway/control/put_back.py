@@ -14,6 +14,7 @@ import structlog
 from gateway.control.stages import STAGES, StageObject, carried_over
 from gateway.control.state_dir import OverridesRecord
 from gateway.errors import GatewayError
+from rules.slots import remember_slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ async def put_back(core: Core, before: Before, new: PolicyInForce, stood: Mappin
     core.current, core.overrides = before.policy, before.overrides
     core.pending.stand_again(before.pending)
     try:
-        await _restore(core, before.policy, later)
+        await _restore(core, before.policy, later, new.slots)
     finally:
         if core.pending.record is not None:
             for key, override in later.items():
@@ -54,7 +55,9 @@ def _set_since(now: Mapping[str, StageOverride], then: Mapping[str, StageOverrid
     return {key: now.get(key) for key in {**then, **now} if now.get(key) != then.get(key)}
 
 
-async def _restore(core: Core, old: PolicyInForce | None, later: Mapping[str, StageOverride | None]) -> None:
+async def _restore(
+    core: Core, old: PolicyInForce | None, later: Mapping[str, StageOverride | None], tried: Mapping[str, int]
+) -> None:
     try:
         await asyncio.to_thread(core.state_dir.drop_candidate)
     except OSError as error:
@@ -62,6 +65,7 @@ async def _restore(core: Core, old: PolicyInForce | None, later: Mapping[str, St
     if old is None:
         core.trouble["policy"] = "no policy: the first one could not be put in force; the boundary is closed"
         return
+    await _remember(core, old, tried)
     await _carry(core, old, later)
     try:
         await asyncio.to_thread(core.kernel.apply_static, old.lowered, old.stages_in_force())
@@ -74,6 +78,16 @@ async def _restore(core: Core, old: PolicyInForce | None, later: Mapping[str, St
     except (GatewayError, OSError) as error:
         core.trouble["engine"] = f"could not be set back to generation {old.record.generation}: {error}"
         _log.error("put_back_engine", error=str(error))
+
+
+async def _remember(core: Core, old: PolicyInForce, tried: Mapping[str, int]) -> None:
+    """Keep the slots that the policy put back had given: the engine may have counted in them."""
+    slots = remember_slots(remember_slots(old.record.slots, tried), old.slots)
+    old.record = old.record.model_copy(update={"slots": slots})
+    try:
+        await asyncio.to_thread(core.state_dir.save_in_force, old.record)
+    except OSError as error:  # harmless until a restart, and the next policy writes them down
+        _log.error("put_back_slots", error=str(error))
 
 
 async def _carry(core: Core, old: PolicyInForce, later: Mapping[str, StageOverride | None]) -> None:
