@@ -62,7 +62,7 @@ def first(figures: Figures, zones: int, workshop: Workshop) -> tuple[Compiled, b
     """Compile the site, phase by phase as `rules.compile` does."""
     bundle = site.bundle(zones)
     with timed(figures, "load_s"):
-        policy = load_bundle(bundle, workshop.sheets)
+        policy = load_bundle(bundle, workshop.files)
     with timed(figures, "check_s"):
         population = workshop.population(policy)
         examination = Examination(policy, None, population)
@@ -70,7 +70,7 @@ def first(figures: Figures, zones: int, workshop: Workshop) -> tuple[Compiled, b
     if any(problem.severity is Severity.ERROR for problem in found):
         raise RuntimeError(f"the site is refused: {found[0]}")
     with timed(figures, "lower_s"):
-        lowered = lower(policy, None, population)
+        lowered = lower(policy, None, population, workshop.texts)
     with timed(figures, "check_lowered_s"):
         examination.after_lowering(lowered)
     with timed(figures, "image_s"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Any, Final
 
@@ -262,9 +262,10 @@ class Layout:
         """Return the bytes of one struct, values in field order."""
         return self._packer.pack(*values)
 
-    def pack_into(self, buffer: Any, offset: int, *values: Any) -> None:
-        """Write one struct into a writable buffer at a byte offset."""
-        self._packer.pack_into(buffer, offset, *values)
+    @property
+    def pack_into(self) -> Callable[..., None]:
+        """Write one struct into a writable buffer at a byte offset: (buffer, offset, *values)."""
+        return self._packer.pack_into
 
     def unpack_from(self, buffer: Any, offset: int = 0) -> dict[str, Any]:
         """Read one struct as a dict by field name."""
@@ -426,6 +427,18 @@ def mix64(a: int, b: int) -> int:
     h ^= h >> 29
     h = (h * HASH_MULTIPLIER_1) & _MASK64
     return h ^ (h >> 32)
+
+
+def mix64_each(a: int, words: Iterable[int]) -> list[int]:
+    """Return `mix64(a, word)` for each word; a table of a large site has a hundred thousand."""
+    begun = ((a ^ HASH_MULTIPLIER_2) * HASH_MULTIPLIER_1) & _MASK64
+    begun ^= begun >> 32
+    found = []
+    for word in words:
+        h = ((begun ^ word) * HASH_MULTIPLIER_2) & _MASK64
+        h = ((h ^ (h >> 29)) * HASH_MULTIPLIER_1) & _MASK64
+        found.append(h ^ (h >> 32))
+    return found
 
 
 def endpoint_hash(seed: int, address: bytes, space: int, prefix_length: int) -> int:

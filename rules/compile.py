@@ -78,7 +78,7 @@ def compile_bundle(
 ) -> Compiled:
     """Compile a policy from all of its files."""
     with uncollected():
-        policy = load_bundle(bundle, workshop.sheets if workshop is not None else None)
+        policy = load_bundle(bundle, workshop.files if workshop is not None else None)
         return compile_policy(policy, slots, today, accepted=accepted, workshop=workshop)
 
 
@@ -96,7 +96,8 @@ def compile_policy(
     a waiver could have taken on refuses it no more, so that no new check and no expired waiver stops a plant.
     `workshop` saves work that was done for the policy before; the result is the same without it.
     """
-    population = (workshop or Workshop()).population(policy)
+    kept = workshop or Workshop()
+    population = kept.population(policy)
     examination = Examination(policy, today, population)
     found = examination.before_lowering()
     if accepted:
@@ -104,7 +105,7 @@ def compile_policy(
     errors = [problem for problem in found if problem.severity is Severity.ERROR]
     if errors:
         raise PolicyError(errors, [problem for problem in found if problem.severity is not Severity.ERROR])
-    lowered = lower(policy, slots, population)
+    lowered = lower(policy, slots, population, kept.texts)
     return Compiled(policy, lowered, in_file_order([*found, *examination.after_lowering(lowered)]))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.population import Population, texts
 from rules.profiles import lower_profile
@@ -24,18 +24,65 @@ if TYPE_CHECKING:
     from rules.service_model import Service
     from rules.windows_model import Window
 
+Read = tuple[str, int, int, int]  # number space, first and last number, inspector
 FORM = "conduit-gateway policy 3"  # changes when the same text begins to mean something else
 
 
-def policy_digest(policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None) -> bytes:
-    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known."""
+class _Written(NamedTuple):
+    """A conduit's text, and what it was made of."""
+
+    conduit: Conduit
+    read: list[Read]
+    text: str
+
+
+class ConduitTexts:
+    """The conduits of the last policy as the digest takes them: one made of the same things is not written again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Written] = {}
+
+    def of(self, conduits: Mapping[str, Conduit], services: Mapping[str, Service]) -> dict[str, str]:
+        """Return the canonical text of each conduit."""
+        readers: dict[str, list[Read]] = {}
+        self._known = {name: self._written(name, conduits[name], services, readers) for name in conduits}
+        return {name: written.text for name, written in self._known.items()}
+
+    def _written(
+        self, name: str, conduit: Conduit, services: Mapping[str, Service], readers: dict[str, list[Read]]
+    ) -> _Written:
+        # What reads a conduit's numbers is said by services: those may be others while the conduit stays what it was.
+        read = _read(conduit, services, readers) if conduit.inspected else []
+        known = self._known.get(name)
+        if known is not None and known.conduit is conduit and known.read == read:
+            return known
+        return _Written(conduit, read, _dumped(_conduit(conduit, services, read)))
+
+
+def policy_digest(
+    policy: Policy, ties: Iterable[tuple[str, str]], assets: str | None = None, conduits: ConduitTexts | None = None
+) -> bytes:
+    """Return the digest of the policy's behaviour; `assets` is `Population.digest` where it is known.
+
+    `conduits` has those that were written for the policy before.
+    """
     digest = assets if assets is not None else Population(policy).digest
-    text = json.dumps(canonical(policy, ties, digest), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    parts = {key: _dumped(value) for key, value in _canonical(policy, ties, digest).items()}
+    parts["conduits"] = _object((conduits or ConduitTexts()).of(policy.conduits, known_services(policy)))
+    return hashlib.sha256(_object(parts).encode()).digest()
 
 
-def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> dict[str, Any]:
-    """Return the behaviour as sorted plain values, the assets' as a digest."""
+def _dumped(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _object(texts_by_key: Mapping[str, str]) -> str:
+    """Return JSON of an object whose values are JSON already, as `_dumped` writes it."""
+    return "{" + ",".join([f"{json.dumps(key)}:{texts_by_key[key]}" for key in sorted(texts_by_key)]) + "}"
+
+
+def _canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> dict[str, Any]:
+    """Return the behaviour as sorted plain values, the assets' as a digest; without the conduits."""
     known = known_services(policy)
     used = {name for conduit in policy.conduits.values() for name in conduit.services}
     return {
@@ -55,7 +102,6 @@ def canonical(policy: Policy, ties: Iterable[tuple[str, str]], assets: str) -> d
         "services": {
             name: {kind.value: ranges for kind, ranges in service_ranges(known[name]).items()} for name in used
         },
-        "conduits": {name: _conduit(conduit, known) for name, conduit in policy.conduits.items()},
         "windows": _windows(policy),
         "ties": sorted(ties),
         "denials": _denials(policy),
@@ -68,24 +114,32 @@ def _selector(selector: Selector) -> list[list[str]]:
     return [texts(key) for key in keys]
 
 
-def _conduit(conduit: Conduit, known: Mapping[str, Service]) -> list[Any]:
+def _conduit(conduit: Conduit, known: Mapping[str, Service], read: list[Read]) -> list[Any]:
     ends = [_selector(conduit.source), _selector(conduit.destination), texts(conduit.services)]
     acts = [conduit.stage, conduit.fail, conduit.log, conduit.enabled, _limit(conduit.limit)]
     opens = [conduit.via, texts(conduit.windows), texts(conduit.requires)]
-    return [*ends, *acts, *opens, *_inside(conduit, known)]
+    return [*ends, *acts, *opens, *_inside(conduit, known, read)]
 
 
-def _inside(conduit: Conduit, known: Mapping[str, Service]) -> list[Any]:
+def _read(conduit: Conduit, services: Mapping[str, Service], readers: dict[str, list[Read]]) -> list[Read]:
+    """Return what reads which numbers of a conduit; `readers` has those of the services that were asked already."""
+    found: set[Read] = set()
+    for name in conduit.services:
+        if name not in readers:
+            ranges = inspected_ranges(services[name])
+            readers[name] = [(kind.value, span.first, span.last, int(reader)) for kind, span, reader in ranges]
+        found.update(readers[name])
+    return sorted(found)
+
+
+def _inside(conduit: Conduit, known: Mapping[str, Service], read: list[Read]) -> list[Any]:
     """Return what an inspected conduit permits inside, and what reads which of its numbers."""
     profile = lower_profile(conduit, known)
     if profile is None:
         return [[], {}]
     clauses = [[part if isinstance(part, int) else sorted(part) for part in clause] for clause in profile.clauses]
     acts = [profile.constrained, profile.messages, profile.every, profile.refuse]
-    read = {
-        (kind.value, *span, reader) for name in conduit.services for kind, span, reader in inspected_ranges(known[name])
-    }
-    return [sorted(profile.operations), {"clauses": clauses, "acts": acts, "read": sorted(read)}]
+    return [sorted(profile.operations), {"clauses": clauses, "acts": acts, "read": read}]
 
 
 def _windows(policy: Policy) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ from rules.membership import Membership, Memberships, MembershipTable
 from rules.records import EndpointRecord, MacRecord
 
 if TYPE_CHECKING:
-    from rules.model import Policy
+    from rules.model import Asset, Policy
     from rules.population import Population
 
 
@@ -64,29 +64,22 @@ class _Lowering:
 
     def assets(self) -> None:
         """Assets of one kind that no selector tells apart are in one class, which is looked up once for all of them."""
-        found, table, population = self.found, self.table, self.population
-        near = population.near(table.blocks, table.prefix_zones.keys())
-        ip_classes: dict[tuple[int, int], int] = {}
-        mac_classes: dict[object, int] = {}
-        rows = zip(self.policy.assets.items(), population.places, population.kinds, strict=True)
-        for (name, asset), (number, space, zone, mac_asset, _, packed), kind in rows:
-            apart, around = table.names(name), near.get(number)
-            for index, address in enumerate(packed):
-                here = around[index] if around is not None else ()
-                told_by = (id(kind), id(here))  # the population has each of them once
-                klass = None if apart else ip_classes.get(told_by)
-                if klass is None:
-                    klass = found.klass(table.of_asset(name, asset, here), found.ip_classes)
-                    if not apart:
-                        ip_classes[told_by] = klass
-                found.addresses.append(EndpointRecord(address, 128, space, zone, number, mac_asset, klass))
-            if asset.macs:
-                klass = None if apart else mac_classes.get(kind)
-                if klass is None:
-                    klass = found.klass(table.of_mac(name, asset), found.mac_classes)
-                    if not apart:
-                        mac_classes[kind] = klass
-                found.macs += [MacRecord(mac, space, zone, number, klass) for mac in asset.macs]
+        found, table, assets = self.found, self.table, self.policy.assets
+        hosts = self.population.hosts(table.blocks, table.prefix_zones.keys())
+        numbers = self.population.numbers
+        named = sorted((numbers[name], name) for name in table.named)
+        apart = {name: number for number, name in named}
+
+        def of_address(name: str | None, asset: Asset, around: tuple[Block, ...]) -> int:
+            return found.klass(table.of_asset(name, asset, around), found.ip_classes)
+
+        def of_mac(name: str | None, asset: Asset, _: tuple[Block, ...]) -> int:
+            return found.klass(table.of_mac(name, asset), found.mac_classes)
+
+        # Cells first: what conduits say of single assets, which changes most, then renumbers few classes.
+        by_address, by_mac = hosts.addresses.shared(apart, of_address), hosts.macs.shared(apart, of_mac)
+        found.addresses += hosts.addresses.classified(by_address, apart, assets, of_address)
+        found.macs += hosts.macs.classified(by_mac, apart, assets, of_mac)
 
     def groups(self) -> None:
         """A group lives behind every port: it is looked up in the egress zone's space, hence a record in each."""

@@ -14,29 +14,31 @@ from typing import Any
 from pydantic import ValidationError
 
 from rules.bundle import Bundle, size_problems
+from rules.file_memory import FileMemory
 from rules.model import Inventory, Policy
 from rules.naming import OUTSIDE, YAML, Named, matching, named_files
 from rules.nodes import Node, Place, Source
 from rules.problems import PolicyError, Problem, did_you_mean
-from rules.sheet_memory import SheetMemory
 from rules.text import decoded
-from rules.tree import MAX_NODES, parse_tree
+from rules.tree import MAX_NODES
 
 SECTIONS = ("zones", "assets", "roles", "services", "windows", "cycles", "conduits")
 MAX_CHAIN = 32
 LISTS = ("include", "inventory", "denials", "waivers")
 
 
-def joined(bundle: Bundle, sheets: SheetMemory | None = None) -> tuple[Source, list[Problem]]:
-    """Return the whole policy as one tree; `sheets` are those that were read before.
+def joined(bundle: Bundle, memory: FileMemory | None = None) -> tuple[Source, list[Problem]]:
+    """Return the whole policy as one tree; `memory` has what was read before.
 
     Raises PolicyError when a part of it is not known.
     """
     too_large = list(size_problems(bundle))
     if too_large:
         raise PolicyError(too_large)
-    source, problems = parse_tree(bundle.text, bundle.name)
-    joining = _Joining(bundle, problems, sheets or SheetMemory())
+    known = memory or FileMemory()
+    known.texts.begin()
+    source, problems = known.texts.read(bundle.text, bundle.name, "")
+    joining = _Joining(bundle, problems, known)
     joining.fragment("", source.root)
     joining.unnamed()
     root = Node(bundle.name, source.root.line, source.root.column, joining.entries, joining.keys)
@@ -50,7 +52,7 @@ def joined(bundle: Bundle, sheets: SheetMemory | None = None) -> tuple[Source, l
 class _Joining:
     bundle: Bundle
     problems: list[Problem]
-    sheets: SheetMemory
+    memory: FileMemory
     entries: dict[str, Node] = field(default_factory=dict)
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)
     chain: list[str] = field(default_factory=list)  # the files that include each other down to here
@@ -102,7 +104,7 @@ class _Joining:
     def _parse(self, path: str) -> None:
         name = self.bundle.shown(path)
         try:
-            source, problems = parse_tree(decoded(self.bundle.files[path], name), name)
+            source, problems = self.memory.texts.read(decoded(self.bundle.files[path], name), name, path)
         except PolicyError as error:
             self.problems += error.problems
             self.incomplete = True
@@ -182,7 +184,7 @@ class _Joining:
             content = self.bundle.files.get(inventory.csv) if inventory is not None else None
             if inventory is None or content is None:
                 continue
-            sheet = self.sheets.read(content, self.bundle.shown(inventory.csv), inventory, node)
+            sheet = self.memory.sheets.read(content, self.bundle.shown(inventory.csv), inventory, node)
             self.problems += sheet.problems
             self.incomplete |= not sheet.complete
             assets = root.child("assets") or Node(root.file, root.line, root.column, {}, {})

@@ -8,20 +8,15 @@ Called by the control plane and the tests. `build_state`, the writable companion
 from __future__ import annotations
 
 from array import array
-from dataclasses import astuple, dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import astuple
 
 from fastpath import abi
 from fastpath.abi import Section
-from rules.hashing import PlacementMemory
+from rules.image_tables import Chains, ImageMemory, rule_table
 from rules.profile_sections import profile_sections, service_inspectors
 from rules.records import LimitRecord, LoweredPolicy, ProfileRecord, ServiceKind
 from rules.state import build_state
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-EndpointKey = tuple[bytes, int, int]  # address, space, prefix length
 NUMBER_SPACES = {
     Section.SERVICES_TCP: (ServiceKind.TCP, 65536),
     Section.SERVICES_UDP: (ServiceKind.UDP, 65536),
@@ -32,46 +27,17 @@ NUMBER_SPACES = {
 }
 
 
-@dataclass(slots=True)
-class Chains:
-    """Lists of alternative conduits; equal tails are stored once."""
-
-    nodes: list[tuple[int, int]] = field(default_factory=list)
-    _known: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def add(self, conduits: tuple[int, ...]) -> int:
-        """Return the index of the chain's first node."""
-        at = abi.NO_NODE
-        for conduit in reversed(conduits):
-            node = (conduit, at)
-            known = self._known.get(node)
-            if known is None:
-                known = self._known[node] = len(self.nodes)
-                self.nodes.append(node)
-            at = known
-        return at
-
-
-class ImageMemory:
-    """Remembers where the last image's entries were placed; one image needs none, a row of them is built faster."""
-
-    def __init__(self) -> None:
-        self.endpoints: PlacementMemory[EndpointKey] = PlacementMemory()
-        self.macs: PlacementMemory[int] = PlacementMemory()
-        self.rules: PlacementMemory[int] = PlacementMemory()
-
-
 def build_image(lowered: LoweredPolicy, generation: int, memory: ImageMemory | None = None) -> bytes:
     """Return the image of a policy; the same bytes with a memory and without."""
-    places = memory or ImageMemory()
+    known = memory or ImageMemory()
     chains = Chains()
     # Equal limits are stored once; the engine counts by conduit, so that sharing the numbers shares nothing else.
     limits = list(dict.fromkeys(conduit.limit for conduit in lowered.conduits if conduit.limit is not None))
     profiles = list(dict.fromkeys(conduit.profile for conduit in lowered.conduits if conduit.profile is not None))
     sections: dict[Section, tuple[bytes | bytearray, int]] = {
-        Section.ENDPOINTS: _endpoints(lowered, places.endpoints),
-        Section.MACS: _macs(lowered, places.macs),
-        Section.RULES: _rules(lowered, places.rules, chains),
+        Section.ENDPOINTS: known.endpoints.table(lowered.seed, lowered.endpoints),
+        Section.MACS: known.macs.table(lowered.seed, lowered.macs),
+        Section.RULES: rule_table(lowered, known.rules, chains),
         Section.CONDUITS: _conduits(lowered, limits, profiles),
         Section.ZONES: _zones(lowered),
         Section.PORT_ZONES: _port_zones(lowered),
@@ -129,58 +95,6 @@ def _aligned(size: int) -> int:
     return -(-size // abi.CACHE_LINE_BYTES) * abi.CACHE_LINE_BYTES
 
 
-def _endpoints(lowered: LoweredPolicy, memory: PlacementMemory[EndpointKey]) -> tuple[bytearray, int]:
-    keys = [(record.address, record.space, record.prefix_length) for record in lowered.endpoints]
-    placed = memory.place(lowered.seed, keys, _endpoint_hashes)
-    size, pack_into = abi.ENDPOINT.size, abi.ENDPOINT.pack_into
-    table = bytearray(placed.capacity * size)
-    for slot, record in zip(placed.slots, lowered.endpoints, strict=True):
-        pack_into(
-            table,
-            slot * size,
-            record.address,
-            abi.NO_ASSET if record.asset is None else record.asset,
-            abi.NO_ASSET if record.mac_asset is None else record.mac_asset,
-            record.space,
-            record.zone,
-            record.klass,
-            record.prefix_length,
-            abi.ENDPOINT_IN_USE | (abi.ENDPOINT_ANYWHERE if record.anywhere else 0),
-        )
-    return table, placed.capacity
-
-
-def _endpoint_hashes(seed: int, keys: Sequence[EndpointKey]) -> list[int]:
-    return [abi.endpoint_hash(seed, address, space, length) for address, space, length in keys]
-
-
-def _macs(lowered: LoweredPolicy, memory: PlacementMemory[int]) -> tuple[bytearray, int]:
-    keys = [int.from_bytes(record.mac, "big") << 16 | record.space for record in lowered.macs]
-    placed = memory.place(lowered.seed, keys, _key_hashes)
-    size, pack_into = abi.MAC.size, abi.MAC.pack_into
-    table = bytearray(placed.capacity * size)
-    for slot, key, record in zip(placed.slots, keys, lowered.macs, strict=True):
-        asset = abi.NO_ASSET if record.asset is None else record.asset
-        zone = abi.MAC_ANYWHERE_ZONE if record.anywhere else record.zone
-        pack_into(table, slot * size, key, asset, zone, record.klass)
-    return table, placed.capacity
-
-
-def _rules(lowered: LoweredPolicy, memory: PlacementMemory[int], chains: Chains) -> tuple[bytearray, int]:
-    keys = [rule.source_class << 32 | rule.destination_class << 16 | rule.service_class for rule in lowered.rules]
-    placed = memory.place(lowered.seed, keys, _key_hashes)
-    size, pack_into = abi.RULE.size, abi.RULE.pack_into
-    table = bytearray(placed.capacity * size)
-    for slot, key, rule in zip(placed.slots, keys, lowered.rules, strict=True):
-        pack_into(table, slot * size, key, chains.add(rule.conduits), 0)
-    return table, placed.capacity
-
-
-def _key_hashes(seed: int, keys: Sequence[int]) -> list[int]:
-    """Return the hashes of MAC keys or rule keys, which are hashed alike."""
-    return [abi.mix64(seed, key) for key in keys]
-
-
 def _conduits(
     lowered: LoweredPolicy, limits: list[LimitRecord], profiles: list[ProfileRecord]
 ) -> tuple[bytearray, int]:
@@ -227,4 +141,4 @@ def _little_endian(table: array[int]) -> bytes:
     return table.tobytes()
 
 
-__all__ = ["build_image", "build_state", "conduit_capacity"]
+__all__ = ["ImageMemory", "build_image", "build_state", "conduit_capacity"]

@@ -99,6 +99,10 @@ class Row(Node):
         found = {key: self.child(key) for key in self.sheet.columns}
         return {key: node for key, node in found.items() if node is not None}
 
+    def loaded(self) -> Asset | None:
+        """Return what it became when the sheet was read before."""
+        return self.asset
+
     def plain(self) -> Any:
         """Return the asset as the models take it."""
         if self.asset is not None:

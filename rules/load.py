@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from rules.sheet_memory import SheetMemory
+    from rules.file_memory import FileMemory
 
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
 MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
@@ -47,12 +47,12 @@ def load_policy_text(text: str, name: str = "policy.yaml") -> Policy:
     return load_bundle(Bundle(name, text))
 
 
-def load_bundle(bundle: Bundle, sheets: SheetMemory | None = None) -> Policy:
+def load_bundle(bundle: Bundle, memory: FileMemory | None = None) -> Policy:
     """Load a policy from all of its files; raise PolicyError with all of their mistakes.
 
-    `sheets` saves reading spreadsheets again that are the same as last time; the result is the same without.
+    `memory` saves reading again what is the same as last time; the result is the same without.
     """
-    source, problems = joined(bundle, sheets)
+    source, problems = joined(bundle, memory)
     problems += reference_problems(source, library())
     data = source.root.plain()
     policy: Policy | None = None
@@ -67,8 +67,8 @@ def load_bundle(bundle: Bundle, sheets: SheetMemory | None = None) -> Policy:
         problems += conflicts(policy) if problems else []
     if policy is None or problems:
         raise PolicyError(problems)
-    if sheets is not None:
-        sheets.became(source, policy)
+    if memory is not None:
+        memory.became(source, policy)
     return policy
 
 

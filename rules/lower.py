@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastpath.abi import MAX_CONDUITS, PAIR_REFUSE
-from rules.digest import policy_digest
+from rules.digest import ConduitTexts, policy_digest
 from rules.endpoints import lower_endpoints
 from rules.pairs import PairSet, PairStages
 from rules.population import Population
@@ -38,12 +38,15 @@ if TYPE_CHECKING:
 
 
 def lower(
-    policy: Policy, slots: Mapping[str, int] | None = None, population: Population | None = None
+    policy: Policy,
+    slots: Mapping[str, int] | None = None,
+    population: Population | None = None,
+    texts: ConduitTexts | None = None,
 ) -> LoweredPolicy:
     """Return the lowered policy; conduits named in `slots` keep their slot, new ones get others (`rules.slots`).
 
-    `population` is the policy's own, where somebody has it already. Raises PolicyError when the policy needs more
-    classes, rules or slots than the image has room for.
+    `population` is the policy's own, where somebody has it already; `texts` are those of conduits seen before. Raises
+    PolicyError when the policy needs more classes, rules or slots than the image has room for.
     """
     known = population or Population(policy)
     services = lower_services(policy)
@@ -56,7 +59,7 @@ def lower(
     stages, refusals = _pairs(policy, known.zone_numbers)
     return LoweredPolicy(
         site=policy.site.name,
-        digest=policy_digest(policy, ranking.ties(), known.digest),
+        digest=policy_digest(policy, ranking.ties(), known.digest, texts),
         seed=known.seed,
         ceiling=policy.site.ceiling,
         zones=tuple(

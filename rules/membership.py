@@ -14,6 +14,7 @@ from rules.addresses import Block, PrefixIndex, prefix_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from rules.conduit_model import Selector
     from rules.model import Asset, Policy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rules.zoning import Zoning
 
 K = TypeVar("K")
+E = TypeVar("E")
 SOURCE, DESTINATION = 0, 1
 BY_ASSET, BY_ROLE, BY_PREFIX, BY_ZONE = range(4)
 # A role is in many zones and most conduits mean one of them; a selector of more zones is looked at for every one.
@@ -53,10 +55,11 @@ class MembershipTable:
 
     def __init__(self, policy: Policy, zoning: Zoning) -> None:
         self._by_asset: dict[str, list[Side]] = {}
+        # Sides without a prefix whose zone, and role where they have one, is the whole question.
+        self._surely: dict[tuple[str, str | None], list[Membership]] = {}
         self._by_role: dict[str, list[Side]] = {}
         self._by_zone_and_role: dict[tuple[str, str], list[Side]] = {}
         self._by_prefix: dict[tuple[str, Block], list[Side]] = {}
-        self._by_zone: dict[str, list[Side]] = {}
         self._by_group: dict[IPAddress | bytes, set[Membership]] = {}
         self.blocks: dict[str, PrefixIndex[None]] = {}  # selector prefixes by space
         self._known: dict[tuple[object, ...], Memberships] = {}
@@ -83,6 +86,8 @@ class MembershipTable:
         entry = Side(order, side, selector, tuple(prefixes))
         if selector.asset:
             _file(self._by_asset, selector.asset, entry)
+        elif selector.role and not selector.prefix and 0 < len(selector.zone) <= FEW_ZONES:
+            _file(self._surely, product(selector.zone, selector.role), Membership(order, side, BY_ROLE, 0))
         elif selector.role and 0 < len(selector.zone) <= FEW_ZONES:
             _file(self._by_zone_and_role, product(selector.zone, selector.role), entry)
         elif selector.role:
@@ -90,19 +95,23 @@ class MembershipTable:
         elif selector.prefix:
             _file(self._by_prefix, prefixes, entry)
         else:
-            _file(self._by_zone, selector.zone, entry)
+            _file(self._surely, [(zone, None) for zone in selector.zone], Membership(order, side, BY_ZONE, 0))
 
     def groups(self) -> Iterator[tuple[IPAddress | bytes, Memberships]]:
         """Yield every group address that a conduit names."""
         for group, memberships in self._by_group.items():
             yield group, frozenset(memberships)
 
-    def names(self, asset: str) -> bool:
-        """Tell whether any conduit names this asset itself."""
-        return asset in self._by_asset
+    @property
+    def named(self) -> AbstractSet[str]:
+        """The assets that conduits name themselves."""
+        return self._by_asset.keys()
 
-    def of_asset(self, name: str, asset: Asset, around: tuple[Block, ...]) -> Memberships:
-        """Return the memberships of an asset's address in these of the selectors' prefixes, longest first."""
+    def of_asset(self, name: str | None, asset: Asset, around: tuple[Block, ...]) -> Memberships:
+        """Return the memberships of an asset's address in these of the selectors' prefixes, longest first.
+
+        Without a name: those of any like it that no conduit names.
+        """
         return self._answer(asset.zone, name, asset, around, is_mac=False)
 
     def of_address(self, zone: str, block: Block, name: str | None = None, asset: Asset | None = None) -> Memberships:
@@ -111,7 +120,7 @@ class MembershipTable:
         around = tuple([found for found, _ in index.around(block)]) if index is not None else ()
         return self._answer(zone, name, asset, around, is_mac=False)
 
-    def of_mac(self, name: str, asset: Asset) -> Memberships:
+    def of_mac(self, name: str | None, asset: Asset) -> Memberships:
         """Return the memberships of an asset's MACs; a selector with `prefix` never names them."""
         return self._answer(asset.zone, name, asset, (), is_mac=True)
 
@@ -123,8 +132,9 @@ class MembershipTable:
         nameless = self._known.get(question)
         if nameless is None:
             roles = frozenset(listed)
-            nameless = self._matching(self._candidates(zone, roles, around), zone, roles, around, is_mac=is_mac)
-            self._known[question] = nameless
+            sure = [membership for key in (*roles, None) for membership in self._surely.get((zone, key), ())]
+            others = self._matching(self._candidates(zone, roles, around), zone, roles, around, is_mac=is_mac)
+            nameless = self._known[question] = others.union(sure)
         named = self._by_asset.get(name) if name is not None else None
         if not named:
             return nameless
@@ -143,10 +153,9 @@ class MembershipTable:
             yield from self._by_zone_and_role.get((zone, role), ())
         for block in around:
             yield from self._by_prefix.get((self._spaces[zone], block), ())
-        yield from self._by_zone.get(zone, ())
 
 
-def _file(index: dict[K, list[Side]], keys: Iterable[K], entry: Side) -> None:
+def _file(index: dict[K, list[E]], keys: Iterable[K], entry: E) -> None:
     for key in keys:
         index.setdefault(key, []).append(entry)
 
@@ -164,6 +173,4 @@ def _match(entry: Side, zone: str, roles: frozenset[str], around: set[tuple[str,
         return None
     if selector.asset or selector.role:
         return Membership(entry.conduit, entry.side, BY_ASSET if selector.asset else BY_ROLE, 0)
-    if lengths:
-        return Membership(entry.conduit, entry.side, BY_PREFIX, 128 - max(lengths))
-    return Membership(entry.conduit, entry.side, BY_ZONE, 0)
+    return Membership(entry.conduit, entry.side, BY_PREFIX, 128 - max(lengths))

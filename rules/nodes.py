@@ -1,7 +1,7 @@
 """What a policy's text is made of: values that know their file, line and column.
 
-In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`. Out: plain values, and the
-place of each for problems. Must never resolve or check anything.
+In: built by `tree` from YAML, by `inventory` from spreadsheets, joined by `fragments`; entries that were read before
+come from `text_memory`. Out: plain values, and the place of each for problems. Must never resolve or check anything.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ class Node:
             return self.value
         return [] if self.value is None or isinstance(self.value, dict) else [self]
 
+    def key_place(self, key: str) -> Place | None:
+        """Return where a key of the mapping stands, if it is there."""
+        found = self.keys.get(key)
+        return None if found is None else ((self.child(key) or self).file, *found)
+
+    def loaded(self) -> Any:
+        """Return the model that this became when it was read before, or None."""
+        return None
+
     def plain(self) -> Any:
         """Return plain dicts, lists and scalars. Recursion is bounded by MAX_DEPTH."""
         if isinstance(self.value, dict):
@@ -81,6 +90,5 @@ class Source:
         node = self.root
         for part in path[:-1]:
             node = self._child(node, part) or node
-        found = node.keys.get(str(path[-1])) if path else None
-        value = node.child(str(path[-1])) if found is not None else None
-        return self.place(path) if found is None else ((value or node).file, *found)
+        found = node.key_place(str(path[-1])) if path else None
+        return self.place(path) if found is None else found

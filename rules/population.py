@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.addresses import Block, address_block
+from rules.hosts import Hosts, hosts
 from rules.records import AssetRecord
 from rules.zoning import Zoning
 
@@ -44,7 +45,7 @@ class Population:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.clean: set[str] = set()  # codes of the checks of zones and assets that found nothing
-        self._near: tuple[AbstractSet[tuple[str, Block]], Mapping[int, list[Blocks]]] | None = None  # its last answer
+        self._hosts: tuple[AbstractSet[tuple[str, Block]], Hosts] | None = None  # the last answer
 
     def fits(self, policy: Policy) -> bool:
         """Tell whether another policy has the same zones and assets, in the same order."""
@@ -75,7 +76,7 @@ class Population:
         """Every asset in order. The policy must have no router circle."""
         assets, spaces = self._policy.assets, self.spaces
         space_of = {name: spaces[zone.address_space] for name, zone in self._policy.zones.items()}
-        numbers = {name: number for number, name in enumerate(assets)}
+        numbers = self.numbers
         carriers = mac_carriers(self._policy)
         found = []
         for number, (name, asset) in enumerate(assets.items()):
@@ -85,6 +86,11 @@ class Population:
             packed = tuple([block.packed() for block in blocks])
             found.append(Place(number, space_of[asset.zone], self.zone_numbers[asset.zone], mac_asset, blocks, packed))
         return found
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Asset numbers by name, from 0."""
+        return {name: number for number, name in enumerate(self._policy.assets)}
 
     @cached_property
     def kinds(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -98,24 +104,23 @@ class Population:
         """The addresses that assets have, with their spaces."""
         return frozenset((at.space, block) for at in self.places for block in at.blocks)
 
-    def near(
-        self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]
-    ) -> Mapping[int, list[Blocks]]:
-        """Return, for assets with an address in one of some prefixes, the prefixes around each address.
+    def hosts(self, indexes: Mapping[str, PrefixIndex[None]], prefixes: AbstractSet[tuple[str, Block]]) -> Hosts:
+        """Return the assets' addresses and MACs, told apart by some prefixes; `indexes` holds those by space."""
+        if self._hosts is None or self._hosts[0] != prefixes:
+            self._hosts = frozenset(prefixes), hosts(self._policy, self, self._near(indexes))
+        return self._hosts[1]
 
-        `indexes` holds the prefixes by space.
-        """
-        if self._near is None or self._near[0] != prefixes:
-            by_number = {self.spaces[name]: index for name, index in indexes.items()}
-            found: dict[int, list[Blocks]] = {}
-            once: dict[Blocks, Blocks] = {(): ()}
-            for at in self.places:
-                index = by_number.get(at.space)
-                if index is not None and any(index.covers(block) for block in at.blocks):
-                    around = (tuple([within for within, _ in index.around(block)]) for block in at.blocks)
-                    found[at.number] = [once.setdefault(blocks, blocks) for blocks in around]
-            self._near = (frozenset(prefixes), found)
-        return self._near[1]
+    def _near(self, indexes: Mapping[str, PrefixIndex[None]]) -> dict[int, list[Blocks]]:
+        """Return, for assets with an address in one of some prefixes, the prefixes around each address."""
+        by_number = {self.spaces[name]: index for name, index in indexes.items()}
+        found: dict[int, list[Blocks]] = {}
+        once: dict[Blocks, Blocks] = {(): ()}
+        for at in self.places:
+            index = by_number.get(at.space)
+            if index is not None and any(index.covers(block) for block in at.blocks):
+                around = (tuple([within for within, _ in index.around(block)]) for block in at.blocks)
+                found[at.number] = [once.setdefault(blocks, blocks) for blocks in around]
+        return found
 
     @cached_property
     def records(self) -> tuple[AssetRecord, ...]:

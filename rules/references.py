@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rules.inventory import Row
 from rules.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from rules.model import Asset
+    from rules.conduit_model import Conduit
+    from rules.model import Asset, Zone
     from rules.nodes import Node, Source
 
 HINTED = 50  # unknown names that get a "did you mean"; comparing them with every known name is slow
@@ -44,14 +44,17 @@ class ReferenceCheck:
     def zones(self) -> None:
         """Check every zone's parent."""
         for node in _section(self.source.root, "zones"):
-            self._each(node, "parent", "zone")
+            zone: Zone | None = node.loaded()
+            if zone is None or not (zone.parent is None or zone.parent in self.names["zone"]):
+                self._each(node, "parent", "zone")
 
     def assets(self) -> None:
         """Check every asset's zone and router, and its roles where the policy declares roles."""
         declared = self.source.root.child("roles")
         roles = set(declared.entries()) if declared is not None else None
         for node in _section(self.source.root, "assets"):
-            if isinstance(node, Row) and node.asset is not None and self._known(node.asset, roles):
+            asset: Asset | None = node.loaded()
+            if asset is not None and self._known(asset, roles):
                 continue
             self._each(node, "zone", "zone")
             self._each(node, "behind", "asset")
@@ -71,6 +74,9 @@ class ReferenceCheck:
     def conduits(self) -> None:
         """Check what conduits select, carry and wait for."""
         for node in _section(self.source.root, "conduits"):
+            conduit: Conduit | None = node.loaded()
+            if conduit is not None and self._joins_known(conduit):
+                continue
             for side in ("from", "to"):
                 selector = node.child(side)
                 if selector is not None:
@@ -80,6 +86,15 @@ class ReferenceCheck:
             self._each(node, "via", "asset")
             self._each(node, "windows", "window")
             self._each(node, "cycles", "cycle")
+
+    def _joins_known(self, conduit: Conduit) -> bool:
+        """Say at once whether a conduit that was loaded before names only what is there."""
+        names = self.names
+        used = [("service", conduit.services), ("window", conduit.windows), ("cycle", conduit.cycles)]
+        for side in (conduit.source, conduit.destination):
+            used += [("zone", side.zone), ("asset", side.asset), ("role", side.role)]
+        there = all(word in names[kind] for kind, words in used for word in words)
+        return there and (conduit.via is None or conduit.via in names["asset"])
 
     def denials(self) -> None:
         """Check the zones of the default deny's stages."""
@@ -104,10 +119,7 @@ class ReferenceCheck:
     def circles(self, section: str, key: str) -> None:
         """Report entries that stand for themselves by way of others."""
         entries = self._entries(section)
-        below = {
-            name: [item for item in _items(node.child(key)) if isinstance(item.value, str)]
-            for name, node in entries.items()
-        }
+        below = {name: _words(node, key) for name, node in entries.items()}
         settled: set[str] = set()
         for name in entries:
             chain: list[str] = []
@@ -122,7 +134,7 @@ class ReferenceCheck:
                     self._circle(entries[at].child(key), [*chain[chain.index(at) :], at])
                 elif at not in settled and at in below:
                     chain.append(at)
-                    todo.append(iter([item.value for item in below[at]]))
+                    todo.append(iter(below[at]))
 
     def _circle(self, node: Node | None, names: list[str]) -> None:
         shown = " → ".join(names if len(names) < 8 else [*names[:6], "…", names[-1]])
@@ -201,6 +213,15 @@ def _items(node: Node | None) -> list[Node]:
     return [node] if isinstance(node.value, dict) else node.items()
 
 
+def _words(node: Node, key: str) -> list[str]:
+    """Return the names that an entry has under a key."""
+    model = node.loaded()
+    if model is not None:
+        value = getattr(model, key)
+        return [] if value is None else [value] if isinstance(value, str) else list(value)
+    return [item.value for item in _items(node.child(key)) if isinstance(item.value, str)]
+
+
 def _section(root: Node, name: str) -> Iterable[Node]:
     section = root.child(name)
     return section.entries().values() if section is not None else ()
@@ -210,8 +231,9 @@ def _roles(root: Node) -> Iterator[str]:
     """Yield the roles that assets have, those that a spreadsheet's entry gives to rows without one among them."""
     loaded: set[tuple[str, ...]] = set()
     for asset in [*_section(root, "assets"), *_items(root.child("inventory"))]:
-        if isinstance(asset, Row) and asset.asset is not None:
-            loaded.add(asset.asset.roles)
+        model: Asset | None = asset.loaded()
+        if model is not None:
+            loaded.add(model.roles)
             continue
         for item in _items(asset.child("roles")):
             if isinstance(item.value, str):

@@ -2,7 +2,9 @@
 
 In: the conduits of a policy by name, and the slots known so far. Out: a slot for each, and the slots to know from then
 on. A removed conduit's slot stays its own, so that nobody inherits what was counted there, and it finds all of it when
-it comes back. Only when every slot is known are those given away, the longest removed first. Pure.
+it comes back. Only when every slot is known are those given away, the longest removed first. A policy that is refused
+before the engine has seen it leaves no trace: nothing was counted. One that is put back after that counts as removed
+(`gateway.control.put_back`). Pure.
 """
 
 from __future__ import annotations

@@ -92,41 +92,71 @@ def render_parts(
     form: Form,
     stages: Mapping[tuple[int, int], Stage] | None = None,
     closed: AbstractSet[int] | None = None,
+    bank: int = 0,
+    lane: bool = False,
+    **how: Any,
+) -> tuple[str, str]:
+    """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
+
+    Everything that judges exists twice. ORDER: fill the bank that is not in use, then switch.
+    Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
+    after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
+    """
+    filled = render_bank(policy, form=form, stages=stages, closed=closed, bank=bank, lane=lane)
+    return filled, render_switch(policy, form=form, bank=bank, lane=lane, **how)
+
+
+def render_bank(
+    policy: LoweredPolicy,
+    *,
+    form: Form,
+    stages: Mapping[tuple[int, int], Stage] | None = None,
+    closed: AbstractSet[int] | None = None,
+    bank: int = 0,
+    lane: bool = False,
+) -> str:
+    """Return the transaction that fills a bank and touches nothing that judges.
+
+    `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
+    `lane`: flows may stay in the kernel, see `static_lane`.
+    """
+    script = Script(bank, BANKED)
+    _declare(script)
+    if lane:
+        declare_lane(script)
+    numbered = relations(policy)
+    identity_chains(script, policy, form, numbered)
+    service_chains(script, policy)
+    _state(script, policy, numbered, stages, closed)
+    return script.text()
+
+
+def render_switch(
+    policy: LoweredPolicy,
+    *,
+    form: Form,
     first_queue: int = 0,
     queue_count: int = 1,
     layer2_queue: int | None = None,
     bridge_ports: Sequence[str] = (),
     bank: int = 0,
     lane: bool = False,
-) -> tuple[str, str]:
-    """Return a policy's ruleset as two transactions: fill a bank, then judge by it.
+) -> str:
+    """Return the small transaction that judges by a filled bank.
 
     `layer2_queue` takes the frames without IP, if it is given; else the first queue does.
-    `stages` are effective (see `effective_stages`); without them, and without `closed`, the policy's text decides.
     `bridge_ports` are the ports that the bridge has now: one that the policy does not name is nobody's zone, not open.
-    `lane`: flows may stay in the kernel, see `static_lane`.
-    Everything that judges exists twice. ORDER: fill the bank that is not in use, then switch.
-    Frames under way finish in the old bank; and the kernel shows a new set of ranges to frames only some microseconds
-    after the rules that ask it, so that filling and switching at once would drop a few permitted frames.
     """
-    prepared = Script(bank, BANKED)
-    _declare(prepared)
-    if lane:
-        declare_lane(prepared)
-    numbered = relations(policy)
-    identity_chains(prepared, policy, form, numbered)
-    service_chains(prepared, policy)
-    _state(prepared, policy, numbered, stages, closed)
-    switch = Script(bank, BANKED)
+    script = Script(bank, BANKED)
     ports = [interface(name) for name in sorted({port.name for port in policy.ports} | set(bridge_ports))]
     offering = _offering(form)
-    guard_chains(switch, ports, [entrance()] if lane else [], offering)
+    guard_chains(script, ports, [entrance()] if lane else [], offering)
     if lane:
-        lane_chains(switch, {port.number: port.name for port in policy.ports}, offering)
+        lane_chains(script, {port.number: port.name for port in policy.ports}, offering)
     queueing = queue_statements(first_queue, queue_count, layer2_queue)
-    switch.hook(OFFERED, queueing if form is Form.BRIDGE else [])
-    _static(switch, ports, form, lane=lane)
-    return prepared.text(), switch.text()
+    script.hook(OFFERED, queueing if form is Form.BRIDGE else [])
+    _static(script, ports, form, lane=lane)
+    return script.text()
 
 
 def render(policy: LoweredPolicy, *, form: Form, **how: Any) -> str:

@@ -52,8 +52,10 @@ class _Open:
 class TreeBuilder:
     """Consumes parser events; `problems` collects what can be skipped, `PolicyError` stops at what can't."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, above: int = 0) -> None:
+        """Begin; `above` is how many lines of the file stand in front of what is read."""
         self.name = name
+        self.above = above
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self._stack: list[_Open] = []
@@ -72,11 +74,17 @@ class TreeBuilder:
             SequenceEndEvent: self._end,
             DocumentStartEvent: self._document,
         }
+        first = self.above + 1
         for event in events:
             step = steps.get(type(event))
             if step is not None:
                 mark = event.start_mark
-                step(event, mark.line + 1, mark.column + 1)
+                step(event, mark.line + first, mark.column + 1)
+
+    @property
+    def anchored(self) -> bool:
+        """Tell whether a value has a name that others may stand for."""
+        return bool(self._anchors)
 
     def _document(self, _event: Any, line: int, column: int) -> None:
         if self.root is not None:
@@ -183,22 +191,31 @@ def resolve_plain(text: str) -> str | int | bool | None:
     return text
 
 
-def parse_tree(text: str, name: str) -> tuple[Source, list[Problem]]:
-    """Return the tree and the problems that did not stop it; raise PolicyError for the one that did."""
+def parse_tree(text: str, name: str, above: int = 0) -> tuple[Source, list[Problem]]:
+    """Return the tree and the problems that did not stop it; raise PolicyError for the one that did.
+
+    `above` is how many lines of the file stand in front of the text.
+    """
+    builder = TreeBuilder(name, above)
+    return tree_of(text, builder), builder.problems
+
+
+def tree_of(text: str, builder: TreeBuilder) -> Source:
+    """Return the tree that a new builder makes of a text; raise PolicyError for a problem that stops it."""
+    name, first = builder.name, builder.above + 1
     refuse_control_characters(text, name)
-    builder = TreeBuilder(name)
     try:
         builder.feed(iter(CParser(text).get_event, None))
     except YAMLError as error:
         raise PolicyError([*builder.problems, _syntax_problem(error, name)]) from None
     if builder.root is None or builder.root.value is None:
-        raise PolicyError([Problem(name, 1, 1, "the policy is empty", "it begins with 'version: 1'", "POL005")])
+        raise PolicyError([Problem(name, first, 1, "the policy is empty", "it begins with 'version: 1'", "POL005")])
     if not isinstance(builder.root.value, dict):
         hint = "it begins with 'version: 1'"
         raise PolicyError(
             [Problem(name, builder.root.line, builder.root.column, "a policy is a mapping", hint, "POL012")]
         )
-    return Source(name, builder.root), builder.problems
+    return Source(name, builder.root)
 
 
 def _syntax_problem(error: YAMLError, name: str) -> Problem:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rules.digest import ConduitTexts
+from rules.file_memory import FileMemory
 from rules.image import ImageMemory
 from rules.population import Population
-from rules.sheet_memory import SheetMemory
 
 if TYPE_CHECKING:
     from rules.model import Policy
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Workshop:
-    """The last policy's spreadsheets and population, and the places of the last image's entries."""
+    """The last policy's files and population, and the places of the last image's entries."""
 
-    sheets: SheetMemory = field(default_factory=SheetMemory)
+    files: FileMemory = field(default_factory=FileMemory)
+    texts: ConduitTexts = field(default_factory=ConduitTexts)
     image: ImageMemory = field(default_factory=ImageMemory)
     _population: Population | None = None
 

@@ -25,7 +25,9 @@ _log = structlog.get_logger(__name__)
 
 
 async def save_boot_ruleset(core: Core) -> None:
-    """Write the ruleset that stands now; notes trouble when that fails."""
+    """Write the ruleset that stands now; notes trouble when that fails. While it is being loaded, the end writes it."""
+    if core.static.loading:
+        return
     policy = core.policy()
     try:
         script = await asyncio.to_thread(core.kernel.boot_ruleset, policy.lowered, policy.stages_at_boot())

@@ -15,6 +15,7 @@ import structlog
 
 from gateway.control.lane import FastLane
 from gateway.control.pending import Pending
+from gateway.control.static_rules import StaticRules
 from gateway.control.windows import Windows
 from gateway.errors import ConfigError
 from rules.workshop import Workshop
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.control.keeper_port import KeeperPort
     from gateway.control.kernel_port import KernelPort
     from gateway.control.names import NameBook
+    from gateway.control.put_back import Before
     from gateway.control.state_dir import StageOverride, StateDir
     from gateway.settings import Settings
 
@@ -51,15 +53,21 @@ class Core:
     trouble: dict[str, str] = field(default_factory=dict)  # what is degraded now, by part; shown in status and doctor
     journal_failures: int = 0
     rulesets_gone: int = 0  # how often another program took the kernel's part of the boundary away
+    # Held, and taken before `lock`, by whoever puts a policy in force or decides on what is pending: `lock` is given up
+    # while the kernel loads a policy.
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leaving: Before | None = None  # what comes back should that load fail, or control end in it
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)  # and of the workshop
     workshop: Workshop = field(default_factory=Workshop)
     lane: FastLane = field(init=False)
+    static: StaticRules = field(init=False)
     pending: Pending = field(init=False)
     windows: Windows = field(init=False)
 
     def __post_init__(self) -> None:
         self.lane = FastLane(self.kernel, self.trouble)
+        self.static = StaticRules(self.kernel, self.lock)
         self.pending = Pending(self)
         self.windows = Windows(self)
 

@@ -150,14 +150,21 @@ async def _boundary_findings(plane: ControlPlane) -> list[Finding]:
         return [Finding(level="bad", topic="policy", text="no policy is in force: the boundary is closed", hint=hint)]
     policy = core.current
     findings = []
+    loading = core.static.loading
     try:
-        in_sync = await asyncio.to_thread(core.kernel.static_in_sync, policy.stages_in_force())
+        in_sync = not loading and await asyncio.to_thread(core.kernel.static_in_sync, policy.stages_in_force())
         foreign = await asyncio.to_thread(core.kernel.foreign_ports, policy.port_names)
         present = await asyncio.to_thread(core.kernel.ifindexes, policy.port_names)
     except (GatewayError, OSError) as error:
         return [Finding(level="bad", topic="kernel", text=f"cannot be read: {error}")]
     level, text = ("ok", "static is the policy's") if in_sync else ("bad", "static differs from the policy in force")
     hint = "" if in_sync else "apply the policy again; somebody changed table `bridge conduit`"
+    if loading:
+        level, text, hint = (
+            "warning",
+            "static is being loaded",
+            "until then frames that nobody judges get the policy before",
+        )
     findings.append(Finding(level=level, topic="static", text=text, hint=hint))
     for name in foreign:
         text = f"{name} is in the bridge and in no zone"

@@ -2,7 +2,7 @@
 
 In: settings. Out: bridge, interception, static rules, guard sets, counters. ORDER in `intercept`: the closed base table
 stands before the queue rule does, and `static` before any port is in the bridge; between a crash and a new start
-whatever stands in the kernel goes on. Remembers what it loaded last, to tell later whether somebody changed it.
+whatever stands in the kernel goes on. The static rules are `static_link`'s.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastpath.abi import Form
 from gateway.control.kernel_port import GuardMember, KernelView, LaneEntry, QueueStats, StagesInForce
+from gateway.control.static_link import StaticLink
 from gateway.errors import KernelError
 from gateway.kernel import bridge, counters, guard, interception, monitor, probe, sync
 from gateway.kernel.lane import Lane
-from rules.pairs import PairStages
 from rules.static import pinned_macs
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from gateway.kernel.lane import Entry
     from gateway.settings import Settings
     from rules.records import LoweredPolicy
-
-Effective = tuple[PairStages, frozenset[int]]
-
-
-def effective(stages: StagesInForce) -> Effective:
-    """Return what `static` must know: pair stages under the ceiling, and the closed conduits."""
-    pairs = PairStages.of(stages.pairs).under(stages.ceiling)
-    return pairs, frozenset(slot for slot, opened in stages.opened.items() if not opened)
 
 
 def probed() -> dict[str, Any]:
@@ -52,8 +44,7 @@ class KernelLink:
         self._settings = settings
         self._form: Form | None = None
         self._lane: Lane | None = None  # none while it is not wanted or not possible
-        self._loaded: sync.Loaded | None = None
-        self._effective: Effective | None = None
+        self._static = StaticLink(settings.bridge.name)
         self._places: Mapping[bytes, str] | None = None  # MAC → the port it lives behind
 
     def _queues(self) -> tuple[int, int, int | None]:
@@ -101,22 +92,17 @@ class KernelLink:
         """Return bridge ports that the policy does not name."""
         return bridge.foreign_ports(self._settings.bridge.name, names)
 
+    def prepare_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Fill the bank that is not in use."""
+        self._static.fill(lowered, stages, self._wiring())
+
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Load the whole ruleset (docs/decisions/0005)."""
         wiring = self._wiring()
-        pairs, closed = effective(stages)
         # A key in the lane holds a port's number, and the new policy may number its ports in another way.
         if self._lane is not None:
             self._lane.close()
-        self._effective = None  # unknown until the load has succeeded
-        self._loaded = sync.apply_policy(
-            lowered,
-            bridge_name=self._settings.bridge.name,
-            stages=pairs,
-            closed=closed,
-            **wiring,
-        )
-        self._effective = (pairs, closed)
+        self._static.apply(lowered, stages, wiring)
         self._places = pinned_macs(lowered)
         self._pin()
 
@@ -126,13 +112,8 @@ class KernelLink:
             bridge.pin(self._settings.bridge.name, self._places)
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
-        """Load stages and closed conduits; a change that `static` cannot show (a conduit's stage) costs nothing."""
-        pairs, closed = effective(stages)
-        if (pairs, closed) == self._effective:
-            return
-        self._effective = None
-        self._loaded = sync.apply_toggle(lowered, stages=pairs, closed=closed)
-        self._effective = (pairs, closed)
+        """Load stages and closed conduits."""
+        self._static.update(lowered, stages)
 
     def attached(self) -> Mapping[str, int]:
         """Return the bridge's ports."""
@@ -158,15 +139,7 @@ class KernelLink:
 
     def boot_ruleset(self, lowered: LoweredPolicy, stages: StagesInForce) -> str:
         """Return the whole ruleset as a script."""
-        wiring = self._wiring()
-        pairs, closed = effective(stages)
-        return sync.script_of(
-            lowered,
-            bridge_name=self._settings.bridge.name,
-            stages=pairs,
-            closed=closed,
-            **wiring,
-        )
+        return self._static.script(lowered, stages, self._wiring())
 
     def _wiring(self) -> sync.Wiring:
         if self._form is None:
@@ -182,14 +155,9 @@ class KernelLink:
 
     def static_in_sync(self, stages: StagesInForce) -> bool:
         """Say whether the kernel holds what was loaded, for these stages, with the interception in front of it."""
-        if self._loaded is None or self._form is None or self._effective != effective(stages):
+        if self._form is None or not self._intercepts(self._form):
             return False
-        standing = self._intercepts(self._form)
-        loaded = sync.stands(self._loaded) if standing else None
-        if loaded is None:
-            return False
-        self._loaded = loaded
-        return guard.stands()
+        return self._static.in_sync(stages) and guard.stands()
 
     def quarantine_add(self, members: Sequence[GuardMember]) -> None:
         """Block addresses."""

@@ -2,7 +2,7 @@
 
 In: lowered policies, stages in force, addresses. Out: verified kernel state or KernelError. The product's
 implementation is `kernel_link.KernelLink` over `gateway.kernel`; tests bring a recording one. Every method blocks and
-is called through `asyncio.to_thread`, never two at a time.
+is called through `asyncio.to_thread`; beside `prepare_static` and questions, never two at a time.
 """
 
 from __future__ import annotations
@@ -95,10 +95,16 @@ class KernelPort(Protocol):
     def foreign_ports(self, names: Sequence[str]) -> list[str]:
         """Return bridge ports that the policy does not name."""
 
+    def prepare_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Do the slow part of `apply_static` beforehand: nothing that judges is touched.
+
+        May run while anything else is asked but the loading of a policy.
+        """
+
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Make `static` this policy's without a gap, read back; its assets' MACs are pinned to their ports.
 
-        Closes the fast lane, which the caller opens again.
+        Quick when it was prepared for this very policy. Closes the fast lane, which the caller opens again.
         """
 
     def update_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import structlog
 
@@ -39,6 +39,14 @@ class Terms:
     confirm_within_s: int | None = None  # None: it needs no confirmation
     hold: bool = False
     replace: bool = False  # take the place of a change that is pending
+
+
+class Standing(NamedTuple):
+    """What is pending, how the one before ended, and what is compiled for going back."""
+
+    record: PendingRecord | None
+    ended: Ending
+    ready: tuple[int, Compiled] | None
 
 
 class Pending:
@@ -115,8 +123,8 @@ class Pending:
             _log.error("pending_unsaved", error=str(error))
 
     def begin(self, record: PendingRecord) -> None:
-        """It is in force: from now on it goes back by itself."""
-        if self.record is not None:
+        """It is in force: from now on it goes back by itself. Said again, its holder has time from now on."""
+        if self.record is not None and self.record.deadline != record.deadline:
             self.ended = "replaced"
         self.record = record
         self._let_go, self._unheld_since = False, time.monotonic()
@@ -126,6 +134,17 @@ class Pending:
         """Forget it: nothing goes back any more."""
         if self.record is None:
             return
+        await self.forget(ending)
+        self.over(ending)
+
+    def over(self, ending: Ending) -> None:
+        """It has ended for everybody who asks; `forget` follows when nothing can come in between any more."""
+        if self.record is not None:
+            self.record, self.ended, self.ready = None, ending, None
+            self.changed.set()
+
+    async def forget(self, ending: Ending) -> None:
+        """Take what has ended off the disk."""
         try:
             await self.save(None)
         except OSError as error:
@@ -133,7 +152,14 @@ class Pending:
             _log.error("pending_unsaved", error=str(error))
         else:
             self._core.trouble.pop(TROUBLE, None)
-        self.record, self.ended, self.ready = None, ending, None
+
+    def standing(self) -> Standing:
+        """Return what stands now, for `stand_again`."""
+        return Standing(self.record, self.ended, self.ready)
+
+    def stand_again(self, before: Standing) -> None:
+        """Take back a `begin`: that change did not come into force."""
+        self.record, self.ended, self.ready = before
         self.changed.set()
 
     async def note(self, key: str, override: StageOverride | None) -> None:

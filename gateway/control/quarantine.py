@@ -184,11 +184,19 @@ class Quarantine:
         try:
             return (), (str(ipaddress.ip_address(target)),)
         except ValueError:
-            found = asset_addresses(self._core.policy().lowered, target)
-        if found is None or not any(found):
+            found = self._of_asset(target)
+        if not any(found):
             detail = f"{target!r} is no MAC, no IP and no asset with addresses"
             raise ConfigError("quarantine_target", detail, "`conduitctl assets` lists the assets")
         return found
+
+    def _of_asset(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return its addresses, while a policy is being loaded also those under the one that may yet come back."""
+        leaving = self._core.leaving.policy if self._core.leaving is not None else None
+        policies = [policy for policy in (self._core.policy(), leaving) if policy is not None]
+        found = [asset_addresses(policy.lowered, name) or ((), ()) for policy in policies]
+        macs = {mac for one, _ in found for mac in one}
+        return tuple(sorted(macs)), tuple(sorted({address for _, one in found for address in one}))
 
     def _widened(self, entry: QuarantineEntry) -> QuarantineEntry:
         found = asset_addresses(self._core.current.lowered, entry.target) if self._core.current else None

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from gateway.control.apply import compile_record, pending_detail, swap
+from gateway.control.apply import pending_detail
+from gateway.control.compiling import compile_record
 from gateway.control.journal import DAEMON
 from gateway.control.pending import TROUBLE, describe
 from gateway.control.stage_change import restore_stages
-from gateway.control.stages import STAGE_NAMES, STAGES, StageObject, surviving
+from gateway.control.stages import STAGE_NAMES, STAGES, StageObject, carried_over, surviving
+from gateway.control.swap import swap
 from gateway.errors import ConfigError, GatewayError
 from rules.problems import PolicyError
 
@@ -39,12 +41,7 @@ _log = structlog.get_logger(__name__)
 
 def overrides_before(pending: PendingRecord, table: StageTable) -> dict[str, StageOverride]:
     """Return the overrides as they were before a change, but for what operators set since: that stands."""
-    found = surviving({key: old for key, old in pending.overrides.items() if key not in pending.later}, table)
-    for key, override in pending.later.items():
-        target = StageObject.of_key(key)
-        if override is not None and table.knows(target):
-            found[key] = override.model_copy(update={"own": STAGE_NAMES[table.own(target)]})
-    return found
+    return carried_over(surviving(pending.overrides, table), pending.later, table)
 
 
 def overrides_then(
@@ -65,7 +62,7 @@ def overrides_then(
 
 
 async def roll_back(core: Core, actor: Actor, reason: str) -> None:
-    """Go back to what was before the pending change; the caller holds the lock.
+    """Go back to what was before the pending change; the caller holds `changing` and the lock.
 
     Raises ConfigError when nothing is pending; PolicyError, GatewayError or OSError when it failed: then the change is
     in force and pending as before.
@@ -101,7 +98,7 @@ async def restore_quarantine(plane: ControlPlane) -> None:
 
 async def confirm(core: Core, actor: Actor, digest: str, reason: str) -> PendingRecord:
     """Make the pending change stay. digest: the beginning of the digest that is meant, "" for any."""
-    async with core.lock:
+    async with core.changing, core.lock:
         pending = core.pending.record
         if pending is None:
             hint = f"the last one was {core.pending.ended}; see `conduitctl policy history`"
@@ -145,7 +142,7 @@ class Rollback:
     async def turn(self) -> bool:
         """Go back if it is time; return False when it failed."""
         core = self._core
-        async with core.lock:
+        async with core.changing, core.lock:
             why = core.pending.due()  # it may have been confirmed while we waited
             if not why or core.pending.record is None:
                 return True

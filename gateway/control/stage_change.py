@@ -3,7 +3,8 @@
 In: a stage object and a stage (None: back to the policy's own). Out: previous and new stage, own and effective.
 The store also ends every flow's stay in the fast lane (`lane`).
 ORDER: the store comes first, so that calming the plant never waits for a disk or for nft; when the kernel refuses, the
-store is taken back, because engine and `static` must not differ. Both are done before anybody is answered.
+store is taken back, because engine and `static` must not differ. Both are done before anybody is answered; only while
+the kernel is being loaded with a new policy, the stage comes into `static` with it (`static_rules`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from fastpath.abi import Stage
     from gateway.control.core import Core
@@ -65,7 +67,7 @@ async def change_stage(
     leave: what may be raised to enforce (`promotion`). Raises ControlError when it would be more, ConfigError for an
     unknown object, KernelError when `static` did not follow.
     """
-    async with core.lock:
+    async with _alone(core, terms), core.lock:
         policy = core.policy()
         table = policy.stages
         target = table.canonical(target)
@@ -94,6 +96,11 @@ async def change_stage(
         if pending is not None:
             await core.record(actor, "stage.pending", pending_detail(pending))
         return change
+
+
+def _alone(core: Core, terms: Terms) -> AbstractAsyncContextManager[None]:
+    """A change that is to go back by itself waits until the last change of a policy is through; calming does not."""
+    return contextlib.nullcontext() if terms.confirm_within_s is None else core.changing
 
 
 async def restore_stages(core: Core, overrides: dict[str, StageOverride]) -> None:
@@ -128,7 +135,7 @@ async def _put(core: Core, policy: PolicyInForce, wanted: Mapping[StageObject, S
     try:
         for target, stage in wanted.items():
             table.put(target, stage)
-        await asyncio.to_thread(core.kernel.update_static, policy.lowered, policy.stages_in_force())
+        await core.static.follow(policy)
         core.trouble.pop("static", None)
     except (GatewayError, OSError) as error:
         for target, stage in previous.items():
@@ -149,10 +156,13 @@ def _override(core: Core, target: StageObject, stage: Stage | None, own: Stage, 
 
 async def persist_overrides(core: Core) -> bool:
     """Keep the overrides in force, also in the history; return False, and say so, when the disk refused."""
-    record = OverridesRecord(overrides=dict(core.overrides), generation=core.policy().record.generation)
+    now = OverridesRecord(overrides=dict(core.overrides), generation=core.policy().record.generation)
+    # While a policy is being loaded a power cut leaves the one before in force: it has what is set meanwhile, too.
+    older = core.leaving.kept(now.overrides) if core.leaving is not None else None
     await core.remember_stages()
     try:
-        await asyncio.to_thread(core.state_dir.save_overrides, record)
+        for record in (now,) if older is None else (older, now):
+            await asyncio.to_thread(core.state_dir.save_overrides, record)
     except OSError as error:
         core.trouble["state_dir"] = f"stage overrides are not saved: {error.strerror}"
         _log.error("overrides_unsaved", error=str(error))

@@ -157,6 +157,18 @@ def surviving(overrides: Mapping[str, StageOverride], table: StageTable) -> dict
     return kept
 
 
+def carried_over(
+    overrides: Mapping[str, StageOverride], later: Mapping[str, StageOverride | None], table: StageTable
+) -> dict[str, StageOverride]:
+    """Return overrides under a policy, but for what operators set later (None: reset): that stands."""
+    found = {key: override for key, override in overrides.items() if key not in later}
+    for key, override in later.items():
+        target = StageObject.of_key(key)
+        if override is not None and table.knows(target):
+            found[key] = override.model_copy(update={"own": STAGE_NAMES[table.own(target)]})
+    return found
+
+
 def put_all(overrides: Mapping[str, StageOverride], table: StageTable) -> None:
     """Store every override."""
     for key, override in overrides.items():

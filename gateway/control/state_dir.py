@@ -155,6 +155,10 @@ class StateDir:
         os.replace(self.root / CANDIDATE, current)
         sync_directory(self.root)
 
+    def save_in_force(self, record: InForceRecord) -> None:
+        """Write the record in force again, with more in it; it is of the same policy."""
+        self._save(IN_FORCE, record)
+
     def drop_candidate(self) -> None:
         """Forget a policy that was refused."""
         (self.root / CANDIDATE).unlink(missing_ok=True)

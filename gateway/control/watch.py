@@ -63,7 +63,7 @@ class Watch:
     async def look(self) -> None:
         """Look once and mend; the caller holds the lock."""
         core = self._core
-        if core.current is None:
+        if core.current is None or core.static.loading:  # what is missing is on its way
             return
         if "engine" in core.trouble:
             await install_or_note(core)

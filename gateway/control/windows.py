@@ -106,7 +106,7 @@ class Windows:
                 self._core.lane.judge_again()
             if changed or self._behind:
                 self._behind = True
-                await asyncio.to_thread(self._core.kernel.update_static, policy.lowered, policy.stages_in_force())
+                await self._core.static.follow(policy)
                 self._core.trouble.pop(STATIC, None)
             self._behind = False
         except (GatewayError, OSError) as error:

@@ -50,6 +50,16 @@ class Loaded:
     generation: int = field(compare=False)  # of all rulesets, when the kernel was last found to hold it
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A bank that was filled and judges nothing yet."""
+
+    policy: LoweredPolicy
+    bank: int
+    wiring: Wiring
+    judged: tuple[Mapping[tuple[int, int], Stage], AbstractSet[int]]  # stages and closed conduits that are in it
+
+
 def _loaded() -> Loaded:
     """Return what stands now. ORDER: the number first, so that a change in between is not taken for known."""
     number = readback.generation()
@@ -67,34 +77,47 @@ def ensure_base(bridge_name: str) -> bool:
     return True
 
 
+def fill_spare(
+    policy: LoweredPolicy,
+    *,
+    stages: Mapping[tuple[int, int], Stage],
+    closed: AbstractSet[int],
+    **wiring: Unpack[Wiring],
+) -> Spare:
+    """Load a policy's rules into the bank that judges nothing: what takes long about a large one.
+
+    `stages` are effective: under the ceiling. Small transactions come in between and do not wait for it.
+    """
+    spare = 1 if bank_in_use() == 0 else 0
+    lane = wiring.get("lane", False)
+    nft.apply(static.render_bank(policy, form=wiring["form"], stages=stages, closed=closed, bank=spare, lane=lane))
+    return Spare(policy, spare, wiring, (stages, closed))
+
+
 def apply_policy(
     policy: LoweredPolicy,
     *,
     bridge_name: str,
     stages: Mapping[tuple[int, int], Stage],
     closed: AbstractSet[int],
+    spare: Spare | None = None,
     **wiring: Unpack[Wiring],
 ) -> Loaded:
     """Put a policy's ruleset in force: the spare bank is filled, then one transaction switches to it.
 
-    `stages` are effective: under the ceiling. On an error the old ruleset goes on.
+    `stages` are effective: under the ceiling. `spare` was filled for this policy, perhaps with other stages, which are
+    brought up to date first. On an error the old ruleset goes on.
     """
-    spare = 1 if bank_in_use() == 0 else 0
-    prepare, switch = static.render_parts(
-        policy,
-        stages=stages,
-        closed=closed,
-        bridge_ports=sorted(bridge.ports(bridge_name)),
-        bank=spare,
-        **wiring,
-    )
-    nft.apply(prepare)
+    if spare is None or spare.policy is not policy or spare.wiring != wiring or spare.bank == bank_in_use():
+        spare = fill_spare(policy, stages=stages, closed=closed, **wiring)
+    elif (stages, closed) != spare.judged:
+        nft.apply(static.render_toggle(policy, stages=stages, closed=closed, bank=spare.bank))
     if not _counts():
         nft.apply(counting_script())
-    nft.apply(switch)
+    nft.apply(static.render_switch(policy, bridge_ports=sorted(bridge.ports(bridge_name)), bank=spare.bank, **wiring))
     if not wiring.get("lane"):
         _remove_lane()
-    if bank_in_use() != spare:
+    if bank_in_use() != spare.bank:
         raise KernelError("STATIC_LOST", "the kernel does not judge by the ruleset that was just loaded")
     return _loaded()
 

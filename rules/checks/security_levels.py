@@ -68,13 +68,20 @@ def conduit_below_its_ends(context: Context) -> Iterator[Finding]:
 def wide_gap(context: Context) -> Iterator[Finding]:
     """Find conduits without SL-T whose ends differ by two levels or more in some requirement."""
     zones = context.policy.zones
+    known: dict[frozenset[str], Levels] = {}  # a site has few sets of zones, and many conduits between them
+
+    def needed(names: frozenset[str]) -> Levels:
+        levels = known.get(names)
+        if levels is None:
+            levels = known[names] = most({zones[zone].sl_t for zone in names})
+        return levels
+
     for name, conduit in context.policy.conduits.items():
         reach = context.reaches[name]
         if conduit.sl_t is not None or not reach.sources or not reach.targets:
             continue
-        high = most({zones[zone].sl_t for zone in reach.targets})
-        low = most({zones[zone].sl_t for zone in reach.sources})
-        if max(*low.gap(high), *high.gap(low)) >= WIDE:
+        low, high = needed(reach.sources), needed(reach.targets)
+        if low != high and max(*low.gap(high), *high.gap(low)) >= WIDE:
             text = f"conduit '{name}' joins SL-T {low} with SL-T {high} and has none of its own"
             yield Finding(("conduits", name), text, "give sl_t")
 

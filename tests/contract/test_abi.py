@@ -72,6 +72,15 @@ def test_same_hash(seed: int) -> None:
         assert layout.c_mix64(a, b) == abi.mix64(a, b), (a, b)
 
 
+def test_same_hashes_of_many_words(seed: int) -> None:
+    """The hashes of a whole table are C's hashes of its keys, in their order."""
+    rng = random.Random(seed)
+    words = [0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, *(rng.getrandbits(64) for _ in range(1000))]
+    for begun in (0, 1, 2**63, 2**64 - 1, rng.getrandbits(64)):
+        assert abi.mix64_each(begun, words) == [layout.c_mix64(begun, word) for word in words], begun
+    assert abi.mix64_each(1, []) == []
+
+
 def test_accepting_and_dropping_reasons_are_apart() -> None:
     """The words before and behind the first drop reason tell accepting from dropping reasons."""
     assert all(reason.name.startswith(("FRAME_", "IDENTITY_")) for reason in abi.Reason if 32 <= reason < 64)

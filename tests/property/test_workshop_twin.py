@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from rules.bundle import Bundle
 from rules.compile import compile_bundle
 from rules.image import build_image
-from rules.problems import PolicyError
 from rules.workshop import Workshop
+from tests.support.compiling import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 Site = dict[str, Any]
 ZONES = ("a", "b", "c")
 ASSETS = ("a1", "a2", "a3", "b1", "b2", "c1", "lost")
 ROLES = ("plc", "hmi", "ghost")
-SERVICES = ("modbus", "ssh", "ping", "goose", "nonsense")
+SERVICES = ("modbus", "polled", "ssh", "ping", "goose", "nonsense")
 PREFIXES = ("10.1.0.0/25", "10.2.0.0/16", "10.1.0.1/32", "10.0.0.0/8", "10.9.0.0/24")
 COLUMNS = ("zone", "macs", "ips", "roles", "behind")
 BASE: Site = {
@@ -42,8 +42,14 @@ BASE: Site = {
         "b2": {"zone": "b", "ips": "10.2.0.200"},
         "c1": {"zone": "c", "macs": "02:00:00:00:00:21", "ips": "10.1.0.1", "roles": "hmi"},
     },
-    "services": {"ping": {"protocol": "icmp", "types": [8]}},
-    "conduits": {"poll": {"from": {"role": "hmi"}, "to": {"zone": "a", "role": "plc"}, "services": ["modbus"]}},
+    "services": {
+        "ping": {"protocol": "icmp", "types": [8]},
+        "polled": {"protocol": "tcp", "ports": [1502], "inspect": "modbus"},
+    },
+    "conduits": {
+        "poll": {"from": {"role": "hmi"}, "to": {"zone": "a", "role": "plc"}, "services": ["modbus"]},
+        "ask": {"from": {"zone": "b"}, "to": {"zone": "a"}, "services": ["polled"], "operations": ["read"]},
+    },
     "denials": [{"from": "a", "to": "*", "stage": "alert"}],
     "lines": 0,
     "roles": [],
@@ -66,6 +72,12 @@ CONDUITS = st.fixed_dictionaries(
         ),
         "messages": st.just("full"),
     },
+)
+
+
+POLLED = st.fixed_dictionaries(
+    {"protocol": st.just("tcp"), "ports": st.sampled_from(([1502], [1502, 1503]))},
+    optional={"inspect": st.sampled_from(("modbus", "modbus-rtu", "s7comm"))},
 )
 
 
@@ -95,6 +107,7 @@ EDITS = st.one_of(
     st.builds(_drop, st.just("zones"), st.sampled_from(ZONES)),
     st.builds(_top, st.just("lines"), st.integers(0, 3)),
     st.builds(_top, st.just("roles"), st.sampled_from(([], ["plc"]))),
+    st.builds(_set, st.just("services"), st.just("polled"), POLLED),
     st.builds(_top, st.just("denials"), st.sampled_from(([], [{"from": "*", "to": "b", "refuse": "reset"}]))),
 )
 
@@ -106,19 +119,11 @@ def bundle_of(site: Site) -> Bundle:
     rows.writerow(("name", *COLUMNS))
     rows.writerows((name, *(asset.get(key, "") for key in COLUMNS)) for name, asset in site["assets"].items())
     lines = ["version: 1", *["# more"] * site["lines"]]
-    lines += [f"{key}: {json.dumps(site[key])}" for key in ("site", "zones", "services", "conduits", "denials")]
+    lines += [f"{key}: {json.dumps(site[key])}" for key in ("site", "services", "denials")]
+    for section in ("zones", "conduits"):
+        lines += [f"{section}:", *(f"  {name}: {json.dumps(entry)}" for name, entry in site[section].items())]
     lines.append(f"inventory: {json.dumps([{'csv': 'assets.csv', 'roles': site['roles']}])}")
     return Bundle("site.yaml", "\n".join(lines) + "\n", {"assets.csv": sheet.getvalue().encode()})
-
-
-def outcome(bundle: Bundle, slots: Mapping[str, int], workshop: Workshop | None) -> tuple[Any, ...]:
-    """Return everything that a compilation says: its problems, or policy, records, warnings and image."""
-    try:
-        found = compile_bundle(bundle, slots, workshop=workshop)
-    except PolicyError as error:
-        return ("refused", error.problems)
-    image = build_image(found.lowered, 7, workshop.image if workshop is not None else None)
-    return ("compiled", found.policy, found.lowered, found.warnings, image)
 
 
 @settings(max_examples=150, deadline=None)
@@ -136,5 +141,21 @@ def test_edits_compile_as_they_would_afresh(edits: list[Callable[[Site], None]])
         assert kept == fresh
         if fresh[0] == "compiled":
             compiled += 1
-            slots = {conduit.name: conduit.slot for conduit in fresh[2].conduits}
+            slots = {conduit.name: conduit.slot for conduit in fresh[3].conduits}
     assert compiled >= 1
+
+
+def test_what_reads_a_service_is_no_conduit_s_to_remember() -> None:
+    """A conduit that is known from the last policy has another digest when a service of it is read otherwise."""
+    site = deepcopy(BASE)
+    workshop = Workshop()
+    found = []
+    for reader in ("modbus", "modbus-rtu", "s7comm", "modbus"):
+        site["services"]["polled"]["inspect"] = reader
+        bundle = bundle_of(site)
+        kept = compile_bundle(bundle, workshop=workshop)
+        found.append((kept.lowered.digest, build_image(kept.lowered, 7, workshop.image), kept.policy.conduits["ask"]))
+        fresh = compile_bundle(bundle).lowered
+        assert found[-1][:2] == (fresh.digest, build_image(fresh, 7))
+    assert all(conduit is found[0][2] for *_, conduit in found), "it was read once"
+    assert len({digest for digest, *_ in found}) == len({image for _, image, _ in found}) == 3

@@ -12,7 +12,7 @@ from gateway.control import doctor as examination
 from gateway.control import listings
 from gateway.control.api import answers, models
 from gateway.control.api.waiting import pending_answer
-from gateway.control.apply import check_policy
+from gateway.control.compiling import check_policy
 from gateway.control.counts import account
 from gateway.control.event_text import timestamp
 from gateway.control.explain import Explainer, Question

@@ -12,7 +12,8 @@ from gateway.control.api import answers, change_models, models
 from gateway.control.api.asking import Params, bundle_of, problem_models
 from gateway.control.api.asking import change_models as summary_models
 from gateway.control.api.waiting import pending_answer, pending_state
-from gateway.control.apply import apply_policy, check_policy
+from gateway.control.apply import apply_policy
+from gateway.control.compiling import check_policy
 from gateway.control.history import IN_FORCE
 from gateway.control.pending import Terms
 from gateway.control.plan import differences
@@ -124,7 +125,7 @@ async def rollback(
 
         reason = body.reason or f"back to {entry.number}"
         await apply_policy(core, bundle, operator.actor, reason, terms=terms_of(body), how="rollback", stand=stand)
-    async with core.lock:
+    async with core.changing, core.lock:
         if body.which is None:
             await roll_back(core, operator.actor, body.reason or "an operator takes it back")
         await restore_quarantine(plane)

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,12 @@ class RecordingKernel:
     def foreign_ports(self, names: Sequence[str]) -> list[str]:
         """There are none."""
         return []
+
+    def prepare_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
+        """Note it, and take as long as the test wants: until the file `slow_static` is gone."""
+        self._ask("prepare_static", digest=lowered.digest.hex(), ceiling=stages.ceiling.name)
+        while (self._directory / "slow_static").exists():
+            time.sleep(0.01)
 
     def apply_static(self, lowered: LoweredPolicy, stages: StagesInForce) -> None:
         """Note it."""

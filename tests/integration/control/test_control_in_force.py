@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+ENTRY = "{from: {zone: supervisory}, to: {zone: control}, services: ssh, owner: us, reason: a test, stage: monitor}"
+
+
 def test_wrong_policy_changes_nothing(rig: ControlRig, water_works: str) -> None:
     """A text with mistakes is refused with every mistake and its place; digest and generation stay."""
     before = rig.get("/v1/status")["policy"]
@@ -65,6 +68,31 @@ def test_kernel_refusal_rolls_back(rig: ControlRig, water_works: str) -> None:
     rig.refuse_in_kernel()
     assert rig.get("/v1/status")["policy"] == before
     assert rig.call("POST", "/v1/policy", {"text": water_works})[1]["generation"] == 3
+
+
+def test_a_policy_that_was_put_back_leaves_its_slots_to_nobody(rig: ControlRig, water_works: str) -> None:
+    """The engine may have counted for its conduits: the next new conduit gets another slot, also after a restart."""
+
+    def slots() -> dict[str, int]:
+        return dict(json.loads((rig.base / "state" / "in-force.json").read_text())["slots"])
+
+    def added(name: str) -> str:
+        return water_works.replace("  hmi-polls-plcs:", f"  {name}: {ENTRY}\n  hmi-polls-plcs:")
+
+    before, known = rig.get("/v1/status")["policy"], slots()
+    rig.refuse_in_kernel("apply_static")
+    assert rig.call("POST", "/v1/policy", {"text": added("tried")})[0] == 503
+    rig.refuse_in_kernel()
+    tried = slots()
+    assert {name: slot for name, slot in tried.items() if name != "tried"} == known
+    assert tried["tried"] not in known.values()
+    rig.kill()
+    rig.start()
+    assert rig.get("/v1/status")["policy"] == before
+    assert rig.call("POST", "/v1/policy", {"text": added("other")})[0] == 200
+    assert slots()["other"] not in tried.values()
+    assert rig.call("POST", "/v1/policy", {"text": added("tried")})[0] == 200
+    assert slots()["tried"] == tried["tried"], "it finds what was counted for it"
 
 
 def test_stage_is_set_before_the_answer(rig: ControlRig) -> None:

@@ -81,6 +81,22 @@ def test_a_set_inside_a_rule_is_part_of_it(wire: Wire, how: dict[str, Any]) -> N
         assert sync.apply_toggle(POLICY, stages=stages, closed=frozenset()) == loaded
 
 
+def test_a_bank_filled_beforehand_judges_by_the_stages_of_now(wire: Wire, how: dict[str, Any]) -> None:
+    """Filling changes nothing that judges; what was set in between is in the bank before it judges."""
+    with inside(wire.gateway):
+        before = sync.apply_policy(POLICY, closed=frozenset(), **how)
+        wiring = {key: value for key, value in how.items() if key != "bridge_name"}
+        spare = sync.fill_spare(POLICY, closed=frozenset(), **wiring)
+        assert sync.kernel_digest() == before.kernel_digest
+        assert sync.bank_in_use() != spare.bank
+        sync.apply_toggle(POLICY, stages=how["stages"], closed={POLL})
+        switched = sync.apply_policy(POLICY, closed={POLL}, spare=spare, **how)
+        assert sync.bank_in_use() == spare.bank
+        sync.apply_policy(POLICY, closed={POLL}, spare=spare, **how)
+        assert sync.bank_in_use() != spare.bank, "one that judges already is not filled"
+        assert sync.apply_policy(POLICY, closed={POLL}, **how) == switched
+
+
 def test_a_look_starts_no_process(wire: Wire, form: Form, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """nft reads every flow of the lane before it lists a rule: what comes every second asks the kernel itself."""
 
