@@ -28,12 +28,15 @@ HMI_OPERATIONS: Final = (
     constraints:
       modbus:
         - {operation: read}
-        - {operation: write, address: 10, value: 1000-2500, rate: 30/min}
+        - {operation: write, address: 10, value: 1000-2500, rate: 30/min burst 5}
 """,
 )
 SCADA_OPERATIONS: Final = (
     "    from: {asset: scada-server}\n    to: {zone: control, role: plc}\n    services: [modbus]\n",
-    "    operations: [read, write]\n    constraints: {modbus: [{operation: read}, {operation: write, address: 20-39}]}\n",
+    """\
+    operations: [read, write]
+    constraints: {modbus: [{operation: read}, {operation: write, address: 20-39}]}
+""",
 )
 ENGINEERING_OPERATIONS: Final = (
     "    services: [modbus, s7]\n",
@@ -185,7 +188,8 @@ def _is(event: dict[str, Any], conduit: str, protocol: str, operation: str) -> b
     return (
         asked is not None
         and (event.get("conduit"), event["app_proto"]) == (conduit, protocol)
-        and asked["operation"] == operation
+        and asked.get("operation") == operation
+        and not asked["answer"]
     )
 
 

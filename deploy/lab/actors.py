@@ -170,7 +170,7 @@ class Actors:
         return int(answer["values"][0]) if answer["ok"] else None
 
     def s7(self, node: str, controller: str, what: str) -> dict[str, Any]:
-        """Ask an S7 controller once (`read` or `stop`); return what the asker says of it: ok, detail, values, took_ms."""
+        """Ask an S7 controller once (`read` or `stop`); return what the asker says: ok, detail, values, took_ms."""
         argv = [sys.executable, "-m", "deploy.lab.s7_request", "--host", plant.host(controller).ip4, what]
         return self._outcome(node, argv)
 

@@ -1,7 +1,8 @@
 """One Modbus/TCP request from any host of the lab: an engineer's write, an attacker's write, a reading.
 
 In: target, register, value. Out: one JSON line {"ok", "detail", "values", "took_ms"} and exit status 0, or 1 when
-it failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's namespace.
+it failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's
+namespace.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An S7 controller of the water works: python-snap7's server, which shows the state of its CPU to the judge.
 
-In: S7 requests on one address. Out: answers; and a JSON file, replaced when something changed and many times a second:
-whether the CPU runs, the bytes of its data block, how many CPU stops it has taken. Whether an attack worked is decided
-by that file, never by what the attacker saw. Runs in its host's namespace: `python -m deploy.lab.s7_controller --state FILE`.
+In: S7 requests on one address. Out: answers; and a JSON file, replaced BEFORE a request is answered: whether
+the CPU runs, the bytes of its data block, how many CPU stops it has taken. Whether an attack worked is decided by that
+file, never by what the attacker saw. Runs in its host's namespace: `python -m deploy.lab.s7_controller --state FILE`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from deploy.lab.processes import write_json
 S7_PORT: Final = 102
 DATA_BLOCK: Final = 1
 RECIPE: Final = bytes(range(0x10, 0x20))  # what the data block holds: a right answer is told by it
-LOOK_EVERY_S: Final = 0.05
 
 
 class Cpu(Server):

@@ -1,7 +1,8 @@
 """One S7 request from any host of the lab, with a real client: read a data block, or stop the CPU.
 
 In: target and what to ask. Out: one JSON line {"ok", "detail", "values", "took_ms"} and exit status 0, or 1 when it
-failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's namespace.
+failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's
+namespace.
 """
 
 from __future__ import annotations
