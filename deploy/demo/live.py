@@ -11,7 +11,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from deploy.demo import change_scenes, crash_scenes, stage_scenes
+from deploy.demo import change_scenes, crash_scenes, operation_scenes, stage_scenes
 from deploy.demo.narrator import StoryError
 from deploy.demo.operator_desk import OperatorDesk
 from deploy.demo.plant_at_work import Plant
@@ -36,6 +36,10 @@ SCENES: Final = (
     change_scenes.quarantine,
     crash_scenes.engine_dies,
     crash_scenes.control_dies,
+    operation_scenes.inspection_begins,
+    operation_scenes.hmi_operates,
+    operation_scenes.cpu_stop,
+    operation_scenes.the_log,
 )
 PROBLEMS: Final = (StoryError, LabError, OSError, subprocess.SubprocessError, KeyError, TypeError, ValueError)
 LOGS_BEGIN: Final = "\n--- "  # as LabGateway.last_log_lines heads each file
@@ -51,7 +55,7 @@ def play(narrator: Narrator) -> int:
     try:
         narrator.title(
             "conduit-gateway: a water works and an attacker",
-            "live: network namespaces, real Modbus, real NFQUEUE; the controller's own registers are the judge",
+            "live: network namespaces, real Modbus and S7, real NFQUEUE; the controllers themselves are the judges",
         )
         narrator.scene("The plant comes up behind the gateway")
         lab.up()
@@ -82,8 +86,7 @@ def _come_up(narrator: Narrator, lab: Lab, gateway: LabGateway) -> Plant:
     gateway.start()
     desk = OperatorDesk(gateway)
     plant = Plant(narrator, actors, gateway, desk)
-    for station, controller in (("hmi-1", "plc-1"), ("hmi-2", "plc-2")):
-        plant.pollers[station] = actors.start_poller(station, controller)
+    plant.start_polling()
     actors.knows(ATTACKER, "plc-1")
     status = desk.status()
     narrator.check(

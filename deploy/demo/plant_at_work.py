@@ -7,7 +7,7 @@ Must never take the attacker's word: the controller's registers decide. Called b
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from deploy.lab import plant as facts
 from deploy.lab import processes
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploy.lab.gateway import LabGateway
 
 TARGET: Final = "plc-1"
+POLLS: Final = (("hmi-1", "plc-1"), ("hmi-2", "plc-2"))
 FIRST_VALUE: Final = 6001
 MORE_POLLS: Final = 3
 POLLS_WITHIN_S: Final = 5.0
@@ -85,6 +86,23 @@ class Plant:
             said["missed"] == 0 and said["sent"] - said["answered"] <= 1,
             f"{said['answered']} polls answered, {said['missed']} missed, longest {said['longest_ms']:.0f} ms",
         )
+
+    def start_polling(self) -> None:
+        """Let both operator stations poll their controllers."""
+        for station, controller in POLLS:
+            self.pollers[station] = self.actors.start_poller(station, controller)
+
+    def end_polling(self, statement: str) -> dict[str, Any]:
+        """End all stations' polling and assert of the HMI that it missed nothing. Returns what each of them counted."""
+        ended = {name: poller.end() for name, poller in self.pollers.items()}
+        hmi = ended["hmi-1"]
+        self.narrator.check(
+            statement,
+            hmi["missed"] == 0 and hmi["sent"] == hmi["answered"] and hmi["connections"] == 1,
+            f"{hmi['answered']} of {hmi['sent']} answered, {hmi['connections']} connection, {hmi['late']} beats "
+            f"late, longest {hmi['longest_ms']:.0f} ms",
+        )
+        return ended
 
     def misses(self, poller: str) -> int:
         """Return how many polls a station has missed so far."""

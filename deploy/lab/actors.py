@@ -68,6 +68,13 @@ class Actors:
         self._wait_until_ready(name, running)
         return running
 
+    def start_s7_controller(self, name: str) -> Running:
+        """Start an S7 controller on a host, beside its Modbus one, and wait until it listens."""
+        label = f"{name}-s7"
+        running = self._start(label, name, "deploy.lab.s7_controller", [])
+        self._wait_until_ready(label, running)
+        return running
+
     def start_poller(self, name: str, controller: str, interval_ms: int = 100) -> Running:
         """Start an operator station that polls a controller, and wait for its first right answer."""
         given = [
@@ -149,12 +156,23 @@ class Actors:
 
     def write(self, node: str, controller: str, value: int, *, register: int = SETPOINT, within_s: float = 1.0) -> bool:
         """Write one register once; return whether the writer got a right answer."""
-        return self._ask(node, controller, register, within_s, ["--write", str(value)])["ok"] is True
+        return self.try_write(node, controller, value, register=register, within_s=within_s)["ok"] is True
+
+    def try_write(
+        self, node: str, controller: str, value: int, *, register: int = SETPOINT, within_s: float = 1.0
+    ) -> dict[str, Any]:
+        """Write one register once; return what the writer says of it: ok, detail, took_ms."""
+        return self._ask(node, controller, register, within_s, ["--write", str(value)])
 
     def read(self, node: str, controller: str, *, register: int = SETPOINT, within_s: float = 1.0) -> int | None:
         """Read one register over the network; None without an answer."""
         answer = self._ask(node, controller, register, within_s, [])
         return int(answer["values"][0]) if answer["ok"] else None
+
+    def s7(self, node: str, controller: str, what: str) -> dict[str, Any]:
+        """Ask an S7 controller once (`read` or `stop`); return what the asker says: ok, detail, values, took_ms."""
+        argv = [sys.executable, "-m", "deploy.lab.s7_request", "--host", plant.host(controller).ip4, what]
+        return self._outcome(node, argv)
 
     def spoof(self, node: str, claim: str, controller: str, value: int, *, with_mac: bool, rounds: int = 8) -> int:
         """Attack a controller in another host's name; return how many frames were sent."""
@@ -209,9 +227,12 @@ class Actors:
             str(within_s),
             *more,
         ]
+        return self._outcome(node, argv)
+
+    def _outcome(self, node: str, argv: list[str]) -> dict[str, Any]:
         done = self.lab.run(node, argv, check=False)
         if not done.stdout:
-            raise LabError(f"{node}: no outcome of the Modbus request: {done.stderr.strip()}")
+            raise LabError(f"{node}: no outcome of {argv[2]}: {done.stderr.strip()}")
         outcome: dict[str, Any] = json.loads(done.stdout)
         return outcome
 

@@ -1,7 +1,8 @@
 """One Modbus/TCP request from any host of the lab: an engineer's write, an attacker's write, a reading.
 
-In: target, register, value. Out: one JSON line {"ok", "detail", "values"} and exit status 0, or 1 when it failed.
-Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's namespace.
+In: target, register, value. Out: one JSON line {"ok", "detail", "values", "took_ms"} and exit status 0, or 1 when
+it failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's
+namespace.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from typing import Any, Final
 
 from pymodbus import ModbusException
@@ -21,7 +23,12 @@ REQUEST_WITHIN_S: Final = 1.0
 
 def request(host: str, port: int, register: int, value: int | None, within_s: float) -> dict[str, Any]:
     """Read a holding register, or write it if there is a value; never raises for what the network does."""
-    client = ModbusTcpClient(host, port=port, timeout=within_s, retries=0)
+    began = time.monotonic()
+    outcome = _ask(ModbusTcpClient(host, port=port, timeout=within_s, retries=0), register, value)
+    return outcome | {"took_ms": (time.monotonic() - began) * 1000}
+
+
+def _ask(client: ModbusTcpClient, register: int, value: int | None) -> dict[str, Any]:
     try:
         if not client.connect():
             return {"ok": False, "detail": "no connection", "values": []}

@@ -11,6 +11,7 @@ import pytest
 from deploy.lab import processes
 from deploy.lab.plant import ATTACKER
 from deploy.lab.plc import SAFE_SETPOINT, SETPOINT
+from deploy.lab.s7_controller import RECIPE
 
 if TYPE_CHECKING:
     from deploy.lab.actors import Actors
@@ -70,6 +71,17 @@ def test_attack_works_without_a_boundary(actors: Actors) -> None:
     assert actors.register("plc-1") == 4711
     assert [write["values"] for write in actors.writes("plc-1")] == [[4711]]
     assert actors.read("eng-laptop", "plc-1", register=SETPOINT) == 4711
+
+
+def test_cpu_stop_works_without_a_boundary(actors: Actors) -> None:
+    """Behind a plain bridge the laptop reads the data block and stops the CPU, and the controller says so itself."""
+    controller = actors.start_s7_controller("plc-2")
+    before = controller.said()
+    assert (before["running"], before["stops"]) == (True, 0)
+    assert actors.s7("eng-laptop", "plc-2", "read")["values"] == list(RECIPE)
+    assert actors.s7("eng-laptop", "plc-2", "stop")["ok"]
+    after = controller.said()
+    assert (after["running"], after["stops"]) == (False, 1)
 
 
 def test_write_to_nobody_fails(actors: Actors) -> None:
