@@ -20,6 +20,12 @@ def water_works() -> str:
 
 
 @pytest.fixture
+def other(water_works: str) -> str:
+    """A policy that differs from the example: another ceiling, and one conduit less open."""
+    return water_works.replace("ceiling: monitor", "ceiling: alert")
+
+
+@pytest.fixture
 def rig(tmp_path: Path, water_works: str) -> Iterator[ControlRig]:
     """A running control plane with the example policy in force."""
     made = ControlRig(tmp_path, water_works)
