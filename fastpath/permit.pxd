@@ -283,8 +283,8 @@ cdef inline uint8_t decide_conduit(
     node = find_rule(table, decision.source.klass, decision.destination.klass, service)
     conduit = first_open(table, node)
     answered = answered_rule(table, frame, decision)
-    # Which end is the server, ports alone tell, and those an opener chooses: where one of two readings is inspected, the
-    # other one takes nothing up. Else what was opened by the one would go on by the other, unseen.
+    # Which end is the server, ports alone tell, and those an opener chooses: where one of two readings is inspected,
+    # the other one takes nothing up. Else what was opened by the one would go on by the other, unseen.
     if conduit != NO_CONDUIT and not table.conduits[conduit].profile and is_inspected(table, answered):
         conduit = NO_CONDUIT
         node = answered
