@@ -162,9 +162,7 @@ cdef inline int may_give_way(
     flow = flows + (owner - 1)
     if not flow.in_use or flow.stream != place + 1 or streams.entries[place].flags & STREAM_ENDED:
         return 1
-    return now_ns > flow.last_seen_ns and (
-        now_ns - flow.last_seen_ns > longest_silence(streams, place, flow.protocol)
-    )
+    return now_ns > flow.last_seen_ns + longest_silence(streams, place, flow.protocol)
 
 
 cdef inline uint32_t find_place(
