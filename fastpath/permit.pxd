@@ -244,11 +244,31 @@ cdef inline uint8_t inspect_first(
     return reason
 
 
+cdef inline uint32_t answered_rule(
+    const table_t *table, const frame_t *frame, const decision_t *decision
+) noexcept nogil:
+    """Return the conduits by which a frame may be an answer; NO_NODE for all but TCP in mid-stream."""
+    if frame.protocol != PROTOCOL_TCP or is_opening(frame):
+        return NO_NODE
+    return find_rule(
+        table, decision.destination.klass, decision.source.klass, table.services_tcp[frame.source_port]
+    )
+
+
+cdef inline int is_inspected(const table_t *table, uint32_t node) noexcept nogil:
+    """Tell whether any of a rule's conduits, open or closed, looks inside."""
+    while node != NO_NODE:
+        if table.conduits[table.nodes[node].conduit].profile:
+            return 1
+        node = table.nodes[node].next
+    return 0
+
+
 cdef inline uint8_t decide_conduit(
     const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
     """Lines 7 to 12 for a frame whose two parties are known."""
-    cdef uint32_t node, conduit
+    cdef uint32_t node, conduit, answered
     cdef uint16_t service
     cdef uint8_t reason, found
     if decision.flow != NULL:
@@ -262,6 +282,12 @@ cdef inline uint8_t decide_conduit(
     decision.service = service
     node = find_rule(table, decision.source.klass, decision.destination.klass, service)
     conduit = first_open(table, node)
+    answered = answered_rule(table, frame, decision)
+    # Which end is the server, ports alone tell, and those an opener chooses: where one of two readings is inspected,
+    # the other one takes nothing up. Else what was opened by the one would go on by the other, unseen.
+    if conduit != NO_CONDUIT and not table.conduits[conduit].profile and is_inspected(table, answered):
+        conduit = NO_CONDUIT
+        node = answered
     if conduit != NO_CONDUIT:
         decision.conduit = conduit
         reason = limit_reason(table, frame, conduit, decision.source_zone, opens_flow(frame, decision), now_ns)
@@ -277,12 +303,11 @@ cdef inline uint8_t decide_conduit(
         if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
             return REASON_FLOW_PICKUP
         return REASON_POLICY_CONDUIT
-    if frame.protocol == PROTOCOL_TCP and not is_opening(frame):
-        service = table.services_tcp[frame.source_port]
-        conduit = first_open(table, find_rule(table, decision.destination.klass, decision.source.klass, service))
-        if conduit != NO_CONDUIT:
+    if answered != NO_NODE:
+        conduit = first_open(table, answered)
+        if conduit != NO_CONDUIT and (table.conduits[conduit].profile or not is_inspected(table, node)):
             decision.conduit = conduit
-            decision.service = service
+            decision.service = table.services_tcp[frame.source_port]
             keep_flow(table, frame, flows, FLOW_BACKWARD, now_ns, decision)
             reason = inspect_first(table, frame, flows, now_ns, decision)
             return REASON_FLOW_PICKUP if reason == REASON_NONE else reason

@@ -87,6 +87,20 @@ cdef inline int within_reach(int32_t away) noexcept nogil:
     return -REACH_BYTES <= away <= REACH_BYTES
 
 
+cdef inline int is_of_other_handshake(
+    const stream_t *stream, const stream_way_t *responder, const segment_t *segment
+) noexcept nogil:
+    """Tell whether the opener answers another SYN-ACK than the one that is known.
+
+    Until the responder has sent something there is nothing else to acknowledge. A server that keeps no state before the
+    third segment (SYN cookies, RFC 4987 section 3.6) takes the answer to any of its SYN-ACKs, and may so have begun at
+    another place than the stream did.
+    """
+    if segment.way != OPENER or stream.flags & STREAM_LOOSE or responder.next != responder.first:
+        return 0
+    return segment.acknowledged != responder.first and segment.acknowledged != end_of(responder)
+
+
 cdef inline uint8_t check_numbers(
     const stream_t *stream, const segment_t *segment, uint8_t fail, int enforced
 ) noexcept nogil:
@@ -104,7 +118,7 @@ cdef inline uint8_t check_numbers(
     if not segment.flags & TCP_ACK:
         return REASON_NONE
     beyond = distance(segment.acknowledged, end_of(other))
-    if not within_reach(beyond):
+    if not within_reach(beyond) or is_of_other_handshake(stream, other, segment):
         return REASON_STREAM_SEQUENCE
     return REASON_STREAM_SEQUENCE if beyond > 0 and enforced and fail == FAIL_CLOSED else REASON_NONE
 

@@ -28,12 +28,15 @@ cdef extern from *:
     """
     /* RFC 5382 REQ-5: an established TCP connection may be silent for at least 2 hours 4 minutes. */
     #define CND_TCP_IDLE_NS (7440ULL * 1000000000ULL)
+    /* A connection by which nothing has been asked yet; RFC 5382 REQ-5 asks for 4 minutes. */
+    #define CND_TCP_UNUSED_NS (240ULL * 1000000000ULL)
     /* As in flow.pxd: a UDP conversation that was silent this long is over. */
     #define CND_DATAGRAM_IDLE_NS (180ULL * 1000000000ULL)
     /* A signal or SIGKILL sees what was stored in program order: only the compiler has to keep it. */
     #define CND_IN_ORDER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
     """
     const uint64_t TCP_IDLE_NS "CND_TCP_IDLE_NS"
+    const uint64_t TCP_UNUSED_NS "CND_TCP_UNUSED_NS"
     const uint64_t UDP_IDLE_NS "CND_DATAGRAM_IDLE_NS"
     void in_order "CND_IN_ORDER"() noexcept nogil
 
@@ -134,12 +137,23 @@ cdef inline stream_t *stream_of(streams_t *streams, const flow_t *flows, flow_t 
     return &streams.entries[place]
 
 
+cdef inline uint64_t longest_silence(const streams_t *streams, uint32_t place, uint8_t protocol) noexcept nogil:
+    """Return how long a conversation keeps its stream in silence, nanoseconds.
+
+    Openings cost their sender nothing: those that were never used count less once every place is somebody's, so that
+    nobody locks the others out with them for hours.
+    """
+    cdef const stream_way_t *opener = &streams.entries[place].ways[0]
+    if protocol == PROTOCOL_UDP:
+        return UDP_IDLE_NS
+    return TCP_UNUSED_NS if streams.used == streams.count and opener.next == opener.first else TCP_IDLE_NS
+
+
 cdef inline int may_give_way(
     const streams_t *streams, const flow_t *flows, uint32_t flow_count, uint32_t place, uint64_t now_ns
 ) noexcept nogil:
     """Tell whether nobody can miss a stream: its flow is gone, has ended, or was silent for as long as any may be."""
     cdef uint32_t owner = streams.owners[place]
-    cdef uint64_t idle_ns
     cdef const flow_t *flow
     if not owner:
         return 1
@@ -148,8 +162,7 @@ cdef inline int may_give_way(
     flow = flows + (owner - 1)
     if not flow.in_use or flow.stream != place + 1 or streams.entries[place].flags & STREAM_ENDED:
         return 1
-    idle_ns = UDP_IDLE_NS if flow.protocol == PROTOCOL_UDP else TCP_IDLE_NS
-    return now_ns > flow.last_seen_ns and now_ns - flow.last_seen_ns > idle_ns
+    return now_ns > flow.last_seen_ns + longest_silence(streams, place, flow.protocol)
 
 
 cdef inline uint32_t find_place(

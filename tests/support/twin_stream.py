@@ -109,7 +109,9 @@ class StreamTwin:
             return Reason.NONE
         beyond = unwrapped(segment.acknowledged, other.limit) - other.limit
         closed = beyond > 0 and self.fail is FailMode.CLOSED
-        return Reason.STREAM_SEQUENCE if abs(beyond) > REACH or closed else Reason.NONE
+        silent = opener and other.next == other.first
+        elsewhere = silent and other.limit + beyond not in (other.first, other.limit)
+        return Reason.STREAM_SEQUENCE if abs(beyond) > REACH or closed or elsewhere else Reason.NONE
 
     def _bytes(self, segment: Segment, way: Way, start: int) -> Reason:  # line 7
         end = start + len(segment.data)

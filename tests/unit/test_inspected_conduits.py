@@ -134,3 +134,26 @@ def test_datagrams_and_what_no_inspector_reads() -> None:
     assert dialog.gate(datagram / Raw(identity)).reason is Reason.FLOW_ESTABLISHED
     assert dialog.gate(datagram / Raw(READ)).reason is Reason.MESSAGE_PROTOCOL
     assert dialog.gate(IP(src=HMI_IP, dst=PLC_IP) / ICMP()).reason is Reason.POLICY_NO_CONDUIT
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_nothing_goes_on_by_the_other_reading(open_: bool) -> None:
+    """Whose port is the server's, an opener chooses: what an inspected conduit opened is no other conduit's."""
+    services = SERVICES | {"report": {"protocol": "tcp", "ports": [40000]}}
+    back_way = {
+        "from": {"zone": "control"}, "to": {"zone": "supervisory"}, "services": ["report"], "stage": "enforce",
+    }  # fmt: skip
+    poll = {
+        "from": {"zone": "supervisory"}, "to": {"zone": "control"}, "services": ["modbus-tcp"], "stage": "enforce",
+        "operations": ["read"], "enabled": open_,
+    }  # fmt: skip
+    gate = Gate(services=services, conduits={"poll": poll, "report": back_way})
+    alive = IP(src=PLC_IP, dst=HMI_IP) / TCP(sport=502, dport=40000, flags="A", seq=5000, ack=1000)
+    asked = IP(src=HMI_IP, dst=PLC_IP) / TCP(sport=40000, dport=502, flags="PA", seq=1000, ack=5000) / Raw(WRITE)
+    if not open_:
+        assert gate(asked).verdict is Verdict.DROP
+    gate(alive, **back())
+    assert gate(asked).verdict is Verdict.DROP
+    assert gate(asked).conduit == 0
+    opening = IP(src=PLC_IP, dst=HMI_IP) / TCP(sport=45000, dport=40000, flags="S", seq=1)
+    assert gate(opening, **back()).reason is Reason.POLICY_CONDUIT

@@ -399,3 +399,29 @@ def test_datagrams() -> None:
     assert wire.held.datagram(0, True, read_request() + b"x").reason is Reason.MESSAGE_MALFORMED
     assert wire.held.datagram(0, True, b"").reason is Reason.MESSAGE_MALFORMED
     assert wire.held.datagram(0, True, read_request(2)).reason is Reason.NONE
+
+
+@pytest.mark.parametrize("shift", [-100, 100])
+def test_answer_to_another_handshake(wire: Wire, shift: int) -> None:
+    """A server with SYN cookies takes the answer to its first SYN-ACK, when the stream begins at its second one."""
+    # RFC 4987 section 3.6: a cookie contains the opener's number, so the two differ as the opener's two SYNs do.
+    request = read_request() + bytes(100)
+    assert wire.client(1, request[:12], acknowledged=1 + shift).reason is Reason.STREAM_SEQUENCE
+    assert wire.client(1 - 100, write_request(), acknowledged=1 + shift).reason is Reason.STREAM_SEQUENCE
+    assert wire.client(1, acknowledged=1 + shift).reason is Reason.STREAM_SEQUENCE
+    poll(wire, 1, 1)
+
+
+def test_unused_openings_give_way(wire: Wire) -> None:
+    """Openings that ask for nothing don't lock the others out for hours; those that were used stay."""
+    poll(wire, 1, 1)
+    for number in range(1, STREAMS):
+        wire.shake_hands(number)
+    assert wire.client(0, flags=SYN, acknowledged=-SERVER, number=STREAMS).reason is Reason.NONE
+    assert wire.server(0, flags=SYN | ACK, number=STREAMS).reason is Reason.STREAM_BUDGET
+    wire.now_ns += 241 * 10**9
+    for number in range(STREAMS, 2 * STREAMS - 1):
+        wire.shake_hands(number)
+    assert wire.server(0, flags=SYN | ACK, number=2 * STREAMS - 1).reason is Reason.STREAM_BUDGET
+    at, answered = 1 + len(read_request()), 1 + len(read_answer())
+    poll(wire, at, answered)
