@@ -131,7 +131,7 @@ def opened(place: Plant, said: Conversations) -> Any:
 
 
 def check_counts(classifier: Any, name: str) -> None:
-    """Raise RuntimeError unless the segments were judged as they were made to be: a figure of something else is none."""
+    """Raise RuntimeError unless the segments were judged as meant: a figure of something else is none."""
     by_reason, _, _ = classifier.counts()
     opened_ones = sum(by_reason.get(Reason.POLICY_CONDUIT, ()))
     total = sum(passed + dropped for passed, dropped in by_reason.values())

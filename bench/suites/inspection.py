@@ -36,9 +36,8 @@ RATE: Final = 10_000.0  # exchanges a second: two packets each
 BURST: Final = 16
 SLICE_S: Final = 0.2
 SLICES: Final = 4  # of a run
-# Of an exchange. Besides, what a connection said last is acknowledged apart, 40 ms later: then another case is measured.
-SEGMENTS: Final = 2
-STRAY: Final = 0.05  # of the packets may be other ones, and one of every connection
+SEGMENTS: Final = 2  # of an exchange
+STRAY: Final = 0.05  # of the packets may be others; besides, each connection's last answer is acknowledged 40 ms later
 
 
 def run(plan: Plan) -> list[Result]:
@@ -74,7 +73,7 @@ def one_run(plan: Plan, rig: Rig, subject: Conduitd, talks: Mapping[str, Convers
     costs: dict[str, list[Cost]] = {case: [] for case in talks}
     count = int(RATE * SLICE_S * plan.seconds)
     for turn in range(SLICES):
-        for case in talks if turn % 2 == 0 else reversed(talks):
+        for case in list(talks)[:: 1 if turn % 2 == 0 else -1]:
             watch = Watch(subject, rig)
             talks[case].say(count, RATE, BURST)
             meant = SEGMENTS * count
