@@ -10,6 +10,7 @@ build/bench with the product's compiler flags; no part of the product.
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastpath.abi cimport (
@@ -17,18 +18,23 @@ from fastpath.abi cimport (
     FLOWS_HEADER_BYTES,
     MAX_BATCH,
     REASON_COUNT,
+    STREAM_WINDOWS,
+    STREAMS_PER_TABLE,
     flow_t,
     flows_header_t,
 )
 from fastpath.attach cimport attach_table
 from fastpath.batch cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_ns, inbox_close, inbox_open, inbox_t, outbox_t
 from fastpath.counters cimport commit, queue_counters, store64
+from fastpath.cursor cimport be16, be32
 from fastpath.events cimport ring_of
 from fastpath.flow_index cimport flow_slot_t, index_flows
 from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
+from fastpath.stream_memory cimport attach_streams
 from fastpath.table cimport table_t
 
+from fastpath import abi
 from fastpath.judge import validate_image, validate_state
 from fastpath.worker import new_limits
 
@@ -42,6 +48,10 @@ cdef enum:
     STRIDE_BYTES = 256  # of one message
     COPY_BYTES = 512  # the queue's copy range, as conduitd's default
     FRESH = 0x80000000  # in an entry of the order: give the frame a source port of its own
+    # In an entry of the order: a TCP segment goes on where its sender's last one ended. Messages 2n and 2n + 1 are the
+    # two sides of one conversation.
+    GOES_ON = 0x40000000
+    MARKS = 0xC0000000
 
 cdef struct bench_t:
     table_t table
@@ -70,12 +80,19 @@ cdef void counted_batch(bench_t *bench, int count) noexcept nogil:
 cdef batch_t the_counted_batch = counted_batch
 
 
+cdef inline void put_number(uint8_t *p, uint32_t number) noexcept nogil:
+    p[0] = <uint8_t>(number >> 24)
+    p[1] = <uint8_t>(number >> 16)
+    p[2] = <uint8_t>(number >> 8)
+    p[3] = <uint8_t>number
+
+
 cdef class Classifier:
     """One table, one flow memory, one set of counters, and messages to judge.
 
     flows: a flows segment with one table; counters, events: segments of one queue. messages: STRIDE_BYTES each, the
     netlink message first, its length in the header. payload_at: where the IP header stands in every message. limits:
-    the clocks of `worker.new_limits`, which several of them may share.
+    the clocks of `worker.new_limits`, which several of them may share. Streams are its own.
     """
 
     cdef bench_t bench
@@ -83,6 +100,8 @@ cdef class Classifier:
     cdef uint32_t payload_at
     cdef uint32_t next_id
     cdef uint16_t next_port
+    cdef uint32_t *spoken  # by message: bytes that were said by it so far
+    cdef uint8_t *streams
     cdef object kept
 
     def __init__(
@@ -114,12 +133,19 @@ cdef class Classifier:
         if judging.flows.slots == NULL or not inbox_open(&self.bench.inbox, COPY_BYTES):
             raise MemoryError
         index_flows(&judging.flows)
+        self.spoken = <uint32_t *>PyMem_Calloc(messages.shape[0] / STRIDE_BYTES + 1, sizeof(uint32_t))
+        self.streams = <uint8_t *>calloc(1, abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS))
+        if self.spoken == NULL or self.streams == NULL:
+            raise MemoryError
+        attach_streams(&judging.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS)
         self.messages = messages
         self.payload_at = payload_at
         self.kept = (image, state, flows, counters, events, limits_view)
 
     def __dealloc__(self):
         PyMem_Free(self.bench.judging.flows.slots)
+        PyMem_Free(self.spoken)
+        free(self.streams)
         inbox_close(&self.bench.inbox)
 
     def prepare(self, const uint32_t[::1] order):
@@ -138,7 +164,7 @@ cdef class Classifier:
         cdef int count
         cdef Py_ssize_t i
         for i in range(order.shape[0]):
-            if <Py_ssize_t>(order[i] & ~<uint32_t>FRESH) * STRIDE_BYTES >= self.messages.shape[0]:
+            if <Py_ssize_t>(order[i] & ~<uint32_t>MARKS) * STRIDE_BYTES >= self.messages.shape[0]:
                 raise ValueError("the order names a message that is not there")
         with nogil:
             while at < order.shape[0]:
@@ -159,7 +185,7 @@ cdef class Classifier:
         cdef uint32_t length
         cdef int i
         for i in range(count):
-            message = &self.messages[0] + <uint64_t>(order[i] & ~<uint32_t>FRESH) * STRIDE_BYTES
+            message = &self.messages[0] + <uint64_t>(order[i] & ~<uint32_t>MARKS) * STRIDE_BYTES
             to = self.bench.inbox.buffers + <uint64_t>i * self.bench.inbox.stride
             memcpy(&length, message, 4)
             set_datagram_bytes(&self.bench.inbox, i, length)
@@ -173,6 +199,15 @@ cdef class Classifier:
                 self.next_port += 1
                 to[self.payload_at + 20] = <uint8_t>(self.next_port >> 8)
                 to[self.payload_at + 21] = <uint8_t>self.next_port
+            if order[i] & GOES_ON:
+                self.go_on(order[i] & ~<uint32_t>MARKS, to + self.payload_at)
+
+    cdef void go_on(self, uint32_t message, uint8_t *ip) noexcept nogil:
+        """Give a segment the numbers of its place in the conversation."""
+        cdef uint8_t *tcp = ip + 20
+        put_number(tcp + 4, be32(tcp + 4) + self.spoken[message])
+        put_number(tcp + 8, be32(tcp + 8) + self.spoken[message ^ 1])
+        self.spoken[message] += be16(ip + 2) - 40
 
     def counts(self):
         """Return {reason: (passed, dropped)} without zeros, and created and evicted flows."""

@@ -1,8 +1,9 @@
 """What runs under callgrind: one kind of traffic through the compiled loop, with as little Python around it as can be.
 
 In: a folder that bench.instructions has filled (image, state, messages, orders) and the compiled library. Out: as JSON,
-how many of the counted frames were judged for which reason. Run as a script, without site packages: interpreting Python
-is fifty times slower there.
+how many of the counted frames were judged for which reason. KIND.before and KIND.after are judged batch by batch around
+those of the kind, and not counted: a conversation needs both its sides. Run as a script, without site packages:
+interpreting Python is fifty times slower there.
 """
 
 import importlib.util
@@ -12,6 +13,8 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+BATCH = 64  # as abi.MAX_BATCH
+WHEN = ("before", "after")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,11 +41,22 @@ def main(library: str, folder: Path, kind: str) -> None:
     parts = [bytearray((folder / name).read_bytes()) for name in ("image", "state", "flows", "counters", "events")]
     classifier = module.Classifier(*parts, (folder / "messages").read_bytes(), int((folder / "payload_at").read_text()))
     classifier.prepare(words(folder / "opening"))
-    before = totals(classifier)
     order = words(folder / kind)
-    classifier.run(order, array("Q", bytes(8 * len(order))))
-    after = totals(classifier)
-    print(json.dumps({reason: after[reason] - before.get(reason, 0) for reason in after}))
+    around = [words(folder / f"{kind}.{when}") if (folder / f"{kind}.{when}").exists() else None for when in WHEN]
+    judged: dict[int, int] = {}
+    spent = array("Q", bytes(8 * len(order)))
+    size = BATCH if any(around) else len(order)
+    for at in range(0, len(order), size):
+        here = slice(at, at + size)
+        if around[0]:
+            classifier.prepare(around[0][here])
+        before = totals(classifier)
+        classifier.run(order[here], spent)
+        for reason, frames in totals(classifier).items():
+            judged[reason] = judged.get(reason, 0) + frames - before.get(reason, 0)
+        if around[1]:
+            classifier.prepare(around[1][here])
+    print(json.dumps(judged))
 
 
 if __name__ == "__main__":

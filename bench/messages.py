@@ -87,12 +87,16 @@ def message(
     reply: bool = False,
     source_ip: IPv4Address | None = None,
     source_mac: bytes | None = None,
+    payload: bytes = PAYLOAD,
+    numbers: tuple[int, int] = (1, 1),
 ) -> bytes:
-    """Return one queue message of a conversation whose opener speaks from `port`."""
+    """Return one queue message of a conversation whose opener speaks from `port`; `numbers` are TCP's two."""
     here, there = (talk.destination, talk.source) if reply else (talk.source, talk.destination)
     ports = (talk.port, port) if reply else (port, talk.port)
     mac = here.mac if source_mac is None else source_mac
-    packet = _ipv4(here.ip if source_ip is None else source_ip, there.ip, talk.protocol, ports, flags)
+    packet = _ipv4(
+        here.ip if source_ip is None else source_ip, there.ip, talk.protocol, ports, (*numbers, flags), payload
+    )
     body = b"".join(
         (
             _attribute(PACKET_HDR, struct.pack("!IHB", 0, 0x0800, FORWARD_HOOK)),
@@ -128,12 +132,20 @@ def _attribute(kind: int, content: bytes) -> bytes:
     return struct.pack("=HH", size, kind) + content + bytes(-size % 4)
 
 
-def _ipv4(source: IPv4Address, destination: IPv4Address, protocol: str, ports: tuple[int, int], flags: int) -> bytes:
+def _ipv4(
+    source: IPv4Address,
+    destination: IPv4Address,
+    protocol: str,
+    ports: tuple[int, int],
+    place: tuple[int, int, int],
+    payload: bytes,
+) -> bytes:
     """Return a packet without checksums: the engine doesn't look at them, with offloads they are unset."""
     if protocol == "tcp":
-        number, transport = TCP, struct.pack("!HHIIBBHHH", *ports, 1, 1, 5 << 4, flags, 64000, 0, 0) + PAYLOAD
+        *numbers, flags = place
+        number, transport = TCP, struct.pack("!HHIIBBHHH", *ports, *numbers, 5 << 4, flags, 64000, 0, 0) + payload
     else:
-        number, transport = UDP, struct.pack("!HHHH", *ports, 8 + len(PAYLOAD), 0) + PAYLOAD
+        number, transport = UDP, struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
     length = 20 + len(transport)
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0x4000, 64, number, 0, source.packed, destination.packed)
     return header + transport

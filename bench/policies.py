@@ -98,8 +98,11 @@ class Plant:
         return build_image(lowered, generation), build_state(lowered, generation, ports, ceiling=Stage.ENFORCE)
 
 
-def plant(conduits: int, assets: int | None = None) -> Plant:
-    """Return the plant of a size; `assets` defaults to ten a conduit, at most MAX_ASSETS."""
+def plant(conduits: int, assets: int | None = None, *, inspected: bool = False) -> Plant:
+    """Return the plant of a size; `assets` defaults to ten a conduit, at most MAX_ASSETS.
+
+    inspected: its TCP services are Modbus, and all that their messages may do is read.
+    """
     chance = random.Random(SEED + conduits)
     count = min(10 * conduits, MAX_ASSETS) if assets is None else assets
     role_count = min(max(4, conduits // CONDUITS_A_ROLE), count // 2)
@@ -112,7 +115,7 @@ def plant(conduits: int, assets: int | None = None) -> Plant:
         roles[role].append(Asset(number, zone, inhabitants[zone]))
         inhabitants[zone] += 1
     joined = _joined(chance, conduits, role_count, zone_count)
-    return Plant(_policy(roles, joined, zone_count), zone_count, roles, joined)
+    return Plant(_policy(roles, joined, zone_count, inspected=inspected), zone_count, roles, joined)
 
 
 def _joined(chance: random.Random, conduits: int, role_count: int, zone_count: int) -> list[tuple[int, int, str]]:
@@ -125,7 +128,10 @@ def _joined(chance: random.Random, conduits: int, role_count: int, zone_count: i
     return list(found)
 
 
-def _policy(roles: list[list[Asset]], joined: list[tuple[int, int, str]], zone_count: int) -> Policy:
+def _policy(
+    roles: list[list[Asset]], joined: list[tuple[int, int, str]], zone_count: int, *, inspected: bool
+) -> Policy:
+    inspects = {name for name, (kind, _) in SERVICES.items() if inspected and kind == "tcp"}
     sections: dict[str, Any] = {
         "version": 1,
         "site": {"name": "bench", "ceiling": "enforce", "default_stage": "enforce"},
@@ -143,7 +149,10 @@ def _policy(roles: list[list[Asset]], joined: list[tuple[int, int, str]], zone_c
             for role, members in enumerate(roles)
             for asset in members
         },
-        "services": {name: {"protocol": kind, "ports": [port]} for name, (kind, port) in SERVICES.items()},
+        "services": {
+            name: {"protocol": kind, "ports": [port]} | ({"inspect": "modbus"} if name in inspects else {})
+            for name, (kind, port) in SERVICES.items()
+        },
         "conduits": {
             f"conduit-{order}": {
                 "from": {"role": [f"role-{source}"]},
@@ -151,6 +160,7 @@ def _policy(roles: list[list[Asset]], joined: list[tuple[int, int, str]], zone_c
                 "services": [service],
                 "log": "none",
             }
+            | ({"operations": ["read"]} if service in inspects else {})
             for order, (source, destination, service) in enumerate(joined)
         },
     }

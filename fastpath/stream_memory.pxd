@@ -21,6 +21,7 @@ from fastpath.abi cimport (
     stream_t,
     stream_way_t,
 )
+from fastpath.cursor cimport prefetch
 from fastpath.frame cimport PROTOCOL_UDP
 from fastpath.inspect.interface cimport dialog_t
 
@@ -42,6 +43,7 @@ cdef extern from *:
 
 cdef enum:
     STREAM_STEPS = 64  # places looked at before a conversation gets none: bounds what one frame can cost
+    FETCH_BYTES = 64  # a cache line
     STREAM_FIRST_STEPS = 4  # places looked at before memory is touched that never was
 
 cdef struct streams_t:
@@ -122,12 +124,27 @@ cdef inline int is_sound(const streams_t *streams, uint32_t place) noexcept nogi
     return 1
 
 
+cdef inline void fetch_stream(const stream_t *stream) noexcept nogil:
+    """Ask for what judging a segment touches, all at once instead of one after the other."""
+    cdef const uint8_t *at = <const uint8_t *>stream
+    cdef const uint8_t *end = stream.small
+    while at < end:
+        prefetch(at)
+        at += FETCH_BYTES
+    prefetch(stream.small)
+    prefetch(&stream.small[STREAM_SMALL_BYTES])
+
+
 cdef inline stream_t *stream_of(streams_t *streams, const flow_t *flows, flow_t *flow) noexcept nogil:
     """Return the stream of a flow, NULL when it has none or a crash left it half written: then it is given up."""
     cdef uint32_t place = <uint32_t>flow.stream - 1
     if not flow.stream:
         return NULL
-    if place >= streams.count or streams.owners[place] != <uint32_t>(flow - flows) + 1:
+    if place >= streams.count:
+        flow.stream = 0
+        return NULL
+    fetch_stream(&streams.entries[place])
+    if streams.owners[place] != <uint32_t>(flow - flows) + 1:
         flow.stream = 0
         return NULL
     if not is_sound(streams, place):
