@@ -1,0 +1,73 @@
+"""What real clients and servers see of a refused message, and what the gateway says of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from deploy.lab.processes import wait_for
+from tests.evasion.ground import DEVICE, STATION, Ground, ground
+from tests.netns.inspection.station import READ, WRITE_REFUSED
+from tests.support.capability import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(240)]
+
+PROMPT_S: Final = 2.0  # far below any time-out of a client, far above what a reset takes
+READ_ANSWER: Final = "000100000005010302"
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Ground]:
+    """The lab with a gateway and a pymodbus server; the station has its kernel's TCP."""
+    require("netns")
+    require("nfqueue")
+    with ground(raw=False) as made:
+        made.start_servers(["modbus"])
+        made.inspects = True
+        yield made
+
+
+def station(standing: Ground, *words: str) -> dict[str, Any]:
+    """Run the station and return what it saw."""
+    what, *rest = words
+    argv = [sys.executable, "-m", "tests.netns.inspection.station", what, DEVICE.ip4, *rest]
+    said: dict[str, Any] = json.loads(standing.lab.run(STATION.name, argv).stdout)
+    return said
+
+
+def connections(standing: Ground, port: int) -> str:
+    """Return the server's connections with a client's port."""
+    return str(standing.lab.run(DEVICE.name, ["ss", "-Htn", "state", "established", f"dport = :{port}"]).stdout).strip()
+
+
+def events(standing: Ground) -> list[dict[str, Any]]:
+    """Return the newest events."""
+    _, body = standing.gateway.api("GET", "/v1/events?limit=200")
+    return list(body["events"])
+
+
+def is_closed(standing: Ground) -> bool:
+    """Tell whether every frame is accounted for."""
+    account = standing.account()
+    print(account)
+    return bool(account["unaccounted"] == 0)
+
+
+@pytest.mark.parametrize("pauses", [(), (7,), (11,)], ids=["whole", "before the function", "before the last byte"])
+def test_reset_ends_both_connections(standing: Ground, pauses: tuple[int, ...]) -> None:
+    """The client's socket is reset at once, the server's connection ends, the register is as it was."""
+    standing.apply(inspected=True, refuse="reset", reason=f"reset {pauses}")
+    before = standing.account()
+    said = station(standing, "write", *map(str, pauses))
+    assert said["outcome"] == "reset", said
+    assert said["took_s"] < PROMPT_S
+    wait_for("the server's connection to end", lambda: not connections(standing, said["port"]), PROMPT_S)
+    assert standing.states()["modbus"]["changed"] == []
+    print(standing.account(), events(standing)[:3])
+    assert standing.account()["refused"] > before["refused"]
