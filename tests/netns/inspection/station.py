@@ -58,23 +58,6 @@ def write(host: str, *pauses: int) -> dict[str, Any]:
     return {"port": port, "outcome": said, "took_s": took, "then": then}
 
 
-def several(host: str) -> dict[str, Any]:
-    """Send a read, a write and a read in one segment, and return all that is answered."""
-    link = conversation(host)
-    link.sendall(READ + WRITE + READ)
-    said = b""
-    link.settimeout(2.0)
-    while len(said) < 2 * 11 + 9:
-        try:
-            more = link.recv(100)
-        except (TimeoutError, ConnectionResetError):
-            break
-        if not more:
-            break
-        said += more
-    return {"port": link.getsockname()[1], "outcome": said.hex()}
-
-
 def pymodbus(host: str) -> dict[str, Any]:
     """Read, write, and read again with a library; return what it makes of the answers."""
     from pymodbus.client import ModbusTcpClient  # noqa: PLC0415 - only here
@@ -87,7 +70,7 @@ def pymodbus(host: str) -> dict[str, Any]:
         client.write_registers(8, [1, 2, 3]),
         client.write_coil(5, True),  # noqa: FBT003 - the library's form
         client.read_holding_registers(0, count=2),
-        client.mask_write_register(4, 0, 0xFFFF),
+        client.mask_write_register(address=4, and_mask=0, or_mask=0xFFFF),
         client.read_holding_registers(4, count=1),
     ]
     return {
@@ -104,7 +87,7 @@ def _read_on(link: socket.socket) -> str:
 def main() -> None:
     """Do one thing and print what became of it."""
     what, host, *rest = sys.argv[1:]
-    done = {"write": write, "several": several, "pymodbus": pymodbus}[what](host, *map(int, rest))  # type: ignore[operator]
+    done = {"write": write, "pymodbus": pymodbus}[what](host, *map(int, rest))  # type: ignore[operator]
     print(json.dumps(done))
 
 

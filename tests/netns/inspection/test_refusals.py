@@ -52,13 +52,6 @@ def events(standing: Ground) -> list[dict[str, Any]]:
     return list(body["events"])
 
 
-def is_closed(standing: Ground) -> bool:
-    """Tell whether every frame is accounted for."""
-    account = standing.account()
-    print(account)
-    return bool(account["unaccounted"] == 0)
-
-
 @pytest.mark.parametrize("pauses", [(), (7,), (11,)], ids=["whole", "before the function", "before the last byte"])
 def test_reset_ends_both_connections(standing: Ground, pauses: tuple[int, ...]) -> None:
     """The client's socket is reset at once, the server's connection ends, the register is as it was."""
@@ -69,5 +62,60 @@ def test_reset_ends_both_connections(standing: Ground, pauses: tuple[int, ...]) 
     assert said["took_s"] < PROMPT_S
     wait_for("the server's connection to end", lambda: not connections(standing, said["port"]), PROMPT_S)
     assert standing.states()["modbus"]["changed"] == []
-    print(standing.account(), events(standing)[:3])
-    assert standing.account()["refused"] > before["refused"]
+    after = standing.account()
+    assert after["refused"] == before["refused"] + 2, "both ends are told"
+    assert after["unaccounted"] == 0
+    assert refused_event(standing, said["port"])["reason"] == "MESSAGE_OPERATION"
+
+
+def refused_event(standing: Ground, port: int) -> dict[str, Any]:
+    """Return the newest drop of a client's."""
+    found: list[dict[str, Any]] = []
+
+    def seen() -> bool:
+        found.extend(one for one in events(standing) if one.get("src_port") == port and "message" in one)
+        return bool(found)
+
+    wait_for("the event", seen, PROMPT_S)
+    return found[0]
+
+
+def test_answer_is_the_devices_own_refusal(standing: Ground) -> None:
+    """The client gets an exception for the function that it asked for, and reads on in the same conversation."""
+    standing.apply(inspected=True, refuse="answer", reason="answer")
+    before = standing.account()
+    said = station(standing, "write")
+    assert said["outcome"] == WRITE_REFUSED.hex()
+    assert said["took_s"] < PROMPT_S
+    assert said["then"].startswith(READ_ANSWER)
+    assert standing.states()["modbus"]["changed"] == []
+    after = standing.account()
+    assert after["rewritten"] == before["rewritten"] + 1
+    assert after["refused"] == before["refused"]
+    assert after["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("pause", [8, 11])
+def test_answer_falls_back_to_reset_where_the_function_has_passed(standing: Ground, pause: int) -> None:
+    """What the device has of the request can't be changed any more."""
+    standing.apply(inspected=True, refuse="answer", reason=f"late {pause}")
+    said = station(standing, "write", str(pause))
+    assert said["outcome"] == "reset", said
+    wait_for("the server's connection to end", lambda: not connections(standing, said["port"]), PROMPT_S)
+    assert standing.states()["modbus"]["changed"] == []
+
+
+def test_a_library_understands_the_answer(standing: Ground) -> None:
+    """pymodbus sees "illegal function" for each function it asked for, and its readings go on."""
+    standing.apply(inspected=True, refuse="answer", reason="library")
+    said = station(standing, "pymodbus")
+    assert said["answers"] == [
+        [0x86, 1, True],
+        [0x90, 1, True],
+        [0x85, 1, True],
+        [3, 0, False],
+        [0x96, 1, True],
+        [3, 0, False],
+    ]
+    assert said["same"]
+    assert standing.states()["modbus"]["changed"] == []
