@@ -1,7 +1,7 @@
 """A station that reads, is refused something, and says what became of it: `python -m tests.netns.inspection.station`.
 
-In: the device's address and what to try. Out: one JSON object on stdout. Uses its kernel's own TCP, so that what it sees
-is what any client sees.
+In: the device's address and what to try. Out: one JSON object on stdout. Uses its kernel's own TCP: what it sees is what
+any client sees.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def write(host: str, *pauses: int) -> dict[str, Any]:
 
 def pymodbus(host: str) -> dict[str, Any]:
     """Read, write, and read again with a library; return what it makes of the answers."""
-    from pymodbus.client import ModbusTcpClient  # noqa: PLC0415 - only here
+    from pymodbus.client import ModbusTcpClient
 
     client = ModbusTcpClient(host, timeout=ANSWER_WITHIN_S, retries=0)
     assert client.connect()
@@ -68,7 +68,7 @@ def pymodbus(host: str) -> dict[str, Any]:
     answers = [
         client.write_register(4, 0x1234),
         client.write_registers(8, [1, 2, 3]),
-        client.write_coil(5, True),  # noqa: FBT003 - the library's form
+        client.write_coil(5, True),
         client.read_holding_registers(0, count=2),
         client.mask_write_register(address=4, and_mask=0, or_mask=0xFFFF),
         client.read_holding_registers(4, count=1),
@@ -87,7 +87,7 @@ def _read_on(link: socket.socket) -> str:
 def main() -> None:
     """Do one thing and print what became of it."""
     what, host, *rest = sys.argv[1:]
-    done = {"write": write, "pymodbus": pymodbus}[what](host, *map(int, rest))  # type: ignore[operator]
+    done = {"write": write, "pymodbus": pymodbus}[what](host, *map(int, rest))
     print(json.dumps(done))
 
 

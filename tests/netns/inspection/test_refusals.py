@@ -10,7 +10,7 @@ import pytest
 
 from deploy.lab.processes import wait_for
 from tests.evasion.ground import DEVICE, STATION, Ground, ground
-from tests.netns.inspection.station import READ, WRITE_REFUSED
+from tests.netns.inspection.station import WRITE_REFUSED
 from tests.support.capability import require
 
 if TYPE_CHECKING:
