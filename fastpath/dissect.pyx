@@ -216,7 +216,7 @@ cdef class Conversations:
         self, uint32_t number, bint from_opener, uint32_t sequence, uint32_t acknowledgement, uint8_t flags, bytes data,
         *, enforced=True, uint64_t now_ns=0, uint32_t cut=0, changeable=True
     ):
-        """Judge a TCP segment of a conversation; `cut` bytes of it were not copied. changeable: it may go on changed."""
+        """Judge a TCP segment of a conversation; `cut` bytes of it were not copied; others `changeable` or not."""
         cdef frame_t frame
         memset(&frame, 0, sizeof(frame))
         self.inspection.changeable = bool(changeable)

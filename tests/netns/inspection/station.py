@@ -1,7 +1,7 @@
 """A station that reads, is refused something, and says what became of it: `python -m tests.netns.inspection.station`.
 
-In: the device's address and what to try. Out: one JSON object on stdout. Uses its kernel's own TCP: what it sees is what
-any client sees.
+In: the device's address and what to try. Out: one JSON object on stdout. Uses its kernel's own TCP: what it sees is
+what any client sees.
 """
 
 from __future__ import annotations
