@@ -168,6 +168,7 @@ cdef enum:
     WAY_FIN = 0x01
     WAY_LOST = 0x02
     WAY_HOLE = 0x04
+    WAY_EDITS = 3
     STREAMS_HEADER_BYTES = 4096
     MARK_JUDGED = 0x00C00001
     MARK_LANE = 0x00D00000
@@ -478,7 +479,10 @@ cdef struct stream_way_t:
     uint32_t ahead_end
     uint16_t window
     uint16_t flags
-    uint8_t reserved[20]
+    uint32_t edit_at[3]
+    uint8_t edit_to[3]
+    uint8_t edit_count
+    uint8_t reserved[4]
 
 cdef struct stream_t:
     uint8_t changing

@@ -708,6 +708,7 @@ STREAMS_HEADER = Layout(
     windows_per_table="I",
     reserved="40s",
 )
+WAY_EDITS: Final = 3  # bytes of one direction that passed changed and are not acknowledged
 # One direction of a stream. Sequence numbers are those of the wire; [base, next) is held in its window.
 STREAM_WAY = Layout(
     "stream_way_t",
@@ -724,7 +725,10 @@ STREAM_WAY = Layout(
     ahead_end="I",
     window="H",  # place of its large window + 1; 0 = its bytes are held in the stream
     flags="H",
-    reserved="20s",
+    edit_at=f"{4 * WAY_EDITS}s",  # [I]: places of bytes that passed changed and are not acknowledged
+    edit_to=f"{WAY_EDITS}s",  # what they were changed to; the window holds what their sender sent
+    edit_count="B",
+    reserved="4s",
 )
 STREAM = Layout(
     "stream_t",

@@ -63,6 +63,10 @@ cdef void ignore_access(sink_t *sink, const access_t *access) noexcept nogil:
     pass
 
 
+cdef void revoke(sink_t *sink) noexcept nogil:
+    pass
+
+
 cdef uint8_t let_pass(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
     return reason
 
@@ -111,6 +115,9 @@ cdef class Decoder:
         forget_holders(&self.flows.streams)
         self.inspection.sink = &self.sink
         self.inspection.settle = let_pass
+        self.inspection.revoke = revoke
+        self.inspection.changeable = 0
+        self.inspection.answers = 0
         self.inspection.enforced = 0
         self.inspection.fail = abi.FailMode.STATIC
         for port, inspector in tcp.items():

@@ -22,6 +22,8 @@ class Judged(NamedTuple):
     accesses: list[Access]
     message: int
     message_bytes: int
+    passes: bool
+    edits: list[tuple[int, int]]
 
 class Conversations:
     def __init__(
@@ -35,6 +37,7 @@ class Conversations:
         windows: int,
         shuts: bool = True,
         fail: abi.FailMode = ...,
+        answers: bool = False,
     ) -> None: ...
     def segment(
         self,
@@ -48,6 +51,7 @@ class Conversations:
         enforced: bool = True,
         now_ns: int = 0,
         cut: int = 0,
+        changeable: bool = True,
     ) -> Judged: ...
     def datagram(
         self, number: int, from_opener: bool, data: bytes, *, enforced: bool = True, now_ns: int = 0

@@ -21,7 +21,7 @@ from fastpath.abi cimport (
     flow_t,
 )
 from fastpath.answer cimport put_be32
-from fastpath.finding cimport finding_t
+from fastpath.finding cimport REFUSAL_REWRITE, begin_finding, finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, PROTOCOL_UDP, frame_t
 from fastpath.inspect.inspectors cimport measure, read
@@ -145,6 +145,8 @@ class Judged(NamedTuple):
     accesses: list
     message: int
     message_bytes: int
+    passes: bool  # although there may be a reason
+    edits: list  # (place in it, byte) of what is to be changed where it passes
 
 
 cdef struct permission_t:
@@ -161,6 +163,10 @@ cdef void judge_access(sink_t *sink, const access_t *access) noexcept nogil:
         (<list>permission.accesses).append(_plain(access))
 
 
+cdef void revoke(sink_t *sink) noexcept nogil:
+    pass
+
+
 cdef uint8_t settle(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
     return reason
 
@@ -175,11 +181,13 @@ cdef class Conversations:
     cdef flows_t flows
     cdef uint32_t operations
     cdef inspection_t inspection
+    cdef uint8_t answers
     cdef uint8_t *packet
     cdef object kept
 
     def __cinit__(
-        self, inspector, *, operations, memory, flows, uint32_t streams, uint32_t windows, shuts=True, fail=0
+        self, inspector, *, operations, memory, flows, uint32_t streams, uint32_t windows, shuts=True, fail=0,
+        answers=False
     ):
         cdef uint8_t[::1] view = memory
         cdef uint8_t[::1] flows_view = flows
@@ -198,6 +206,7 @@ cdef class Conversations:
         self.operations = sum(1 << operation for operation in operations)
         self.inspection.inspector = abi.Inspector(inspector)
         self.inspection.shuts = shuts
+        self.answers = answers
         self.inspection.fail = abi.FailMode(fail)
 
     def __dealloc__(self):
@@ -205,11 +214,12 @@ cdef class Conversations:
 
     def segment(
         self, uint32_t number, bint from_opener, uint32_t sequence, uint32_t acknowledgement, uint8_t flags, bytes data,
-        *, enforced=True, uint64_t now_ns=0, uint32_t cut=0
+        *, enforced=True, uint64_t now_ns=0, uint32_t cut=0, changeable=True
     ):
-        """Judge a TCP segment of a conversation; `cut` bytes of it were not copied."""
+        """Judge a TCP segment of a conversation; `cut` bytes of it were not copied; others `changeable` or not."""
         cdef frame_t frame
         memset(&frame, 0, sizeof(frame))
+        self.inspection.changeable = bool(changeable)
         frame.protocol = PROTOCOL_TCP
         frame.tcp_flags = flags
         memset(self.packet, 0, 20)
@@ -221,6 +231,7 @@ cdef class Conversations:
         """Judge a UDP datagram of a conversation."""
         cdef frame_t frame
         memset(&frame, 0, sizeof(frame))
+        self.inspection.changeable = 1
         frame.protocol = PROTOCOL_UDP
         return self.judge(number, from_opener, &frame, 0, data, enforced, now_ns, 0)
 
@@ -248,14 +259,20 @@ cdef class Conversations:
         permission.accesses = <void *>accesses
         self.inspection.sink = &permission.sink
         self.inspection.settle = settle
+        self.inspection.revoke = revoke
+        self.inspection.answers = self.answers and self.inspection.changeable and bool(enforced)
         self.inspection.enforced = bool(enforced)
         flow = self.flows.entries + number
         flow.in_use = 1
         flow.protocol = frame.protocol
         flow.last_seen_ns = now_ns
+        begin_finding(&finding)
         with nogil:
             reason = inspect(&self.flows, flow, frame, way, &self.inspection, now_ns, &finding)
-        return Judged(abi.Reason(reason), accesses, <int>(finding.message - start), finding.message_bytes)
+        passes = reason == REASON_NONE or not enforced or finding.refusal == REFUSAL_REWRITE
+        edits = [(finding.edits[at].at, finding.edits[at].to) for at in range(finding.edit_count)]
+        message = <int>(finding.message - start)
+        return Judged(abi.Reason(reason), accesses, message, finding.message_bytes, passes, edits)
 
     def forget(self, uint32_t number):
         """Let a conversation's flow be evicted, as a full table does."""

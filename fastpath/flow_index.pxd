@@ -51,6 +51,7 @@ cdef struct flows_t:
     streams_t streams  # of the flows whose conduits are inspected
     judge_context_t judged  # the segment in hand: see permit.inspect_frame
     finding_t finding  # the same segment's
+    uint32_t rewrites  # frames of the batch in hand that are to be changed
 
 cdef struct flow_key_t:
     uint64_t source[2]

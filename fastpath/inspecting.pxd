@@ -29,7 +29,7 @@ from fastpath.abi cimport (
     flow_t,
     stream_t,
 )
-from fastpath.finding cimport finding_t
+from fastpath.finding cimport REFUSAL_REWRITE, finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_SYN, frame_t
 from fastpath.inspect.interface cimport dialog_t
@@ -52,6 +52,7 @@ from fastpath.stream cimport (
     read_segment,
     segment_t,
 )
+from fastpath.stream_edits cimport forget_edits, needs_edits, note_edits
 from fastpath.stream_memory cimport in_order, jump, stream_of, streams_t, take_stream
 
 
@@ -121,13 +122,16 @@ cdef inline uint8_t follow_segment(
         return reason
     if reason == REASON_NONE:
         reason = check_standing(stream, segment, inspection)
+    if reason == REASON_NONE and inspection.enforced and not inspection.changeable:
+        if needs_edits(&stream.ways[segment.way], segment):
+            reason = REASON_STREAM_BUDGET  # what its receiver has of it was changed: it may not see it otherwise
     if reason == REASON_NONE and (segment.count or segment.flags & TCP_FIN):
         reason = check_overlap(streams, stream, segment)
         if reason == REASON_NONE:
             reason = check_place(&stream.ways[segment.way], segment)
         if reason == REASON_NONE:
             reason = inspect_data(streams, stream, segment, inspection, finding)
-    if reason != REASON_NONE:
+    if reason != REASON_NONE and finding.refusal != REFUSAL_REWRITE:
         if inspection.enforced:
             if inspection.shuts and ends_conversation(reason):
                 stream.flags |= STREAM_SHUT
@@ -146,8 +150,11 @@ cdef inline uint8_t follow_segment(
             stream.flags |= STREAM_LOOSE
             jump(streams, &stream.ways[segment.way], segment.end)
             note_taken_up(stream)
+    if inspection.changeable:
+        note_edits(&stream.ways[segment.way], segment, finding)
     note_end(stream, segment)
     note_acknowledgement(streams, stream, segment, inspection.fail)
+    forget_edits(&stream.ways[1 - segment.way])
     return reason
 
 

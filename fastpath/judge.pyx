@@ -367,6 +367,7 @@ cdef class Judge:
             frame.has_destination_mac = 1
         with nogil:
             look_at(&self.table, &frame, &self.flows, &decision)
+            self.flows.rewrites = 0
             decide(&self.table, &frame, &self.flows, time_ns, &decision)
         return _judgement(&decision, _answer(&self.table, &frame, &decision))
 

@@ -92,7 +92,7 @@ cdef inline void follow_inspection(
     cdef const decision_t *decision = &case.decision
     cdef int goes_on = decision.rewriting or decision.verdict == VERDICT_ACCEPT
     write_messages(judging.ring, &judging.event_shares, judging.index, table.generation, frame, decision, now_ns)
-    if decision.rewriting:
+    if decision.rewriting and decision.verdict != VERDICT_ACCEPT:
         tally_rewritten(judging.counters, verdicts.count)
     elif is_refused(table, frame, decision):
         prepare_answer(&judging.refuser, table, frame, decision, now_ns)
@@ -142,6 +142,7 @@ cdef inline void judge_batch(
     verdicts.count = 0
     verdicts.dropped = 0
     verdicts.changed = 0
+    judging.flows.rewrites = 0
     while first < count:
         behind = read_group(judging, table, inbox, first, min(first + GROUP, count))
         judge_group(judging, table, behind, lane_mark, now_ns, &verdicts)

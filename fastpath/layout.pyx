@@ -378,6 +378,9 @@ def c_layouts():
             "ahead_end": _at(&stream_way, &stream_way.ahead_end),
             "window": _at(&stream_way, &stream_way.window),
             "flags": _at(&stream_way, &stream_way.flags),
+            "edit_at": _at(&stream_way, &stream_way.edit_at),
+            "edit_to": _at(&stream_way, &stream_way.edit_to),
+            "edit_count": _at(&stream_way, &stream_way.edit_count),
             "reserved": _at(&stream_way, &stream_way.reserved),
         },
     }
@@ -472,6 +475,7 @@ def c_constants():
         "WAY_FIN": abi.WAY_FIN,
         "WAY_LOST": abi.WAY_LOST,
         "WAY_HOLE": abi.WAY_HOLE,
+        "WAY_EDITS": abi.WAY_EDITS,
         "STREAMS_HEADER_BYTES": abi.STREAMS_HEADER_BYTES,
         "MARK_JUDGED": abi.MARK_JUDGED,
         "MARK_LANE": abi.MARK_LANE,

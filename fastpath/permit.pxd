@@ -22,12 +22,13 @@ from fastpath.abi cimport (
     REASON_POLICY_CONDUIT,
     REASON_POLICY_CONDUIT_CLOSED,
     REASON_POLICY_NO_CONDUIT,
+    REFUSE_ANSWER,
     REFUSE_SILENT,
     flow_t,
 )
 from fastpath.cursor cimport be48_of_8, put_be48
 from fastpath.decision cimport decision_t
-from fastpath.finding cimport REFUSAL_RESET, begin_finding
+from fastpath.finding cimport REFUSAL_RESET, REFUSAL_REWRITE, begin_finding
 from fastpath.flow cimport (
     FLOW_BACKWARD,
     FLOW_FORWARD,
@@ -46,12 +47,14 @@ from fastpath.inspect.profile cimport (
     inspector_of,
     judge_access,
     judge_context_t,
+    revoke_message,
     settle_messages,
 )
 from fastpath.inspecting cimport inspect, is_told
 from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.reading cimport inspection_t
 from fastpath.related cimport decide_related
+from fastpath.rewrite cimport can_rewrite
 from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
 
@@ -67,6 +70,10 @@ cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noe
 
 cdef inline uint8_t settle(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
     return settle_messages(<judge_context_t *>sink.context, reason, enforced)
+
+
+cdef inline void revoke(sink_t *sink) noexcept nogil:
+    revoke_message(<judge_context_t *>sink.context)
 
 
 cdef inline uint8_t inspect_frame(
@@ -86,10 +93,15 @@ cdef inline uint8_t inspect_frame(
     sink.context = &flows.judged
     inspection.sink = &sink
     inspection.settle = settle
+    inspection.revoke = revoke
     inspection.inspector = inspector_of(table, conduit, decision.service)
     inspection.enforced = <uint8_t>is_dropped(table, conduit)
     inspection.fail = table.conduits[conduit].fail
     inspection.shuts = table.profiles[profile - 1].refuse != REFUSE_SILENT
+    inspection.changeable = <uint8_t>can_rewrite(frame, flows.rewrites)
+    inspection.answers = inspection.enforced and inspection.changeable and (
+        table.profiles[profile - 1].refuse == REFUSE_ANSWER
+    )
     begin_judging(&flows.judged, table, conduit, flow.responder, table.zones[flow.responder_zone].space, now_ns)
     begin_finding(&flows.finding)
     flows.judged.finding = &flows.finding
@@ -99,7 +111,10 @@ cdef inline uint8_t inspect_frame(
         flows, flow, frame, OPENER if decision.direction == FLOW_FORWARD else RESPONDER, &inspection, now_ns,
         &flows.finding,
     )
-    if inspection.shuts and inspection.enforced and is_told(reason):
+    flows.rewrites += flows.finding.edit_count != 0
+    if flows.finding.refusal == REFUSAL_REWRITE:
+        decision.rewriting = 1
+    elif inspection.shuts and inspection.enforced and is_told(reason):
         flows.finding.refusal = REFUSAL_RESET
     return reason
 
@@ -121,6 +136,8 @@ cdef inline uint8_t accept_flow(
     found = inspect_frame(table, flows, frame, decision.conduit, now_ns, decision)
     if found != REASON_NONE:
         if is_dropped(table, decision.conduit):
+            if decision.rewriting:
+                touch_flow(flows, decision.flow, frame, decision.direction, now_ns)
             return found
         if limited == REASON_NONE:
             limited = found

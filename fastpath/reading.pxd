@@ -11,7 +11,12 @@ from libc.string cimport memcpy
 
 from fastpath.abi cimport (
     REASON_MESSAGE_BUDGET,
+    REASON_MESSAGE_CONSTRAINT,
+    REASON_MESSAGE_OPERATION,
     REASON_NONE,
+    REASON_PROCESS_RATE,
+    REASON_PROCESS_STEP,
+    REASON_PROCESS_VALUE,
     REASON_STREAM_BUDGET,
     REASON_STREAM_PICKUP,
     STREAM_ENDED,
@@ -22,10 +27,11 @@ from fastpath.abi cimport (
     stream_t,
     stream_way_t,
 )
-from fastpath.finding cimport finding_t
-from fastpath.inspect.inspectors cimport measure, read
-from fastpath.inspect.interface cimport MESSAGE_BYTES, dialog_t, sink_t
+from fastpath.finding cimport REFUSAL_REWRITE, finding_t
+from fastpath.inspect.inspectors cimport measure, note_changed, read
+from fastpath.inspect.interface cimport EDIT_NEEDED, EDIT_NONE, EDIT_OFFERED, MESSAGE_BYTES, dialog_t, sink_t
 from fastpath.stream cimport OPENER, distance, new_bytes, segment_t
+from fastpath.stream_edits cimport remember_edit
 from fastpath.stream_memory cimport jump, make_room, streams_t, trim_window, window_of
 
 # How a conduit wants its conversations to be inspected. Lives on the stack of whoever asks.
@@ -34,14 +40,18 @@ cdef struct inspection_t:
     uint8_t enforced  # 1: what is refused is dropped, 0: everything passes and is followed
     uint8_t fail  # abi.FailMode
     uint8_t shuts  # 1: a refusal ends the conversation; 0: it is only silent
+    uint8_t changeable  # 1: the frame in hand may go on with bytes changed
+    uint8_t answers  # 1: what is refused goes on changed where its protocol offers that, so that the device refuses it
     sink_t *sink
     # The messages of a segment have all been put: returns the reason that it has now. What passes counts from here on.
     uint8_t (*settle)(sink_t *sink, uint8_t reason, int enforced) noexcept nogil
+    void (*revoke)(sink_t *sink) noexcept nogil  # the message put last is never carried out
 
 cdef struct scan_t:
     uint32_t whole  # bytes of complete messages
     uint32_t needed  # length of the incomplete one behind them, 0 = unknown
     uint8_t broken  # what is there begins no message
+    uint8_t refused  # a message is refused that does not go on changed
 
 
 cdef inline void note_refusal(
@@ -61,8 +71,45 @@ cdef inline uint8_t ask(
     """Return why a message, or what is there of it, is refused."""
     cdef uint8_t reason
     inspection.sink.reason = REASON_NONE
+    inspection.sink.edit_kind = EDIT_NONE
+    inspection.sink.edit_at = 0
     reason = read(inspection.inspector, message, count, length, from_opener, dialog, inspection.sink)
     return reason if reason != REASON_NONE else inspection.sink.reason
+
+
+cdef inline int is_of_policy(uint8_t reason) noexcept nogil:
+    """Tell reasons of a message that is well formed and only not permitted."""
+    return reason in (
+        REASON_MESSAGE_OPERATION, REASON_MESSAGE_CONSTRAINT, REASON_PROCESS_VALUE, REASON_PROCESS_STEP,
+        REASON_PROCESS_RATE,
+    )
+
+
+cdef inline int goes_on_changed(
+    const inspection_t *inspection, stream_t *stream, uint8_t reason, uint32_t message, int way
+) noexcept nogil:
+    """Have a refused request go on as one that its device refuses; False where that can't be."""
+    cdef const sink_t *sink = inspection.sink
+    if not inspection.answers or sink.edit_kind != EDIT_OFFERED or not is_of_policy(reason):
+        return 0
+    if not remember_edit(&stream.ways[way], message + sink.edit_at, sink.edit_to):
+        return 0
+    note_changed(inspection.inspector, <dialog_t *>stream.dialog)
+    inspection.revoke(inspection.sink)
+    return 1
+
+
+cdef inline uint8_t mend(
+    const inspection_t *inspection, stream_t *stream, uint32_t message, int way
+) noexcept nogil:
+    """Have the answer to a changed request go on as its client expects it; refuse it only until that can be."""
+    cdef const sink_t *sink = inspection.sink
+    cdef uint32_t place = message + sink.edit_at
+    if sink.edit_kind != EDIT_NEEDED or distance(place, stream.ways[way].next) < 0:
+        return REASON_NONE  # it has passed, with the beginning of its message
+    if inspection.changeable and remember_edit(&stream.ways[way], place, sink.edit_to):
+        return REASON_NONE
+    return REASON_STREAM_BUDGET if inspection.enforced else <uint8_t>REASON_NONE
 
 
 cdef inline uint8_t read_messages(
@@ -80,6 +127,7 @@ cdef inline uint8_t read_messages(
     scan.whole = 0
     scan.needed = 0
     scan.broken = 0
+    scan.refused = 0
     while scan.whole < count:
         length = 0
         found = measure(inspection.inspector, bytes + scan.whole, count - scan.whole, finding.way == OPENER, &length)
@@ -87,16 +135,21 @@ cdef inline uint8_t read_messages(
             found = REASON_MESSAGE_BUDGET
         if found != REASON_NONE:
             scan.broken = 1
+            scan.refused = 1
             note_refusal(finding, &reason, found, start + scan.whole, length)
             return reason
         scan.needed = length
         if length == 0 or length > count - scan.whole:
             return reason
         found = ask(inspection, dialog, bytes + scan.whole, length, length, finding.way == OPENER)
+        if found == REASON_NONE:
+            found = mend(inspection, stream, start + scan.whole, finding.way)
         if found != REASON_NONE:
             note_refusal(finding, &reason, found, start + scan.whole, length)
-            if inspection.enforced:
-                return reason
+            if not goes_on_changed(inspection, stream, found, start + scan.whole, finding.way):
+                scan.refused = 1
+                if inspection.enforced:
+                    return reason
         scan.whole += length
         scan.needed = 0
     return reason
@@ -151,6 +204,8 @@ cdef inline uint8_t inspect_data(
     cdef uint8_t *room
     cdef scan_t scan
     cdef uint8_t reason, found
+    cdef uint8_t edits = way.edit_count
+    cdef int changed
     if not fresh:
         return REASON_NONE
     top = way.ahead_end if way.flags & WAY_HOLE and distance(way.ahead_end, end) > 0 else end
@@ -173,14 +228,23 @@ cdef inline uint8_t inspect_data(
         memcpy(&streams.saved, stream.dialog, sizeof(dialog_t))
     reason = read_messages(inspection, stream, bytes, there, way.message, finding, &scan)
     there -= scan.whole
-    if scan.needed and (reason == REASON_NONE or not inspection.enforced) and is_worth_reading(there, way.tried):
+    if scan.needed and not (scan.refused and inspection.enforced) and is_worth_reading(there, way.tried):
         found = ask(
             inspection, <dialog_t *>stream.dialog, bytes + scan.whole, there, scan.needed, segment.way == OPENER
         )
+        if found == REASON_NONE:
+            found = mend(inspection, stream, way.message + scan.whole, segment.way)
         if found != REASON_NONE:
+            scan.refused = 1
             note_refusal(finding, &reason, found, way.message + scan.whole, scan.needed)
-    reason = inspection.settle(inspection.sink, reason, inspection.enforced)
-    if inspection.enforced and reason != REASON_NONE:
+    changed = inspection.enforced and reason != REASON_NONE and not scan.refused
+    found = inspection.settle(inspection.sink, <uint8_t>REASON_NONE if changed else reason, inspection.enforced)
+    if not changed:
+        reason = found
+    elif found == REASON_NONE:
+        finding.refusal = REFUSAL_REWRITE
+    if inspection.enforced and reason != REASON_NONE and finding.refusal != REFUSAL_REWRITE:
+        way.edit_count = edits
         memcpy(stream.dialog, &streams.saved, sizeof(dialog_t))
         return reason
     if in_frame:

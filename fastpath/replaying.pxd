@@ -108,6 +108,7 @@ cdef inline void judge_captured(
     parse(&frame)
     place(places, table, &frame, &source, &destination)
     look_at(table, &frame, flows, &decision)
+    flows.rewrites = 0
     decide(table, &frame, flows, captured.time_ns, &decision)
     note_talk(table, &frame, &decision, &outcome.talk)
     note_judged(table, &frame, &decision, &source, &destination, outcome)

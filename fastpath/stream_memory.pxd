@@ -15,6 +15,7 @@ from fastpath.abi cimport (
     STREAM_ENDED,
     STREAM_LARGE_BYTES,
     STREAM_SMALL_BYTES,
+    WAY_EDITS,
     WAY_HOLE,
     WAY_LOST,
     flow_t,
@@ -119,7 +120,7 @@ cdef inline int is_sound(const streams_t *streams, uint32_t place) noexcept nogi
                 return 0
             capacity = STREAM_LARGE_BYTES
         held = (way.ahead_end if way.flags & WAY_HOLE else way.next) - way.base
-        if way.at > capacity or held > capacity - way.at:
+        if way.at > capacity or held > capacity - way.at or way.edit_count > WAY_EDITS:
             return 0
     return 1
 
@@ -300,6 +301,7 @@ cdef inline void jump(streams_t *streams, stream_way_t *way, uint32_t sequence) 
     way.needed = 0
     way.tried = 0
     way.at = 0
+    way.edit_count = 0
     way.flags = WAY_LOST
 
 

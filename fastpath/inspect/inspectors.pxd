@@ -18,7 +18,7 @@ from fastpath.abi cimport (
 from fastpath.inspect.enip cimport measure_enip, read_enip
 from fastpath.inspect.enip_io cimport measure_enip_io, read_enip_io
 from fastpath.inspect.interface cimport dialog_t, sink_t
-from fastpath.inspect.modbus cimport measure_modbus, read_modbus
+from fastpath.inspect.modbus cimport measure_modbus, note_changed_modbus, read_modbus
 from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
 from fastpath.inspect.s7comm cimport measure_s7comm, read_s7comm
 
@@ -57,3 +57,9 @@ cdef inline uint8_t read(
     if inspector == INSPECTOR_ENIP_IO:
         return read_enip_io(message, count, length, from_opener, dialog, sink)
     return REASON_MESSAGE_PROTOCOL
+
+
+cdef inline void note_changed(uint8_t inspector, dialog_t *dialog) noexcept nogil:
+    """Tell the module that the request read last goes on with the byte changed that it offered."""
+    if inspector == INSPECTOR_MODBUS:
+        note_changed_modbus(dialog)

@@ -14,6 +14,9 @@ first, or for each message embedded in it, in their order; it returns NONE, or t
 contradicts itself. Usually `count` equals `length`. When it is less, the rest has not arrived: then `read` puts what
 is certain already, with `partial` set, so that what is forbidden whatever follows is refused at once, and must change
 nothing in `dialog`.
+A module whose devices can be made to refuse a request themselves says in `sink.edit_kind` which byte of it would have
+to be changed, of a whole message and only as long as nothing is said about another one: what is read next may be the
+answer to the changed request, whose byte it then asks to be mended. See `inspectors.note_changed`.
 A module never allocates, raises, trusts a length or reads beyond `count`. It may keep in `dialog` what it must remember
 of the conversation: zero at its beginning, the same for both directions, for as long as the conversation lasts. The
 last word of it belongs to the stream layer, which sets it when it takes up a conversation whose beginning it did not
@@ -49,11 +52,26 @@ cdef struct access_t:
     uint32_t value_count
     uint8_t value_bytes  # of each value; 0: bits, first one lowest in its byte
 
+# What a module says of one byte of the message that it reads.
+cdef enum:
+    EDIT_NONE = 0
+    EDIT_OFFERED = 1  # a request: changed so, no device carries it out, and every device answers it with an exception
+    EDIT_NEEDED = 2  # an answer to a request that was changed: so its client understands it
+
 # Who is told. `put` returns nothing: the worst of what it found stands in `reason` afterwards.
 cdef struct sink_t:
     void (*put)(sink_t *sink, const access_t *access) noexcept nogil
     uint8_t reason  # abi.Reason: NONE, or why the message is refused
+    uint8_t edit_kind  # emptied before every `read`
+    uint8_t edit_to
+    uint32_t edit_at  # in the message
     void *context
+
+
+cdef inline void offer_edit(sink_t *sink, uint8_t kind, uint32_t at, uint8_t to) noexcept nogil:
+    sink.edit_kind = kind
+    sink.edit_at = at
+    sink.edit_to = to
 
 
 cdef inline void begin_access(access_t *access, uint8_t protocol, int partial) noexcept nogil:

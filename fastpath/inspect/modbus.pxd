@@ -11,9 +11,11 @@ from fastpath.abi cimport (
     PROTOCOL_MODBUS, REASON_MESSAGE_MALFORMED, REASON_MESSAGE_PROTOCOL, REASON_NONE,
 )
 from fastpath.cursor cimport be16
-from fastpath.inspect.interface cimport access_t, begin_access, dialog_t, set_field, sink_t
+from fastpath.inspect.interface cimport (
+    EDIT_OFFERED, access_t, begin_access, dialog_t, offer_edit, set_field, sink_t,
+)
 from fastpath.inspect.modbus_answer cimport put_answer
-from fastpath.inspect.modbus_dialog cimport asked_t, remember, waiting_of
+from fastpath.inspect.modbus_dialog cimport FUNCTION_PLACE, asked_t, remember, waiting_of, waiting_t
 from fastpath.inspect.modbus_functions cimport *
 from fastpath.inspect.modbus_pdu cimport *
 from fastpath.inspect.modbus_request cimport put_request
@@ -22,6 +24,7 @@ cdef enum:
     MBAP_BYTES = 7
     LEAST_LENGTH = 2  # unit and function
     MOST_LENGTH = 1 + LONGEST_PDU
+    NO_FUNCTION = 0  # SPEC: application protocol clause 4.1: not valid; clause 7: answered with exception 01
 
 
 cdef inline uint8_t measure_modbus(
@@ -54,7 +57,8 @@ cdef inline void note_request(
     asked.subfunction = 0
     asked.address = 0
     asked.count = 0
-    asked.length = <uint16_t>pdu.length if reason == REASON_NONE else 0
+    asked.changed = 0
+    asked.length = <uint8_t>pdu.length if reason == REASON_NONE else 0
     if has_subfunction(asked.function):
         if pdu.count >= 3:
             asked.subfunction = be16(pdu.bytes + 1) if asked.function == DIAGNOSTICS else pdu.bytes[1]
@@ -101,4 +105,14 @@ cdef inline uint8_t read_modbus(
     pdu.bytes = message + MBAP_BYTES
     pdu.count = count - MBAP_BYTES
     pdu.length = length - MBAP_BYTES
-    return read_pdu(&pdu, &access, from_opener, be16(message), message[6], dialog, sink)
+    reason = read_pdu(&pdu, &access, from_opener, be16(message), message[6], dialog, sink)
+    if from_opener and count == length and reason == REASON_NONE:
+        offer_edit(sink, EDIT_OFFERED, FUNCTION_PLACE, NO_FUNCTION)
+    return reason
+
+
+cdef inline void note_changed_modbus(dialog_t *dialog) noexcept nogil:
+    """Remember that the device got the request read last without its function."""
+    cdef waiting_t *waiting = waiting_of(dialog)
+    if waiting.count:
+        waiting.asked[waiting.count - 1].changed = 1

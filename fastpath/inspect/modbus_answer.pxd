@@ -10,8 +10,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.cursor cimport be16
-from fastpath.inspect.interface cimport access_t, dialog_t, recall_field, set_field, sink_t
-from fastpath.inspect.modbus_dialog cimport asked_t, forget, is_asked, may_stray, waiting_of, waiting_t
+from fastpath.inspect.interface cimport EDIT_NEEDED, access_t, dialog_t, offer_edit, recall_field, set_field, sink_t
+from fastpath.inspect.modbus_dialog cimport (
+    FUNCTION_PLACE, asked_t, forget, is_asked, may_stray, waiting_of, waiting_t,
+)
 from fastpath.inspect.modbus_functions cimport *
 from fastpath.inspect.modbus_pdu cimport *
 
@@ -132,6 +134,10 @@ cdef inline uint32_t find_asked(
     """
     cdef uint32_t index
     similar[0] = 0
+    if pdu.bytes[0] == EXCEPTION:  # of function 0: whoever's request was changed has it coming
+        for index in range(waiting.count):
+            if is_asked(&waiting.asked[index], transaction, unit, 0) and waiting.asked[index].changed:
+                return index
     for index in range(waiting.count):
         if is_asked(&waiting.asked[index], transaction, unit, pdu.bytes[0] & ~EXCEPTION):
             similar[0] += 1
@@ -144,6 +150,9 @@ cdef inline void recall(access_t *access, const asked_t *asked) noexcept nogil:
     """Say of an answer what its request asked for."""
     cdef uint8_t function = asked.function
     access.operation = operation_of(function, asked.subfunction)
+    if asked.changed:
+        set_field(access, FUNCTION, function)
+        return  # it was never asked for what it asked for
     if has_subfunction(function):
         recall_field(access, SUBFUNCTION, asked.subfunction)
     elif asked.length:
@@ -185,6 +194,8 @@ cdef inline uint8_t put_answer(
     index = find_asked(waiting, pdu, transaction, unit, &similar) if reason == REASON_NONE else waiting.count
     if index < waiting.count:
         recall(access, &waiting.asked[index])
+        if waiting.asked[index].changed:
+            offer_edit(sink, EDIT_NEEDED, FUNCTION_PLACE, waiting.asked[index].function | EXCEPTION)
         if not access.partial:
             show_values(pdu, access)
             forget(waiting, index)

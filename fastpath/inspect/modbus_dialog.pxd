@@ -14,6 +14,7 @@ cdef enum:
     # SPEC: Messaging on TCP/IP V1.0b, NumberMaxOfServerTransaction: a server takes 1 to 16 at a time. Twice that, since
     # a client that gives up on some does not take their identifiers back.
     MOST_ASKED = 32
+    FUNCTION_PLACE = 7  # in a Modbus/TCP message; nothing is changed in RTU frames, whose CRC covers it
 
 # Owner: the conversation's dialog_t. Native byte order, 12 bytes.
 cdef struct asked_t:
@@ -23,7 +24,8 @@ cdef struct asked_t:
     uint16_t subfunction
     uint16_t address
     uint16_t count  # of what is read or written; functions 5, 6 and 22: the first word after the address
-    uint16_t length  # of the request's PDU, bytes; 0: it contradicts itself, and nothing is known of its answer
+    uint8_t length  # of the request's PDU, bytes; 0: it contradicts itself, and nothing is known of its answer
+    uint8_t changed  # 1: its device got it with function 0, which no device carries out
 
 # Owner: see above; zero at a conversation's beginning. 392 of 504 bytes.
 cdef struct waiting_t:
@@ -61,4 +63,6 @@ cdef inline void remember(waiting_t *waiting, const asked_t *asked) noexcept nog
 
 cdef inline int is_asked(const asked_t *asked, uint16_t transaction, uint8_t unit, uint8_t function) noexcept nogil:
     """Tell whether an answer names a request. Function 0: an exception, by a device that could not read it."""
-    return asked.transaction == transaction and asked.unit == unit and (asked.function == function or function == 0)
+    if asked.transaction != transaction or asked.unit != unit:
+        return 0
+    return function == 0 or (asked.function == function and not asked.changed)

@@ -64,6 +64,7 @@ cdef struct judge_context_t:
     const profile_t *profile  # NULL: not inspected
     uint32_t conduit
     uint32_t value_count
+    uint32_t value_mark  # of these, those of messages before the one in hand
     uint32_t turn_count
     uint32_t overflow  # 1: more guarded values are written than can be held
     uint32_t passed_by  # messages seen since one was sampled
@@ -324,6 +325,8 @@ cdef inline void judge_access(sink_t *sink, const access_t *access) noexcept nog
     cdef uint8_t reason
     if context.profile == NULL:
         return
+    if not access.further and not access.depth:
+        context.value_mark = context.value_count
     reason = access_reason(context, access)
     note_access(context, access, reason != REASON_NONE and sink.reason == REASON_NONE)
     if reason != REASON_NONE:
@@ -332,6 +335,11 @@ cdef inline void judge_access(sink_t *sink, const access_t *access) noexcept nog
         hold_values(context, access)
     elif access.answer and is_refusal(access):
         hold_values(context, access)
+
+
+cdef inline void revoke_message(judge_context_t *context) noexcept nogil:
+    """Hold nothing of what the message put last writes: it goes on, but is never carried out."""
+    context.value_count = context.value_mark
 
 
 cdef inline uint8_t settle_messages(judge_context_t *context, uint8_t reason, int enforced) noexcept nogil:

@@ -69,6 +69,35 @@ def gateway(
     return lambda segment, opener: held.segment(0, opener, *segment, enforced=enforced).reason
 
 
+def answering_gateway(rng: random.Random) -> Callable[[Segment, bool], Segment | None]:
+    """Return what the live path makes of a segment where refused requests go on changed; None: it is dropped.
+
+    Some frames can't be changed, as when too many of a batch were.
+    """
+    memory = bytearray(abi.streams_table_bytes(4, 2))
+    held = Conversations(
+        Inspector.MODBUS,
+        operations=PERMITTED,
+        memory=memory,
+        flows=bytearray(8 * abi.FLOW.size),
+        streams=4,
+        windows=2,
+        fail=rng.choice(list(FailMode)),
+        answers=True,
+    )
+
+    def pass_on(segment: Segment, opener: bool) -> Segment | None:
+        judged = held.segment(0, opener, *segment, changeable=rng.random() < 0.9)
+        if not judged.passes:
+            return None
+        data = bytearray(segment.data)
+        for place, byte in judged.edits:
+            data[place] = byte
+        return segment._replace(data=bytes(data))
+
+    return pass_on
+
+
 def open_gate(segment: Segment, opener: bool) -> Reason:
     """Let everything pass, as the control of the experiment."""
     return Reason.NONE
@@ -179,6 +208,34 @@ def test_no_server_executes_what_is_forbidden(habits: Habits, shuts: bool, seed:
     assert executed > ATTACKS, "the attacks must get somewhere at all"
     expected = {Reason.STREAM_CONFLICT, Reason.STREAM_AHEAD, Reason.STREAM_SEQUENCE, Reason.MESSAGE_OPERATION}
     assert expected | {Reason.STREAM_URGENT, Reason.STREAM_OPENING_DATA} <= set(seen)
+
+
+@pytest.mark.parametrize("habits", HABITS, ids=lambda habits: habits.overlap)
+def test_no_server_executes_what_was_changed(habits: Habits, seed: int) -> None:
+    """Nor does it where forbidden requests go on changed, however they are split, repeated and lost."""
+    rng = random.Random(f"{seed} {habits} changed")
+    executed: Counter[int] = Counter()
+    for _ in range(2 * ATTACKS):
+        gate = answering_gateway(rng)
+        attacker, server = Attacker(rng), Server(rng, habits)
+        segments = [Segment(attacker.start, 0, SYN)]
+        for _ in range(SEGMENTS):
+            for segment in segments:
+                going = gate(segment, True)
+                if going is None or rng.random() < 0.15:
+                    continue
+                for answer in server.receive(going):
+                    coming = gate(answer, False)
+                    if coming is not None and rng.random() < 0.95:
+                        attacker.learn(coming)
+            segments = [attacker.next() for _ in range(rng.choice([1, 1, 2, 3]))]
+            rng.shuffle(segments)
+            if rng.random() < 0.4:
+                segments.append(rng.choice(segments))
+        executed.update(function for function, _ in server.executed)
+    assert not FORBIDDEN & set(executed)
+    assert executed[0] > ATTACKS // 10, "requests must have gone on changed"
+    assert executed[3] > ATTACKS
 
 
 @pytest.mark.parametrize("habits", HABITS, ids=lambda habits: habits.overlap)

@@ -157,3 +157,19 @@ def test_nothing_goes_on_by_the_other_reading(open_: bool) -> None:
     assert gate(asked).conduit == 0
     opening = IP(src=PLC_IP, dst=HMI_IP) / TCP(sport=45000, dport=40000, flags="S", seq=1)
     assert gate(opening, **back()).reason is Reason.POLICY_CONDUIT
+
+
+def test_a_changed_write_leaves_no_value_behind() -> None:
+    """It goes on, but is never carried out: the next step is measured from what the device still holds."""
+    clauses = [{"operation": "read"}, {"operation": "write", "step": 50}]
+    dialog = Dialog(constraints={"modbus": clauses}, refuse="answer")
+    dialog.open()
+    dialog.send(HMI, READ)
+    dialog.send(PLC, ANSWER)  # register 0 holds 7
+    refusal = bytes.fromhex("0002 0000 0003 01 80 01")
+    for value, reason in ((60, Reason.PROCESS_STEP), (100, Reason.PROCESS_STEP), (50, Reason.FLOW_ESTABLISHED)):
+        asked = dialog.send(HMI, WRITE[:-2] + value.to_bytes(2, "big"))
+        assert asked.reason is reason
+        if asked.verdict is Verdict.DROP:
+            dialog.sent[HMI] += len(WRITE)
+            assert dialog.send(PLC, refusal).reason is Reason.FLOW_ESTABLISHED
