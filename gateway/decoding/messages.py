@@ -26,7 +26,7 @@ TCP_PORTS: Final = {
     102: Inspector.S7COMM,
     44818: Inspector.ENIP,
 }
-UDP_PORTS: Final = {44818: Inspector.ENIP, 2222: Inspector.ENIP_IO}
+UDP_PORTS: Final = {502: Inspector.MODBUS, 44818: Inspector.ENIP, 2222: Inspector.ENIP_IO}
 
 
 def decoded(file: CaptureFile, advance: Callable[[CaptureFile, int], None] | None = None) -> Iterator[dict[str, Any]]:
