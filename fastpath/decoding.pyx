@@ -20,6 +20,7 @@ from fastpath.abi cimport (
     INSPECTOR_MODBUS_RTU,
     INSPECTOR_NONE,
     INSPECTOR_S7COMM,
+    REASON_FRAME_TCP_FLAGS,
     REASON_NONE,
     flow_t,
 )
@@ -48,6 +49,13 @@ from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.stream_memory cimport attach_streams, forget_holders
 
 from fastpath import abi
+
+cdef extern from *:
+    """
+    /* Any but 0, with which all flows of IPv4 share one bucket; always the same, so that a file decodes alike. */
+    #define CND_DECODING_SEED 0x9E3779B97F4A7C15ULL
+    """
+    const uint64_t HASH_SEED "CND_DECODING_SEED"
 
 cdef enum:
     DECODED_FLOWS = 65536  # conversations remembered at a time
@@ -120,6 +128,7 @@ cdef class Decoder:
         self.chosen = <uint8_t *>calloc(DECODED_FLOWS, 1)
         if self.memory == NULL or self.flows.entries == NULL or self.flows.slots == NULL or self.chosen == NULL:
             raise MemoryError
+        self.flows.seed = HASH_SEED
         self.flows.bucket_mask = DECODED_FLOWS // FLOW_WAYS - 1
         attach_streams(&self.flows.streams, self.memory, DECODED_STREAMS, DECODED_WINDOWS)
         forget_holders(&self.flows.streams)
@@ -161,6 +170,8 @@ cdef class Decoder:
         unwrap(&frame)
         is_cut = settle(&frame, self.buffer)
         parse(&frame)
+        if frame.error == REASON_FRAME_TCP_FLAGS and not frame.tcp_flags & TCP_SYN:
+            frame.error = REASON_NONE  # a segment without ACK: no stack takes it, but it was recorded
         if frame.error or frame.kind != KIND_IP or not can_flow(&frame):
             return None
         if frame.protocol != PROTOCOL_TCP and frame.protocol != PROTOCOL_UDP:

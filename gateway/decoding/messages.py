@@ -57,8 +57,11 @@ def _said(message: Message) -> dict[str, Any]:
         fields[name] = value[0] if isinstance(value, tuple) else value
     if protocol is Protocol.CIP:
         fields |= {"response": answer, "depth": depth}
+    word = protocol.name.lower().replace("_", "-")
+    if protocol is Protocol.ENIP and fields["command"] is None:
+        word = "enip-io"  # implicit messages have no encapsulation header
     return {
-        "protocol": protocol.name.lower().replace("_", "-"),
+        "protocol": word,
         "operation": Operation(operation).name.lower(),
         "answer": answer,
         "fields": fields,
