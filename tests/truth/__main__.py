@@ -1,6 +1,6 @@
 """`make truth`: our reading of recorded traffic beside Wireshark's, by capture and in total.
 
-In: protocols to compare (default all), and who reads: `decode`'s own code, or `--decoder 'PROGRAM THAT PRINTS ITS LINES'`.
+In: protocols to compare (default all), and who reads: `decode`'s own code, or `--decoder 'PROGRAM THAT PRINTS LINES'`.
 Out: a table and what differs; exit 1 when a protocol agrees on less than 99.9 % of the well-formed rows.
 """
 
@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("protocols", nargs="*", choices=[[], *PROTOCOLS], help="default: all of them")
     parser.add_argument("--differences", type=int, default=DIFFERENCES_SHOWN, help="how many to print by protocol")
-    parser.add_argument("--decoder", help="a program that prints a capture's messages; default: what `conduitctl decode` runs")
+    parser.add_argument(
+        "--decoder", help="a program that prints a capture's messages; default: what `conduitctl decode` runs"
+    )
     chosen = parser.parse_args(arguments)
     read: Reader = messages if chosen.decoder is None else functools.partial(_printed, chosen.decoder)
     if not captures.files():
