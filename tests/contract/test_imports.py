@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[2]
 PRODUCT: Final = ("gateway", "rules", "fastpath", "deploy")
 OURS: Final = (*PRODUCT, "tests", "bench")
-FACADE: Final = {"fastpath.abi", "fastpath.queue", "fastpath.worker", "fastpath.judge", "fastpath.replay"}
+FACADE: Final = {
+    "fastpath.abi",
+    "fastpath.decoding",
+    "fastpath.queue",
+    "fastpath.worker",
+    "fastpath.judge",
+    "fastpath.replay",
+}
 PRIVILEGED_MODULES: Final = ("pyroute2", "netfilterqueue")
 IMPURE: Final = {
     "socket",
