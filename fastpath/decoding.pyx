@@ -4,7 +4,8 @@
 
 In: captured frames, one after the other. Out: plain values for each message, in the order completed. Nothing is
 enforced and nobody is asked: whatever passed is followed. Which inspector reads a conversation says its port; where
-that is nobody's, the first inspector that finds its first bytes to be whole messages.
+that is nobody's, or its first bytes are no message of that protocol, the first inspector that finds them to be whole
+messages. The end with the known port is the one who is asked, whoever opened.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -16,14 +17,16 @@ from fastpath.abi cimport (
     FLOW_WAYS,
     INSPECTOR_ENIP,
     INSPECTOR_MODBUS,
+    INSPECTOR_MODBUS_RTU,
     INSPECTOR_NONE,
     INSPECTOR_S7COMM,
+    REASON_FRAME_TCP_FLAGS,
     REASON_NONE,
     flow_t,
 )
 from fastpath.capture cimport captured_t
 from fastpath.finding cimport begin_finding
-from fastpath.flow cimport FLOW_BACKWARD, can_flow, find_flow, key_of, open_flow, touch_flow
+from fastpath.flow cimport FLOW_BACKWARD, FLOW_FORWARD, can_flow, find_key, key_of, open_flow, touch_flow
 from fastpath.flow_index cimport flow_key_t, flow_slot_t, flows_t
 from fastpath.frame cimport (
     KIND_IP,
@@ -32,24 +35,35 @@ from fastpath.frame cimport (
     TCP_ACK,
     TCP_SYN,
     frame_t,
+    is_opening,
     parse,
-    unwrap_tag,
 )
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport access_t, dialog_t, sink_t
-from fastpath.inspecting cimport inspect
+from fastpath.inspecting cimport inspect_datagram
 from fastpath.link cimport UNJUDGED_NOT, read_link
 from fastpath.reading cimport inspection_t
+from fastpath.recorded cimport inspect_recorded
+from fastpath.recorded_frame cimport PACKET_BYTES, settle, unwrap
 from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.stream_memory cimport attach_streams, forget_holders
 
 from fastpath import abi
 
+cdef extern from *:
+    """
+    /* Any but 0, with which all flows of IPv4 share one bucket; always the same, so that a file decodes alike. */
+    #define CND_DECODING_SEED 0x9E3779B97F4A7C15ULL
+    """
+    const uint64_t HASH_SEED "CND_DECODING_SEED"
+
 cdef enum:
     DECODED_FLOWS = 65536  # conversations remembered at a time
     DECODED_STREAMS = 32768
     DECODED_WINDOWS = 1024
-    UNDECIDED = 255  # no inspector has read it yet
+    BY_PORT = 128  # its port names the inspector; nothing was read of it yet
+    TRIES = 4  # segments looked at before a conversation on a port that is nobody's is given up
+    UNDECIDED = 255 - TRIES  # from here on: how often none was found that reads it
 
 
 cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
@@ -57,6 +71,13 @@ cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
         return
     with gil:
         (<list>sink.context).append(_plain(access))
+
+
+cdef void keep_cut(sink_t *sink, const access_t *access) noexcept nogil:
+    """As above, and what is there of a message whose end was on the wire but not captured."""
+    if not access.further:
+        with gil:
+            (<list>sink.context).append(_plain(access))
 
 
 cdef void ignore_access(sink_t *sink, const access_t *access) noexcept nogil:
@@ -102,6 +123,7 @@ cdef class Decoder:
     cdef uint8_t *chosen  # by flow: its inspector
     cdef uint8_t tcp[65536]
     cdef uint8_t udp[65536]
+    cdef uint8_t buffer[PACKET_BYTES]
 
     def __cinit__(self, tcp, udp):
         self.memory = <uint8_t *>calloc(1, abi.streams_table_bytes(DECODED_STREAMS, DECODED_WINDOWS))
@@ -110,6 +132,7 @@ cdef class Decoder:
         self.chosen = <uint8_t *>calloc(DECODED_FLOWS, 1)
         if self.memory == NULL or self.flows.entries == NULL or self.flows.slots == NULL or self.chosen == NULL:
             raise MemoryError
+        self.flows.seed = HASH_SEED
         self.flows.bucket_mask = DECODED_FLOWS // FLOW_WAYS - 1
         attach_streams(&self.flows.streams, self.memory, DECODED_STREAMS, DECODED_WINDOWS)
         forget_holders(&self.flows.streams)
@@ -140,6 +163,7 @@ cdef class Decoder:
         cdef captured_t captured
         cdef frame_t frame
         cdef list found = []
+        cdef int is_cut
         if not content.shape[0]:
             return None
         captured.bytes = &content[0]
@@ -150,13 +174,17 @@ cdef class Decoder:
         memset(&frame, 0, sizeof(frame))
         if read_link(&captured, &frame) != UNJUDGED_NOT:
             return None
-        unwrap_tag(&frame)
+        unwrap(&frame)
+        is_cut = settle(&frame, self.buffer)
         parse(&frame)
+        if frame.error == REASON_FRAME_TCP_FLAGS and not frame.tcp_flags & TCP_SYN:
+            frame.error = REASON_NONE  # a segment without ACK: no stack takes it, but it was recorded
         if frame.error or frame.kind != KIND_IP or not can_flow(&frame):
             return None
         if frame.protocol != PROTOCOL_TCP and frame.protocol != PROTOCOL_UDP:
             return None
-        self.sink.put = keep_access
+        frame.length = frame.captured
+        self.sink.put = keep_cut if is_cut else keep_access
         self.sink.reason = REASON_NONE
         self.sink.context = <void *>found
         self.follow(&frame, time_ns)
@@ -169,50 +197,88 @@ cdef class Decoder:
         cdef int direction = 0
         with nogil:
             key_of(&key, &self.flows, frame, 0, 0)
-            flow = find_flow(&self.flows, frame, &key, time_ns, &direction)
+            flow = find_key(&self.flows, &key, 1, self.may_answer(frame), time_ns, &direction)
             if flow == NULL:
-                direction = FLOW_BACKWARD if self.was_asked(frame) else 1
+                direction = FLOW_BACKWARD if self.was_asked(frame) else FLOW_FORWARD
                 flow = open_flow(&self.flows, &key, direction == FLOW_BACKWARD, time_ns)
-                place = flow - self.flows.entries
-                self.chosen[place] = self.by_port(frame)
+                self.chosen[flow - self.flows.entries] = self.by_port(frame)
             place = flow - self.flows.entries
             touch_flow(&self.flows, flow, frame, direction, time_ns)
-            if self.chosen[place] == UNDECIDED and frame.payload.left:
-                self.chosen[place] = self.by_content(frame, direction != FLOW_BACKWARD)
-            if self.chosen[place] != INSPECTOR_NONE and self.chosen[place] != UNDECIDED:
-                self.inspection.inspector = self.chosen[place]
-                begin_finding(&self.flows.finding)
-                inspect(
-                    &self.flows, flow, frame, RESPONDER if direction == FLOW_BACKWARD else OPENER, &self.inspection,
+            if frame.payload.left:
+                self.choose(&self.chosen[place], frame, direction == FLOW_FORWARD)
+            self.inspection.inspector = self.chosen[place] & ~<uint8_t>BY_PORT
+            if self.chosen[place] >= UNDECIDED or self.inspection.inspector == INSPECTOR_NONE:
+                return 0
+            begin_finding(&self.flows.finding)
+            if frame.protocol == PROTOCOL_TCP:
+                inspect_recorded(
+                    &self.flows, flow, frame, OPENER if direction == FLOW_FORWARD else RESPONDER, &self.inspection,
+                    time_ns, &self.flows.finding,
+                )
+            else:
+                inspect_datagram(
+                    &self.flows, flow, frame, OPENER if direction == FLOW_FORWARD else RESPONDER, &self.inspection,
                     time_ns, &self.flows.finding,
                 )
         return 0
 
+    cdef const uint8_t *ports_of(self, const frame_t *frame) noexcept nogil:
+        return &self.tcp[0] if frame.protocol == PROTOCOL_TCP else &self.udp[0]
+
+    cdef int are_told_apart(self, const frame_t *frame) noexcept nogil:
+        """Tell whether one of a frame's ports is known and the other is not."""
+        cdef const uint8_t *ports = self.ports_of(frame)
+        return (ports[frame.source_port] != 0) != (ports[frame.destination_port] != 0)
+
+    cdef int may_answer(self, const frame_t *frame) noexcept nogil:
+        """Tell whether a frame may belong to a conversation that the other end opened: a SYN says who did."""
+        if frame.protocol != PROTOCOL_TCP or self.are_told_apart(frame):
+            return 1
+        return not is_opening(frame)
+
     cdef int was_asked(self, const frame_t *frame) noexcept nogil:
         """Tell whether the first frame seen of a conversation comes from the one who was asked."""
-        cdef const uint8_t *ports = &self.tcp[0] if frame.protocol == PROTOCOL_TCP else &self.udp[0]
+        cdef const uint8_t *ports = self.ports_of(frame)
+        if self.are_told_apart(frame):
+            return ports[frame.source_port] != 0
         if frame.protocol == PROTOCOL_TCP and frame.tcp_flags & TCP_SYN:
             return frame.tcp_flags & TCP_ACK != 0
-        if ports[frame.destination_port]:
-            return 0
-        return ports[frame.source_port] != 0 or frame.source_port < frame.destination_port
+        return not ports[frame.destination_port] and frame.source_port < frame.destination_port
 
     cdef uint8_t by_port(self, const frame_t *frame) noexcept nogil:
-        cdef const uint8_t *ports = &self.tcp[0] if frame.protocol == PROTOCOL_TCP else &self.udp[0]
+        cdef const uint8_t *ports = self.ports_of(frame)
         if ports[frame.destination_port]:
-            return ports[frame.destination_port]
+            return ports[frame.destination_port] | BY_PORT
         if ports[frame.source_port]:
-            return ports[frame.source_port]
+            return ports[frame.source_port] | BY_PORT
         return UNDECIDED if frame.protocol == PROTOCOL_TCP else INSPECTOR_NONE
 
+    cdef void choose(self, uint8_t *chosen, const frame_t *frame, int from_opener) noexcept nogil:
+        """Settle who reads a conversation, by what a frame of it carries."""
+        cdef uint8_t inspector = chosen[0] & ~<uint8_t>BY_PORT
+        cdef uint8_t found
+        cdef uint32_t length = 0
+        if chosen[0] >= UNDECIDED:
+            found = self.by_content(frame, from_opener)
+            chosen[0] = found if found != INSPECTOR_NONE or chosen[0] == 255 else chosen[0] + 1
+        elif chosen[0] & BY_PORT:
+            chosen[0] = inspector
+            if frame.protocol == PROTOCOL_TCP and (
+                measure(inspector, frame.payload.at, frame.payload.left, from_opener, &length) != REASON_NONE
+            ):
+                found = self.by_content(frame, from_opener)
+                if found != INSPECTOR_NONE:
+                    chosen[0] = found
+
     cdef uint8_t by_content(self, const frame_t *frame, int from_opener) noexcept nogil:
-        """Return who finds nothing but whole and sound messages in the first bytes of a conversation."""
-        cdef uint8_t candidates[3]
+        """Return who finds nothing but whole and sound messages in the bytes of a frame."""
+        cdef uint8_t candidates[4]
         cdef int i
         candidates[0] = INSPECTOR_ENIP
         candidates[1] = INSPECTOR_S7COMM
         candidates[2] = INSPECTOR_MODBUS
-        for i in range(3):
+        candidates[3] = INSPECTOR_MODBUS_RTU
+        for i in range(4):
             if self.are_sound(candidates[i], frame.payload.at, frame.payload.left, from_opener):
                 return candidates[i]
         return INSPECTOR_NONE

@@ -26,7 +26,7 @@ TCP_PORTS: Final = {
     102: Inspector.S7COMM,
     44818: Inspector.ENIP,
 }
-UDP_PORTS: Final = {44818: Inspector.ENIP, 2222: Inspector.ENIP_IO}
+UDP_PORTS: Final = {502: Inspector.MODBUS, 44818: Inspector.ENIP, 2222: Inspector.ENIP_IO}
 
 
 def decoded(file: CaptureFile, advance: Callable[[CaptureFile, int], None] | None = None) -> Iterator[dict[str, Any]]:
@@ -57,8 +57,11 @@ def _said(message: Message) -> dict[str, Any]:
         fields[name] = value[0] if isinstance(value, tuple) else value
     if protocol is Protocol.CIP:
         fields |= {"response": answer, "depth": depth}
+    word = protocol.name.lower().replace("_", "-")
+    if protocol is Protocol.ENIP and fields["command"] is None:
+        word = "enip-io"  # implicit messages have no encapsulation header
     return {
-        "protocol": protocol.name.lower().replace("_", "-"),
+        "protocol": word,
         "operation": Operation(operation).name.lower(),
         "answer": answer,
         "fields": fields,

@@ -1,6 +1,6 @@
 """`make truth`: our reading of recorded traffic beside Wireshark's, by capture and in total.
 
-In: protocols to compare (default all), and who reads: the inspectors, or `--decoder 'conduitctl decode -o jsonl'`.
+In: protocols to compare (default all), and who reads: `decode`'s own code, or `--decoder 'PROGRAM THAT PRINTS LINES'`.
 Out: a table and what differs; exit 1 when a protocol agrees on less than 99.9 % of the well-formed rows.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.support import captures
 from tests.truth import comparing
 from tests.truth.known import explanation
-from tests.truth.reading import PORTS, decoded, messages
+from tests.truth.reading import PROTOCOLS, messages, printed
 from tests.truth.rows import Row, rows
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def show(protocol: str, shown: int, read: Reader) -> comparing.Comparison:
     return total
 
 
-def _decoded(command: str, capture: Path, protocol: str) -> Iterator[dict[str, Any]]:
+def _printed(command: str, capture: Path, protocol: str) -> Iterator[dict[str, Any]]:
     """Return what a program prints: every protocol at once."""
-    return decoded(command, capture)
+    return printed(command, capture)
 
 
 def _line(name: str, found: comparing.Comparison) -> None:
@@ -73,15 +73,17 @@ def _line(name: str, found: comparing.Comparison) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
-    parser.add_argument("protocols", nargs="*", choices=[[], *PORTS], help="default: all of them")
+    parser.add_argument("protocols", nargs="*", choices=[[], *PROTOCOLS], help="default: all of them")
     parser.add_argument("--differences", type=int, default=DIFFERENCES_SHOWN, help="how many to print by protocol")
-    parser.add_argument("--decoder", help="a program that prints a capture's messages; default: the inspectors")
+    parser.add_argument(
+        "--decoder", help="a program that prints a capture's messages; default: what `conduitctl decode` runs"
+    )
     chosen = parser.parse_args(arguments)
-    read: Reader = messages if chosen.decoder is None else functools.partial(_decoded, chosen.decoder)
+    read: Reader = messages if chosen.decoder is None else functools.partial(_printed, chosen.decoder)
     if not captures.files():
         print("truth: no captures, nothing compared", file=sys.stderr)
         return 2
-    totals = {protocol: show(protocol, chosen.differences, read) for protocol in chosen.protocols or PORTS}
+    totals = {protocol: show(protocol, chosen.differences, read) for protocol in chosen.protocols or PROTOCOLS}
     short = [protocol for protocol, total in totals.items() if not total.rows or total.share < LEAST_SHARE]
     shares = ", ".join(f"{name} {100 * one.share:.3f} % of {one.rows}" for name, one in totals.items())
     print(f"truth: {shares}" + (f"; too little: {', '.join(short)}" if short else ""))
