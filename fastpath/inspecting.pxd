@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath.abi cimport (
+    FAIL_CLOSED,
     FLOW_WAYS,
     REASON_MESSAGE_MALFORMED,
     REASON_MESSAGE_PROTOCOL,
@@ -31,7 +32,7 @@ from fastpath.abi cimport (
 )
 from fastpath.finding cimport REFUSAL_REWRITE, finding_t
 from fastpath.flow_index cimport flows_t
-from fastpath.frame cimport PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_SYN, frame_t
+from fastpath.frame cimport PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
 from fastpath.inspect.interface cimport dialog_t
 from fastpath.reading cimport inspect_data, inspection_t, note_refusal, read_messages, scan_t
 from fastpath.stream cimport (
@@ -53,7 +54,7 @@ from fastpath.stream cimport (
     segment_t,
 )
 from fastpath.stream_edits cimport forget_edits, needs_edits, note_edits
-from fastpath.stream_memory cimport in_order, jump, stream_of, streams_t, take_stream
+from fastpath.stream_memory cimport in_order, jump, skip_ahead, stream_of, streams_t, take_stream
 
 
 cdef inline void begin_stream(
@@ -108,7 +109,19 @@ cdef inline int is_told(uint8_t reason) noexcept nogil:
 
 cdef inline int is_behind(const stream_t *stream, const segment_t *segment) noexcept nogil:
     """Tell whether frames of both directions never came by: then what lies ahead waits for nothing."""
+    if not segment.flags & TCP_ACK or segment.flags & TCP_RST:
+        return 0
     return distance(segment.acknowledged, end_of(&stream.ways[1 - segment.way])) > 0
+
+
+cdef inline int goes_on_ahead(
+    const stream_t *stream, const segment_t *segment, const inspection_t *inspection
+) noexcept nogil:
+    """Tell whether an enforced conversation goes on behind what `static` let pass of it in both directions.
+
+    Its sender may lie about that: then its receiver waits for bytes that `check_overlap` never lets through.
+    """
+    return inspection.enforced and inspection.fail != FAIL_CLOSED and is_behind(stream, segment)
 
 
 cdef inline uint8_t follow_segment(
@@ -129,6 +142,10 @@ cdef inline uint8_t follow_segment(
         reason = check_overlap(streams, stream, segment)
         if reason == REASON_NONE:
             reason = check_place(&stream.ways[segment.way], segment)
+        if reason == REASON_STREAM_AHEAD and goes_on_ahead(stream, segment, inspection):
+            skip_ahead(streams, &stream.ways[segment.way], segment.sequence)
+            note_taken_up(stream)
+            reason = REASON_NONE
         if reason == REASON_NONE:
             reason = inspect_data(streams, stream, segment, inspection, finding)
     if reason != REASON_NONE and finding.refusal != REFUSAL_REWRITE:

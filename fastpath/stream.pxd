@@ -147,6 +147,10 @@ cdef inline uint8_t check_overlap(
     """Compare a segment with what has passed at its places. What the other end has acknowledged, it will not take."""
     cdef stream_way_t *way = &stream.ways[segment.way]
     cdef uint32_t held = way.acked if distance(way.acked, way.base) > 0 else way.base
+    if distance(way.base, way.acked) > 0 and distance(segment.end, way.acked) > 0 and (
+        distance(segment.sequence, way.base) < 0
+    ):
+        return REASON_STREAM_SEQUENCE  # `static` passed something there, nobody knows what: see skip_ahead
     if differs(streams, stream, segment, held, way.next):
         return REASON_STREAM_CONFLICT
     if way.flags & WAY_HOLE and differs(streams, stream, segment, way.hole_end, way.ahead_end):

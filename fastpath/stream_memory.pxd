@@ -305,6 +305,16 @@ cdef inline void jump(streams_t *streams, stream_way_t *way, uint32_t sequence) 
     way.flags = WAY_LOST
 
 
+cdef inline void skip_ahead(streams_t *streams, stream_way_t *way, uint32_t sequence) noexcept nogil:
+    """Go on at a later place, to which `static` has let bytes pass, until the other end says how many of them it has.
+
+    Between `acked` and `base` nothing is known: `stream.check_overlap` lets no byte stand there.
+    """
+    cdef uint32_t acked = way.acked
+    jump(streams, way, sequence)
+    way.acked = acked
+
+
 cdef inline void forget_holders(streams_t *streams) noexcept nogil:
     """Take large windows back that no stream holds any more: a crash may have come between the two stores."""
     cdef uint32_t window, place

@@ -32,6 +32,7 @@ class Way:
     text: dict[int, int] = field(default_factory=dict)
     end: int | None = None  # where a FIN stands
     known: bool = True  # a message begins, or goes on, at `next`
+    skip: int = 0  # from `acknowledged` up to here nobody knows what passed
 
     @property
     def limit(self) -> int:
@@ -89,7 +90,7 @@ class StreamTwin:
         if reason is Reason.NONE and self.refused and segment.data:  # line 6
             reason = Reason.STREAM_REFUSED
         if reason is Reason.NONE:
-            reason = self._bytes(segment, way, start)
+            reason = self._gap(segment, way, start) or self._bytes(segment, way, other, start)
         end = start + len(segment.data)
         if reason is Reason.NONE and end > way.next and segment.data:
             reason = content()
@@ -113,7 +114,14 @@ class StreamTwin:
         elsewhere = silent and other.limit + beyond not in (other.first, other.limit)
         return Reason.STREAM_SEQUENCE if abs(beyond) > REACH or closed or elsewhere else Reason.NONE
 
-    def _bytes(self, segment: Segment, way: Way, start: int) -> Reason:  # line 7
+    def _gap(self, segment: Segment, way: Way, start: int) -> Reason:
+        end = start + len(segment.data)
+        if not segment.data and not segment.flags & FIN:
+            return Reason.NONE
+        within = way.skip > way.acknowledged and end > way.acknowledged and start < way.skip
+        return Reason.STREAM_SEQUENCE if within else Reason.NONE
+
+    def _bytes(self, segment: Segment, way: Way, other: Way, start: int) -> Reason:  # line 7
         end = start + len(segment.data)
         if not segment.data and not segment.flags & FIN:
             return Reason.NONE
@@ -125,7 +133,15 @@ class StreamTwin:
                 return Reason.STREAM_CONFLICT
         elif segment.flags & FIN and way.acknowledged <= end < way.next:
             return Reason.STREAM_CONFLICT
-        return Reason.STREAM_AHEAD if start > way.next else Reason.NONE
+        return Reason.NONE if start <= way.next else self._ahead(segment, way, other, start)
+
+    def _ahead(self, segment: Segment, way: Way, other: Way, start: int) -> Reason:
+        behind = not segment.flags & RST and unwrapped(segment.acknowledged, other.limit) > other.limit
+        if self.fail is FailMode.CLOSED or not behind:
+            return Reason.STREAM_AHEAD
+        way.skip = way.next = start
+        way.known = False
+        return Reason.NONE
 
     def _pass(self, segment: Segment, way: Way, other: Way, start: int) -> None:
         end = start + len(segment.data)

@@ -124,7 +124,7 @@ def _mine(found: Iterable[dict[str, Any]], protocol: str) -> Iterable[tuple[int,
 
 
 def _refused(message: dict[str, Any]) -> bool:
-    return message.get("reason", "NONE") != "NONE"
+    return bool(message.get("reason", "NONE") != "NONE")
 
 
 def _embedding(found: Iterable[dict[str, Any]]) -> Iterable[tuple[int, _Mine]]:
