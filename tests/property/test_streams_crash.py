@@ -18,6 +18,7 @@ STREAMS: Final = 8
 WINDOWS: Final = 2
 CRASHES: Final = 40
 LONGEST_S: Final = 0.03
+BEGUN_WITHIN_S: Final = 20.0
 REQUEST: Final = bytes.fromhex("0001 0000 0006 01 03 0000 0001")
 AGAIN: Final = 30_000  # bytes, more than the largest part
 PARTS: Final = (5, 12, 12 * 120, 12 * 7 + 3)  # bytes of a burst: also more than a stream holds itself
@@ -55,6 +56,14 @@ def talk(memory: mmap.mmap, flows: mmap.mmap, progress: mmap.mmap, seed: int) ->
             held.segment(number, False, 200, 100 + rng.randrange(sent[number] + 1), ACK, b"")
 
 
+def wait_until_all_talk(progress: mmap.mmap) -> None:
+    """Wait until every conversation has sent something."""
+    deadline = time.monotonic() + BEGUN_WITHIN_S
+    while not all(any(progress[8 * number : 8 * number + 8]) for number in range(STREAMS)):
+        assert time.monotonic() < deadline, "the child sends nothing"
+        time.sleep(0.001)
+
+
 def test_killed_at_any_instruction(seed: int) -> None:
     """What the dead engine left is sound or given up, no window is lost, and what passed can't be exchanged."""
     rng = random.Random(seed)
@@ -69,7 +78,8 @@ def test_killed_at_any_instruction(seed: int) -> None:
                 talk(memory, flows, progress, number)
             finally:
                 os._exit(1)
-        time.sleep(rng.random() * LONGEST_S)
+        wait_until_all_talk(progress)
+        time.sleep(rng.random() * LONGEST_S)  # to be killed anywhere
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         survived += go_on(engine(memory, flows), progress)
