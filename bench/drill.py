@@ -33,6 +33,8 @@ CONFIRM_S: Final = 1
 KILLED_CONFIRM_S: Final = 6  # a new control starts within this time also on a busy machine
 BACK_S: Final = 30.0  # longer than this is never
 SETTLE_S: Final = 0.03
+RECORDED_WITHIN_S: Final = 10.0  # of the end
+POLL_S: Final = 0.05
 LATE_MS_MAX: Final = 1000.0
 CONTROL: Final = "gateway.control"
 
@@ -93,11 +95,10 @@ def drill_rollback(count: int, killed: int) -> bool:
     """Run the drill and print its figures; return whether every change went back in time and nothing was lost."""
     with streams("dr", RATE) as running:
         done = drill(running, count, killed, _say)
-        history = running.gateway.api("GET", f"/v1/policy/history?limit={2 * count + 2}")[1]["policies"]
+        recorded = _recorded(running, count)
         arrivals = running.finish()
     late = lateness_ms(done, arrivals)
     in_time = sum(0 <= one <= LATE_MS_MAX for one in late)
-    recorded = sum(row["outcome"] == "rolled back" for row in history)
     lost = arrivals.lost(STEADY)
     within = f"rolled back within {LATE_MS_MAX / 1000:.0f} s of the deadline"
     print(f"{within}: {in_time} of {count}, {killed} with control killed")
@@ -107,6 +108,17 @@ def drill_rollback(count: int, killed: int) -> bool:
             print(f"rollback effective - deadline in ms, {name}: {figures}")
     print(f"in the history as rolled back: {recorded}; packets lost of the stream both permit: {lost}")
     return in_time == count and recorded == count and lost == 0
+
+
+def _recorded(running: Streams, count: int) -> int:
+    """Return how many changes the history calls rolled back: what is in force is there before what is told of it."""
+    deadline = time.monotonic() + RECORDED_WITHIN_S
+    while True:
+        history = running.gateway.api("GET", f"/v1/policy/history?limit={2 * count + 2}")[1]["policies"]
+        recorded = sum(row["outcome"] == "rolled back" for row in history)
+        if recorded >= count or time.monotonic() > deadline:
+            return recorded
+        time.sleep(POLL_S)
 
 
 def drill_swap(count: int, rate: int) -> bool:
