@@ -95,7 +95,7 @@ def drill_rollback(count: int, killed: int) -> bool:
     """Run the drill and print its figures; return whether every change went back in time and nothing was lost."""
     with streams("dr", RATE) as running:
         done = drill(running, count, killed, _say)
-        recorded = _recorded(running, count)
+        recorded = recorded_as_rolled_back(running, count)
         arrivals = running.finish()
     late = lateness_ms(done, arrivals)
     in_time = sum(0 <= one <= LATE_MS_MAX for one in late)
@@ -110,7 +110,7 @@ def drill_rollback(count: int, killed: int) -> bool:
     return in_time == count and recorded == count and lost == 0
 
 
-def _recorded(running: Streams, count: int) -> int:
+def recorded_as_rolled_back(running: Streams, count: int) -> int:
     """Return how many changes the history calls rolled back: what is in force is there before what is told of it."""
     deadline = time.monotonic() + RECORDED_WITHIN_S
     while True:
