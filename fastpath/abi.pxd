@@ -2,6 +2,7 @@
 """C side of abi.py: the same numbers and layouts, compared with it byte for byte by tests/contract/test_abi.py.
 
 Owner, lifetime and byte order of every struct stand in abi.py; all are little-endian and naturally aligned.
+One long file on purpose, as abi.py: every layout in the same order beside its neighbours.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t

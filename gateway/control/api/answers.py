@@ -274,7 +274,9 @@ class CountersAnswer(Model):
     dropped: int
     would_drop: int
     released: int
-    refused: int = Field(description="of the dropped: how many senders got a TCP reset or ICMP prohibited")
+    refused: int = Field(
+        description="TCP resets and ICMP prohibited sent for what was dropped; a refused conversation counts both ends"
+    )
     rewritten: int = Field(description="of the dropped: frames that went on with their message made unacceptable")
     quarantined: int
     l2: int = Field(description="frames that the brnf form cannot queue: judged by the kernel's static rules only")
