@@ -56,6 +56,7 @@ def engine_dies(plant: Plant) -> None:
     """Kill -9 the engine for seconds on end; the kernel's static rules hold the same boundary."""
     say, gateway = plant.narrator, plant.gateway
     say.scene("Kill -9 of the engine, again and again: the kernel holds the boundary")
+    port = plant.poll_port()
     static_before = plant.desk.counters()["static"]
     run = secrets.token_bytes(8)
     frames = int(LEAK_RATE * LEAK_SECONDS)
@@ -69,6 +70,7 @@ def engine_dies(plant: Plant) -> None:
         plant.hmi_is_well()
         plant.permitted_write(ENGINEER, SAFE_SETPOINT)
     processes.wait_for("the engine to judge again", gateway.is_judging, BACK_WITHIN_S)
+    back = plant.desk.now()
     say.check("a new engine judges", len(killer.killed) > 0, f"after {len(killer.killed)} engines were killed")
     static_after = plant.desk.counters()["static"]
     say.check(
@@ -83,6 +85,7 @@ def engine_dies(plant: Plant) -> None:
         seen["seen"] == 0,
         f"witness on {TARGET}: {seen['seen']} seen, {seen['overrun']} overrun",
     )
+    plant.poll_is_read(port, back)
     plant.hmi_is_well()
 
 

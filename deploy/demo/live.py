@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCENES: Final = (
     stage_scenes.monitor,
+    operation_scenes.watched,
     stage_scenes.alert,
     stage_scenes.enforce,
     stage_scenes.spoof,
@@ -36,9 +37,9 @@ SCENES: Final = (
     change_scenes.quarantine,
     crash_scenes.engine_dies,
     crash_scenes.control_dies,
-    operation_scenes.inspection_begins,
     operation_scenes.hmi_operates,
     operation_scenes.cpu_stop,
+    operation_scenes.scada_doses,
     operation_scenes.the_log,
 )
 PROBLEMS: Final = (StoryError, LabError, OSError, subprocess.SubprocessError, KeyError, TypeError, ValueError)

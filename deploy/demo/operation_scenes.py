@@ -1,7 +1,8 @@
 """The story's inspected conduits: they permit operations, not ports. What is not permitted comes back as a refusal.
 
-In: a `Plant` at work in enforce. Out: asserted statements. The controllers say what was done to them; the client says
-that it was refused and did not wait in vain; the log says what was asked. Called by the live story in this order.
+In: a `Plant` at work, in monitor for the first scene and in enforce for the others. Out: asserted statements. The
+controllers say what was done to them; the client says that it was refused and did not wait in vain; the log says what
+was asked. Called by the live story in this order.
 """
 
 from __future__ import annotations
@@ -9,87 +10,66 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.demo.narrator import StoryError
+from deploy.demo.plant_at_work import OPERATING
 from deploy.demo.stage_scenes import ENGINEER, HMI, TARGET
-from deploy.lab.gateway import DEFAULT_POLICY
 from deploy.lab.plc import LEVEL, SAFE_SETPOINT, SETPOINT
-from deploy.lab.s7_controller import RECIPE
+from deploy.lab.s7_controller import DOSE, RECIPE
 
 if TYPE_CHECKING:
     from deploy.demo.plant_at_work import Plant
 
-OPERATING: Final = "hmi-polls-plcs"
 TENDING: Final = "engineering-programs-plcs"
-# What the policy is given: a line of it, and what then stands behind it.
-HMI_OPERATIONS: Final = (
-    "    from: {zone: supervisory, role: hmi}\n    to: {zone: control, role: plc}\n    services: [modbus]\n",
-    """\
-    operations: [read, write]
-    constraints:
-      modbus:
-        - {operation: read}
-        - {operation: write, address: 10, value: 1000-2500, rate: 30/min burst 5}
-""",
-)
-SCADA_OPERATIONS: Final = (
-    "    from: {asset: scada-server}\n    to: {zone: control, role: plc}\n    services: [modbus]\n",
-    """\
-    operations: [read, write]
-    constraints: {modbus: [{operation: read}, {operation: write, address: 20-39}]}
-""",
-)
-ENGINEERING_OPERATIONS: Final = (
-    "    services: [modbus, s7]\n",
-    "    operations: [read, write, diagnose]\n    messages: full\n",
-)
-SAFETY_OPERATIONS: Final = (
-    "    to: {asset: safety-plc}\n    services: [modbus]\n",
-    "    operations: [read]\n",
-)
-OPERATIONS: Final = (HMI_OPERATIONS, SCADA_OPERATIONS, ENGINEERING_OPERATIONS, SAFETY_OPERATIONS)
+DOSES: Final = "scada-runs-dosing"
+SCADA: Final = "scada-server"
 DOSING: Final = "plc-2"
 DOSING_S7: Final = f"{DOSING}-s7"
 IN_BAND: Final = SAFE_SETPOINT + 100
+JUMP: Final = SAFE_SETPOINT + 251  # within the band; the policy's largest step is 250
 ABOVE_BAND: Final = 2501  # the policy's band ends at 2500
 FORBIDDEN: Final = SETPOINT + 1
+STRAY: Final = 1  # what the HMI writes there in monitor
+DOSE_IN_BAND: Final = 300
+DOSE_ABOVE: Final = 401  # the policy's band ends at 400
 PATIENCE_S: Final = 4.0  # how long the HMI's client would wait for an answer
 S7_PATIENCE_MS: Final = 5000  # as long as python-snap7 waits
 PLC_STOP: Final = 0x29  # S7comm function
 UNSAID: Final = frozenset({"transaction", "reference"})  # numbers that tell a reader nothing
 
 
-def inspected_policy() -> str:
-    """Return the example policy with operations on every conduit that leads to a controller."""
-    text = DEFAULT_POLICY.read_text()
-    for place, operations in OPERATIONS:
-        if text.count(place) != 1:
-            raise StoryError(f"the example policy no longer has {place.strip()!r} once")
-        text = text.replace(place, place + operations)
-    return text
-
-
-def inspection_begins(plant: Plant) -> None:
-    """The same conduits say what may be done inside; stations begin anew, since nobody saw how they had begun."""
-    say, desk = plant.narrator, plant.desk
-    say.scene("Inspection: conduits permit operations, not ports")
-    plant.end_polling("until here hmi-1 polled from the beginning and missed nothing")
-    before = desk.digest()
-    after = desk.apply(inspected_policy())
-    say.check("a policy with operations is in force", after != before, f"{before[:12]} → {after[:12]}")
-    plant.start_polling()
+def watched(plant: Plant) -> None:
+    """In monitor a permitted station's forbidden write passes too, and is recorded with what it asked for."""
+    say, desk, actors = plant.narrator, plant.desk, plant.actors
+    say.scene("Monitor: what permitted stations do inside of their conduits is watched, too")
+    moment = desk.now()
+    answered = actors.write(HMI, TARGET, STRAY, register=FORBIDDEN)
+    say.check(
+        f"{HMI}'s write to register {FORBIDDEN} reaches {TARGET}",
+        answered and actors.register(TARGET, FORBIDDEN) == STRAY,
+        f"register {FORBIDDEN} = {actors.register(TARGET, FORBIDDEN)}",
+    )
+    event = desk.event_since(
+        moment, "would-drop of the HMI's write", conduit=OPERATING, verdict="accept", policy_verdict="drop"
+    )
+    asked = event["message"]
+    say.check(
+        "recorded as would-drop, with what was asked",
+        event["reason"] == "MESSAGE_CONSTRAINT" and asked["fields"]["address"] == FORBIDDEN,
+        f"{event['reason']}: modbus {asked['operation']}, {_fields(asked)}",
+    )
     plant.hmi_is_well()
 
 
 def hmi_operates(plant: Plant) -> None:
-    """The HMI reads and moves its set point within the band; another register and another value are refused."""
+    """The HMI reads and moves its set point within the band; all else is refused."""
     say = plant.narrator
-    say.scene("Operations: the HMI's conduit permits reading, and one register within a band")
+    say.scene("Operations: the HMI's conduit permits reading, and one register within a band, by small steps")
     level = plant.actors.read(HMI, TARGET, register=LEVEL)
     say.check(f"{HMI} reads the tank's level", level is not None, f"register {LEVEL} = {level}")
     plant.permitted_write(HMI, IN_BAND)
     plant.permitted_write(HMI, SAFE_SETPOINT)
-    _refused_write(plant, FORBIDDEN, 1, "MESSAGE_CONSTRAINT")
+    _refused_write(plant, FORBIDDEN, 7, "MESSAGE_CONSTRAINT")
     _refused_write(plant, SETPOINT, ABOVE_BAND, "PROCESS_VALUE")
+    _refused_write(plant, SETPOINT, JUMP, "PROCESS_STEP")
     plant.hmi_is_well()
 
 
@@ -156,6 +136,40 @@ def cpu_stop(plant: Plant) -> None:
     again = actors.s7(ENGINEER, DOSING, "read")
     say.check("a new connection reads on", again["ok"] and again["values"] == list(RECIPE), again["detail"])
     plant.hmi_is_well()
+
+
+def scada_doses(plant: Plant) -> None:
+    """The SCADA server sets the dose, one word of the data block, within its band; above it is refused."""
+    say, actors = plant.narrator, plant.actors
+    say.scene(f"Operations: {SCADA} sets {DOSING}'s dose, within the band")
+    within = actors.s7(SCADA, DOSING, "write", value=DOSE_IN_BAND)
+    say.check(
+        f"{SCADA} may set a dose of {DOSE_IN_BAND}",
+        within["ok"] and _dose(plant) == DOSE_IN_BAND,
+        f"DB 1, bytes 4-5: {_dose(plant)}",
+    )
+    moment = plant.desk.now()
+    above = actors.s7(SCADA, DOSING, "write", value=DOSE_ABOVE)
+    say.check(
+        f"a dose of {DOSE_ABOVE} does not reach {DOSING}",
+        not above["ok"] and _dose(plant) == DOSE_IN_BAND,
+        f"DB 1, bytes 4-5: still {_dose(plant)}",
+    )
+    event = plant.desk.event_since(
+        moment, "the refused dose", conduit=DOSES, reason="PROCESS_VALUE", verdict="drop", app_proto="s7comm"
+    )
+    asked = event["message"]
+    say.check(
+        "recorded with what was asked",
+        asked["operation"] == "write" and asked["fields"]["value"] == DOSE_ABOVE,
+        f"PROCESS_VALUE: s7comm {asked['operation']}, {_fields(asked)}",
+    )
+    plant.hmi_is_well()
+
+
+def _dose(plant: Plant) -> int:
+    block = plant.actors.said(DOSING_S7)["block"]
+    return int.from_bytes(bytes(block[DOSE : DOSE + 2]))
 
 
 def the_log(plant: Plant) -> None:

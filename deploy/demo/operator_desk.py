@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EVENT_WITHIN_S: Final = 5.0
 SETTLED_WITHIN_S: Final = 10.0
+SAMPLED_WITHIN_S: Final = 15.0  # the policy has one message in so many told
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,30 @@ class OperatorDesk:
             return None
 
         return processes.wait_for(f"an event: {what}", look, EVENT_WITHIN_S)
+
+    def message_since(self, moment: str, conduit: str, port: int) -> dict[str, Any]:
+        """Wait for a message event of a conversation, known by its opener's port. Raises LabError when none comes."""
+
+        def look() -> dict[str, Any] | None:
+            for event in self._events():
+                of_it = (event["event_type"], event.get("conduit")) == ("message", conduit)
+                if of_it and event["timestamp"] >= moment and port in (event["src_port"], event["dest_port"]):
+                    return event
+            return None
+
+        return processes.wait_for(f"a message of port {port} by {conduit}", look, SAMPLED_WITHIN_S)
+
+    def open_flow(self, opener: str, responder: str) -> int:
+        """Return the opener's port of the one conversation that is open between two assets."""
+        flows = self._get(f"/v1/flows?asset={opener}&limit=1000")["flows"]
+        ports = {
+            int(flow["opener_port"])
+            for flow in flows
+            if (flow["opener_asset"], flow["responder_asset"], flow["closed"]) == (opener, responder, False)
+        }
+        if len(ports) != 1:
+            raise StoryError(f"{opener} has {len(ports)} conversations open with {responder}, not one")
+        return ports.pop()
 
     def settle(self) -> None:
         """Wait until two readings of the counters in a row are equal: the plant is quiet."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TARGET: Final = "plc-1"
 POLLS: Final = (("hmi-1", "plc-1"), ("hmi-2", "plc-2"))
 FIRST_VALUE: Final = 6001
+OPERATING: Final = "hmi-polls-plcs"  # the inspected conduit by which the stations poll
 MORE_POLLS: Final = 3
 POLLS_WITHIN_S: Final = 5.0
 
@@ -85,6 +86,20 @@ class Plant:
             "the HMI has missed nothing",
             said["missed"] == 0 and said["sent"] - said["answered"] <= 1,
             f"{said['answered']} polls answered, {said['missed']} missed, longest {said['longest_ms']:.0f} ms",
+        )
+
+    def poll_port(self) -> int:
+        """Return the port that the HMI's one polling connection comes from."""
+        return self.desk.open_flow("hmi-1", TARGET)
+
+    def poll_is_read(self, port: int, moment: str) -> None:
+        """Assert that since a moment a message of that connection was read: it is inspected, not only carried."""
+        event = self.desk.message_since(moment, OPERATING, port)
+        asked = event["message"]
+        self.narrator.check(
+            "the HMI's poll is read message by message again, on the connection that it had",
+            event["verdict"] == "accept" and asked["operation"] == "read",
+            f"port {port}: {event['app_proto']} {asked['operation']}{', answered' if asked['answer'] else ''}",
         )
 
     def start_polling(self) -> None:

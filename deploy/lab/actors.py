@@ -169,9 +169,13 @@ class Actors:
         answer = self._ask(node, controller, register, within_s, [])
         return int(answer["values"][0]) if answer["ok"] else None
 
-    def s7(self, node: str, controller: str, what: str) -> dict[str, Any]:
-        """Ask an S7 controller once (`read` or `stop`); return what the asker says: ok, detail, values, took_ms."""
-        argv = [sys.executable, "-m", "deploy.lab.s7_request", "--host", plant.host(controller).ip4, what]
+    def s7(self, node: str, controller: str, what: str, *, value: int = 0) -> dict[str, Any]:
+        """Ask an S7 controller once: `read`, `stop`, or `write` a dose of `value`.
+
+        Returns what the asker says: ok, detail, values, took_ms.
+        """
+        host = plant.host(controller).ip4
+        argv = [sys.executable, "-m", "deploy.lab.s7_request", "--host", host, "--value", str(value), what]
         return self._outcome(node, argv)
 
     def spoof(self, node: str, claim: str, controller: str, value: int, *, with_mac: bool, rounds: int = 8) -> int:
@@ -207,6 +211,10 @@ class Actors:
         """Return every write that a controller took, oldest first: also one that was overwritten since."""
         said = self._running[controller].said()
         return list(said["writes"])
+
+    def said(self, label: str) -> Any:
+        """Return what a started program published last, None if nothing yet."""
+        return self._running[label].said()
 
     def end_all(self) -> None:
         """End what these calls started."""

@@ -21,6 +21,7 @@ from deploy.lab.processes import write_json
 S7_PORT: Final = 102
 DATA_BLOCK: Final = 1
 RECIPE: Final = bytes(range(0x10, 0x20))  # what the data block holds: a right answer is told by it
+DOSE: Final = 4  # first of the two bytes of the recipe that say how much is dosed
 
 
 class Cpu(Server):

@@ -1,8 +1,8 @@
-"""One S7 request from any host of the lab, with a real client: read a data block, or stop the CPU.
+"""One S7 request from any host of the lab, with a real client: read a data block, write its dose, or stop the CPU.
 
-In: target and what to ask. Out: one JSON line {"ok", "detail", "values", "took_ms"} and exit status 0, or 1 when it
-failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the asking host's
-namespace.
+In: target, what to ask, and the dose to write. Out: one JSON line {"ok", "detail", "values", "took_ms"} and exit
+status 0, or 1 when it failed. Must never retry: what the boundary did to one connection is the experiment. Runs in the
+asking host's namespace.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Final
 from snap7.client import Client
 from snap7.error import S7Error
 
-from deploy.lab.s7_controller import DATA_BLOCK, RECIPE, S7_PORT
+from deploy.lab.s7_controller import DATA_BLOCK, DOSE, RECIPE, S7_PORT
 
 RACK, SLOT = 0, 1
-REQUESTS: Final = ("read", "stop")
+REQUESTS: Final = ("read", "write", "stop")
 
 
-def request(host: str, port: int, what: str) -> dict[str, Any]:
+def request(host: str, port: int, what: str, value: int) -> dict[str, Any]:
     """Connect and ask once; never raises for what the network does."""
     logging.getLogger("snap7").setLevel(logging.CRITICAL)
     client = Client()
@@ -34,6 +34,8 @@ def request(host: str, port: int, what: str) -> dict[str, Any]:
         asked = time.monotonic()
         if what == "read":
             values = list(client.db_read(DATA_BLOCK, 0, len(RECIPE)))
+        elif what == "write":
+            client.db_write(DATA_BLOCK, DOSE, bytearray(value.to_bytes(2)))
         else:
             client.plc_stop()
     except (S7Error, OSError) as error:
@@ -53,8 +55,9 @@ def main() -> int:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, default=S7_PORT)
     parser.add_argument("what", choices=REQUESTS)
+    parser.add_argument("--value", type=int, default=0, help="the dose to write")
     given = parser.parse_args()
-    outcome = request(given.host, given.port, given.what)
+    outcome = request(given.host, given.port, given.what, given.value)
     print(json.dumps(outcome))
     return 0 if outcome["ok"] else 1
 
