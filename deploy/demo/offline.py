@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from deploy.demo.change_scenes import MISTAKES, changed_policy, wrong_policy
+from deploy.demo.conversation import Conversation, Sent
 from deploy.demo.narrator import StoryError
 from deploy.lab import frames, plant
+from deploy.lab.actors import identity
+from deploy.lab.hmi import POLLED_REGISTERS
 from deploy.lab.plant import ATTACKER
-from deploy.lab.plc import MODBUS_PORT, SETPOINT
+from deploy.lab.plc import SAFE_SETPOINT, SETPOINT
 from fastpath.abi import STATE_HEADER, Reason, Stage, Verdict
 from fastpath.judge import Judge
 from rules.compile import compile_text
@@ -28,6 +31,15 @@ IFINDEX: Final = {zone.port: number for number, zone in enumerate(plant.ZONES, s
 HMI: Final = "hmi-1"
 PLC: Final = "plc-1"
 ENGINEER: Final = "eng-laptop"
+FIRST_PORT: Final = 50000
+LEVELS: Final = [identity(PLC), *[SAFE_SETPOINT] * (POLLED_REGISTERS - 1)]  # what the controller answers a poll
+# What the HMI's conduit says of its writes: register, value, and the reason of what is refused.
+WRITES: Final = (
+    (SETPOINT, SAFE_SETPOINT + 100, None),
+    (SETPOINT + 1, 7, Reason.MESSAGE_CONSTRAINT),
+    (SETPOINT, 2501, Reason.PROCESS_VALUE),
+    (SETPOINT, SAFE_SETPOINT + 351, Reason.PROCESS_STEP),  # from what was written last
+)
 SECOND_NS: Final = 1_000_000_000
 
 
@@ -45,8 +57,9 @@ class Desk:
         """Store the site's ceiling; effective with the next frame."""
         self._state[STATE_HEADER.offsets["ceiling"]] = stage
 
-    def judge(self, source: str, target: str, frame: bytes) -> Judgement:
-        """Judge an Ethernet frame that enters at the port of `source`'s zone and would leave at `target`'s."""
+    def judge(self, sent: Sent) -> Judgement:
+        """Judge a frame that enters at the port of its source's zone and would leave at its target's."""
+        source, target, frame = sent
         self._time_ns += SECOND_NS
         return self._judge.judge(
             frame[ETHERNET_BYTES:],
@@ -70,6 +83,7 @@ def play(narrator: Narrator, reason: str) -> int:
     try:
         _stages(narrator)
         _spoof(narrator)
+        _operations(narrator)
         _policies(narrator)
     except StoryError as error:
         narrator.failed(str(error), "")
@@ -80,11 +94,14 @@ def play(narrator: Narrator, reason: str) -> int:
 
 def _stages(narrator: Narrator) -> None:
     desk = Desk(changed_policy()[0])
+    polling = Conversation(HMI, PLC, FIRST_PORT)
+    for sent in polling.opening():
+        desk.judge(sent)
     rows = []
     for stage in Stage:
         narrator.scene(f"{stage.name.capitalize()} (OFFLINE): the attacker's Modbus write and the HMI's poll")
         desk.set_ceiling(stage)
-        attack = desk.judge(ATTACKER, PLC, _modbus_opening(ATTACKER, PLC))
+        attack = desk.judge(_opening(ATTACKER, PLC))
         expected = Verdict.DROP if stage is Stage.ENFORCE else Verdict.ACCEPT
         narrator.check(
             f"the attacker's frame: {expected.name.lower()}, policy says drop",
@@ -93,8 +110,7 @@ def _stages(narrator: Narrator) -> None:
             and attack.reason == Reason.POLICY_NO_CONDUIT,
             _told(attack),
         )
-        poll = desk.judge(HMI, PLC, _modbus_opening(HMI, PLC))
-        answer = desk.judge(PLC, HMI, _modbus_answer(PLC, HMI))
+        poll, answer = _polled(desk, polling)
         narrator.check(
             "the HMI's poll and its answer: accept",
             poll.verdict == Verdict.ACCEPT and answer.verdict == Verdict.ACCEPT,
@@ -109,10 +125,29 @@ def _spoof(narrator: Narrator) -> None:
     desk = Desk(changed_policy()[0])
     desk.set_ceiling(Stage.ENFORCE)
     for label, mac in (("own MAC", plant.host(ATTACKER).mac_bytes), (f"{HMI}'s MAC", plant.host(HMI).mac_bytes)):
-        frame = _modbus_opening(HMI, PLC)
-        spoofed = desk.judge(ATTACKER, PLC, frame[:6] + mac + frame[12:])
+        frame = _opening(HMI, PLC).frame
+        spoofed = desk.judge(Sent(ATTACKER, PLC, frame[:6] + mac + frame[12:]))
         holds = spoofed.verdict == Verdict.DROP and spoofed.reason == Reason.IDENTITY_SOURCE_ZONE
         narrator.check(f"{HMI}'s address with {label} from enterprise: drop", holds, _told(spoofed))
+
+
+def _operations(narrator: Narrator) -> None:
+    narrator.scene("Operations (OFFLINE): the HMI's conduit permits one register within a band, by small steps")
+    desk = Desk(changed_policy()[0])
+    desk.set_ceiling(Stage.ENFORCE)
+    for number, (register, value, refused) in enumerate(WRITES):
+        conversation = Conversation(HMI, PLC, FIRST_PORT + number)  # a refused one carries nothing more
+        for sent in conversation.opening():
+            desk.judge(sent)
+        if number == 0:
+            _polled(desk, conversation)  # a step needs to know from where
+        write = desk.judge(conversation.asked(frames.modbus_write(register, value)))
+        expected = Verdict.ACCEPT if refused is None else Verdict.DROP
+        narrator.check(
+            f"its write of {value} to register {register}: {expected.name.lower()}",
+            write.verdict == expected and (refused is None or write.reason == refused),
+            _told(write),
+        )
 
 
 def _policies(narrator: Narrator) -> None:
@@ -125,7 +160,7 @@ def _policies(narrator: Narrator) -> None:
     )
     for desk, expected in ((original, Verdict.ACCEPT), (changed, Verdict.DROP)):
         desk.set_ceiling(Stage.ENFORCE)
-        write = desk.judge(ENGINEER, PLC, _modbus_opening(ENGINEER, PLC))
+        write = desk.judge(_opening(ENGINEER, PLC))
         narrator.check(
             f"engineering's Modbus under {desk.digest[:12]}: {expected.name.lower()}",
             write.verdict == expected,
@@ -150,18 +185,13 @@ def _port(host: str) -> int:
     return next(IFINDEX[candidate.port] for candidate in plant.ZONES if candidate.name == zone)
 
 
-def _addresses(source: str, target: str, source_port: int, target_port: int) -> frames.Addresses:
-    one, other = plant.host(source), plant.host(target)
-    return frames.Addresses(one.mac_bytes, other.mac_bytes, one.ip4_bytes, other.ip4_bytes, source_port, target_port)
+def _opening(source: str, target: str) -> Sent:
+    return Conversation(source, target, FIRST_PORT).opening()[0]
 
 
-def _modbus_opening(source: str, target: str) -> bytes:
-    return frames.tcp(_addresses(source, target, 50000, MODBUS_PORT), frames.SYN, 1, 0)
-
-
-def _modbus_answer(source: str, target: str) -> bytes:
-    addresses = _addresses(source, target, MODBUS_PORT, 50000)
-    return frames.tcp(addresses, frames.PSH_ACK, 1, 2, frames.modbus_write(SETPOINT, 1))
+def _polled(desk: Desk, polling: Conversation) -> tuple[Judgement, Judgement]:
+    asked = polling.asked(frames.modbus_read(0, POLLED_REGISTERS))
+    return desk.judge(asked), desk.judge(polling.answered(frames.modbus_values(LEVELS)))
 
 
 def _told(judgement: Judgement) -> str:

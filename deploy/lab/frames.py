@@ -20,6 +20,7 @@ ACK: Final = 0x10
 PSH_ACK: Final = 0x18
 PROBE_MAGIC: Final = b"CGWPROBE"
 PROBE: Final = struct.Struct("!8s8sQ")  # magic, run, sequence
+READ_HOLDING_REGISTERS: Final = 3
 WRITE_SINGLE_REGISTER: Final = 6
 
 
@@ -86,3 +87,14 @@ def probe_sequence(frame: bytes, run: bytes) -> int | None:
 def modbus_write(register: int, value: int, transaction: int = 1) -> bytes:
     """Return the Modbus/TCP ADU that writes one holding register."""
     return struct.pack("!HHHBBHH", transaction, 0, 6, 1, WRITE_SINGLE_REGISTER, register, value)
+
+
+def modbus_read(register: int, count: int, transaction: int = 1) -> bytes:
+    """Return the Modbus/TCP ADU that reads some holding registers."""
+    return struct.pack("!HHHBBHH", transaction, 0, 6, 1, READ_HOLDING_REGISTERS, register, count)
+
+
+def modbus_values(values: list[int], transaction: int = 1) -> bytes:
+    """Return the Modbus/TCP ADU that answers such a reading."""
+    body = struct.pack(f"!BBB{len(values)}H", 1, READ_HOLDING_REGISTERS, 2 * len(values), *values)
+    return struct.pack("!HHH", transaction, 0, len(body)) + body

@@ -213,15 +213,15 @@ def test_the_command_line(rig: ControlRig, water_works: str, without_polls: str,
 def test_windows_count_in_a_plan(rig: ControlRig, water_works: str) -> None:
     """What an open window lets live is not cut by the same text, and cut when the window is another time's."""
     rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
-    windows = "windows:\n  shift: {once: [{from: %s, to: %s}]}\n"
+    windows = "\nwindows:\n  shift: {once: [{from: %s, to: %s}]}\n"
     windowed = water_works.replace(POLLS + "\n", POLLS + "\n    windows: [shift]\n")
-    opened = windowed + windows % ("2020-01-01T00:00", "2150-01-01T00:00")
+    opened = windowed.replace("\nwindows:\n", windows % ("2020-01-01T00:00", "2150-01-01T00:00"))
     status, answer = rig.call("POST", "/v1/policy", {"text": opened})
     assert status == 200, answer
     put_flow(rig, "hmi-1", "plc-1", 502, 0)
     found = rig.call("POST", "/v1/policy/plan", {"text": opened})[1]
     assert (found["changes"]["same"], found["flows"]["judged"], found["flows"]["groups"]) == (True, 1, [])
-    closed = windowed + windows % ("2020-01-01T00:00", "2021-01-01T00:00")
+    closed = windowed.replace("\nwindows:\n", windows % ("2020-01-01T00:00", "2021-01-01T00:00"))
     found = rig.call("POST", "/v1/policy/plan", {"text": closed})[1]
     (group,) = found["flows"]["groups"]
     assert (group["verdict"], group["reason"]) == ("cut", "POLICY_CONDUIT_CLOSED")

@@ -108,7 +108,7 @@ def test_a_line_for_each_frame(capture: str) -> None:
 def test_two_policies(capture: str, tmp_path: Path) -> None:
     """`--diff` shows the frames that another policy judges otherwise, each with both opinions."""
     other = tmp_path / "other.yaml"
-    other.write_text(EXAMPLE.read_text().replace("services: [modbus]", "services: [https]"))
+    other.write_text(EXAMPLE.read_text().replace("{zone: supervisory, role: hmi}", "{zone: supervisory, role: scada}"))
     asked = ["simulate", "--policy", str(EXAMPLE), "--diff", str(other), "--pcap", capture]
     found = json.loads(ctl(*asked, "-o", "json").stdout)
     assert found["differing"] == sum(row["frames"] for row in found["differences"]) == 2
@@ -175,7 +175,8 @@ def test_what_holds_beside_the_text_in_force_is_said(rig: ControlRig, capture: s
 def test_explain_at_a_moment(calm: ControlRig, tmp_path: Path) -> None:
     """`--at` opens windows as they are then, by a file and by the daemon; nonsense is refused with an example."""
     timed = EXAMPLE.read_text().replace("    services: [modbus]\n", "    services: [modbus]\n    windows: [nights]\n")
-    timed += 'windows:\n  nights: {timezone: UTC, weekly: [{days: [mon], from: "22:00", to: "06:00"}]}\n'
+    nights = '  nights: {timezone: UTC, weekly: [{days: [mon], from: "22:00", to: "06:00"}]}\n'
+    timed = timed.replace("\nwindows:\n", f"\nwindows:\n{nights}")
     path = tmp_path / "timed.yaml"
     path.write_text(timed)
     for at, reason in (("2026-03-02T21:59:59", "POLICY_CONDUIT_CLOSED"), ("2026-03-03T05:59+00:00", "POLICY_CONDUIT")):

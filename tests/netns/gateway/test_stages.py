@@ -43,19 +43,19 @@ def gateway(lab: Lab) -> Iterator[LabGateway]:
 def test_attacker_writes_in_monitor_and_alert_and_never_in_enforce(gateway: LabGateway, actors: Actors) -> None:
     """The same write reaches the register in monitor and alert, is told as would-drop, and dies in enforce."""
     set_stage(gateway, "monitor")
-    assert actors.write(ATTACKER, "plc-1", 111)
-    assert actors.register("plc-1") == 111
+    assert actors.write(ATTACKER, "plc-1", 1111)
+    assert actors.register("plc-1") == 1111
     assert gateway.api("GET", "/v1/counters")[1]["would_drop"] > 0
 
     set_stage(gateway, "alert")
-    assert actors.write(ATTACKER, "plc-1", 222)
-    assert actors.register("plc-1") == 222
+    assert actors.write(ATTACKER, "plc-1", 1222)
+    assert actors.register("plc-1") == 1222
 
     set_stage(gateway, "enforce")
-    assert not actors.write(ATTACKER, "plc-1", 333)
-    assert actors.register("plc-1") == 222
-    assert actors.write("hmi-1", "plc-1", 444), "the permitted station still writes"
-    assert actors.register("plc-1") == 444
+    assert not actors.write(ATTACKER, "plc-1", 1333)
+    assert actors.read("hmi-1", "plc-1") == 1222, "a step from here is known only when somebody has read it"
+    assert actors.write("hmi-1", "plc-1", 1444), "the permitted station still writes"
+    assert actors.register("plc-1") == 1444
 
     books = closed_books(gateway)
     assert books["by_reason"]["POLICY_NO_CONDUIT"]["dropped"] > 0

@@ -35,15 +35,24 @@ windows:
   visit:
     once: [{{from: {opens:%Y-%m-%dT%H:%M:%S}, to: {closes:%Y-%m-%dT%H:%M:%S}, reason: a test}}]
 """
+REACHED = """\
+    from: {asset: eng-laptop}
+    to: {zone: control, role: plc}
+    services: [modbus, s7]
+"""
+READ = """\
+    operations: [read, write, diagnose]
+    messages: full
+"""
+ITS_OWN = "    windows: [pump-maintenance]\n"  # of the example, by a weekly clock
 
 
-def policy(opens: datetime, closes: datetime) -> str:
+def policy(opens: datetime, closes: datetime, *, inspected: bool) -> str:
     """Return the water works' policy in which the engineering laptop reaches controllers during one visit."""
-    text = DEFAULT_POLICY.read_text()
-    before, mark, after = text.partition("    from: {asset: eng-laptop}\n    to: {zone: control, role: plc}\n")
-    assert mark
-    head, conduits, tail = (before + mark + "    windows: [visit]\n" + after).partition("\nconduits:")
-    return head + WINDOW.format(opens=opens, closes=closes) + conduits + tail
+    text = DEFAULT_POLICY.read_text().replace(ITS_OWN, "")
+    assert text.count(REACHED + READ) == 1
+    text = text.replace(REACHED + READ, REACHED + "    windows: [visit]\n" + (READ if inspected else ""))
+    return text.replace("\nwindows:\n", WINDOW.format(opens=opens, closes=closes), 1)
 
 
 @pytest.mark.parametrize("lane", ["off", "auto"])
@@ -57,7 +66,8 @@ def test_a_window_lets_through_what_comes_inside_it_and_cuts_it_at_its_end(
         set_stage(gateway, "enforce")
         opens = datetime.now(UTC).replace(microsecond=0) + LEAD + timedelta(seconds=1)
         closes = opens + OPEN_FOR
-        assert gateway.api("POST", "/v1/policy", {"text": policy(opens, closes)})[0] == HTTPStatus.OK
+        text = policy(opens, closes, inspected=lane == "off")  # what is inspected takes no lane
+        assert gateway.api("POST", "/v1/policy", {"text": text})[0] == HTTPStatus.OK
         row = conduit(gateway)
         assert row["windows"] == ["visit"]
         assert (row["open"], datetime.fromisoformat(row["next_change"])) == (False, opens)

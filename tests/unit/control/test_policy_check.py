@@ -14,6 +14,7 @@ from gateway.cli.sarif import sarif_log
 from rules.problems import Problem
 
 EXAMPLE = Path("rules/examples/water-works.yaml")
+READS = "    operations: [read]\n    fail: closed\n"  # what the example's HMI may do at the safety controller
 STRAIGHT = (
     "  straight: {from: {zone: enterprise}, to: {zone: control}, services: [https], sl_t: 3, owner: it, reason: x}\n"
 )
@@ -30,11 +31,20 @@ def checked(path: Path, *options: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def straight(tmp_path: Path) -> Path:
-    """A policy with one error."""
+def warned(tmp_path: Path) -> Path:
+    """The example with one warning: its HMI may write to the safety controller."""
+    text = EXAMPLE.read_text()
+    assert text.count(READS) == 1
     path = tmp_path / "straight policy.yaml"
-    path.write_text(EXAMPLE.read_text().replace("conduits:\n", f"conduits:\n{STRAIGHT}", 1))
+    path.write_text(text.replace(READS, READS.replace("[read]", "[read, write]")))
     return path
+
+
+@pytest.fixture
+def straight(warned: Path) -> Path:
+    """A policy with one error and one warning."""
+    warned.write_text(warned.read_text().replace("\nconduits:\n", f"\nconduits:\n{STRAIGHT}", 1))
+    return warned
 
 
 def line_of_the_conduit(path: Path) -> int:
@@ -49,13 +59,14 @@ def waived(straight: Path) -> Path:
     return straight
 
 
-def test_warnings_pass_unless_strict() -> None:
-    """The example has one warning."""
-    code, out, _ = checked(EXAMPLE)
+def test_warnings_pass_unless_strict(warned: Path) -> None:
+    """The example has none and passes either way; with one, `--strict` refuses."""
+    assert checked(EXAMPLE, "--strict")[0] == 0
+    code, out, _ = checked(warned)
     assert code == 0
     assert "warning POL203" in out
     assert "can be applied" in out
-    code, _, err = checked(EXAMPLE, "--strict")
+    code, _, err = checked(warned, "--strict")
     assert code == 3
     assert "1 warning" in err
 

@@ -185,6 +185,6 @@ def test_compile_refuses_errors_and_returns_warnings() -> None:
 
 
 def test_the_example_compiles() -> None:
-    """The lab's policy has no errors; its one warning is the safety controller that operators can reach."""
+    """The lab's policy has neither errors nor warnings: its conduits say what may be done inside."""
     compiled = compile_file(Path("rules/examples/water-works.yaml"))
-    assert [problem.code for problem in compiled.warnings] == ["POL203"]
+    assert [str(problem) for problem in compiled.warnings] == []
