@@ -17,7 +17,9 @@ from tests.support.heaviest import FAR, HEAVIEST, NAMED, full_clauses, image_and
 from tests.support.twin_profile import MOST_COMPARISONS, RATE_COMPARISONS, TwinProfile
 
 RESPONDER: Final = bytes(16)
-MOST: Final = MOST_COMPARISONS + 1 + MAX_RANGES + RATE_COMPARISONS  # asked before a clause, which is then compared whole
+MOST: Final = (
+    MOST_COMPARISONS + 1 + MAX_RANGES + RATE_COMPARISONS
+)  # asked before a clause, which is then compared whole
 HEAVY: Final = sorted(HEAVIEST.keys() - {"enip-io"})  # a datagram of implicit I/O asks for one thing
 RECORDED: Final = 74  # things that the largest segment of our recorded traffic asks for
 
