@@ -65,6 +65,7 @@ def build(place: Path) -> None:
     headers = f"-I{sysconfig.get_path('include')}"
     fixed = ["-shared", "-fPIC", "-fno-strict-aliasing", headers]
     for module in MODULES:
+        print(f"building {module} with {SANITIZERS.split()[0]}", flush=True)
         translate = [sys.executable, "-m", "cython", "-I", ".", f"{module}.pyx", "-o", f"{module}.c"]
         link = [compiler(), *FLAGS.split(), *fixed, "-o", f"{module}{suffix}", f"{module}.c"]
         for command in (translate, link):
@@ -158,7 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="conduit-sanitize-") as directory:
         place = Path(directory)
         copy_project(place)
-        print(f"building {len(MODULES)} modules with {SANITIZERS.split()[0]}", flush=True)
         build(place)
         if not proves_itself(place):
             raise SystemExit("the build carries no sanitizer: nothing would be proved")
