@@ -141,7 +141,8 @@ cdef inline uint8_t _read_send(reading_t *reading, access_t *access, const part_
     cdef uint32_t size, route
     cdef path_t path
     cdef part_t message
-    cdef uint8_t reason
+    cdef uint8_t reason = REASON_NONE
+    cdef uint8_t found
     if have(data, 4) != PART_HERE:
         return REASON_MESSAGE_MALFORMED if have(data, 4) == PART_NEVER else REASON_NONE
     size = le16(data.at + 2)
@@ -151,20 +152,19 @@ cdef inline uint8_t _read_send(reading_t *reading, access_t *access, const part_
     message = inner(data, 4, size)
     if have(data, route + 2) == PART_HERE:
         if data.whole != route + 2 + 2 * <uint32_t>data.at[route]:
-            return REASON_MESSAGE_MALFORMED
-        if have(data, data.whole) == PART_HERE:
+            reason = REASON_MESSAGE_MALFORMED
+        elif have(data, data.whole) == PART_HERE:
             reason = read_path(&path, data.at + route + 2, data.whole - route - 2, PATH_ROUTE)
-            if reason != REASON_NONE:
-                return reason
             set_field(access, CIP_COUNT, path.hops)
-            if is_far(&path):
-                access.operation = OPERATION_ADMIN
+        if reason != REASON_NONE or (have(data, data.whole) == PART_HERE and is_far(&path)):
+            access.operation = OPERATION_ADMIN  # where to, a route that is none does not say
     reading.sink.put(reading.sink, access)
     if message.here and message.at[0] >= 0x80:
         return REASON_MESSAGE_MALFORMED
     if depth == 0:
         reading.routed = 1
-    return read_cip(reading, &message, depth + 1)
+    found = read_cip(reading, &message, depth + 1)
+    return reason if reason != REASON_NONE else found
 
 
 cdef inline void _note_asked(

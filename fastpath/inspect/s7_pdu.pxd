@@ -95,6 +95,10 @@ cdef inline uint8_t read_header(
     if (pdu.rosctr == S7_JOB or header == 12) and pdu.parameter_here:
         pdu.function = pdu.parameters[0]
         pdu.has_function = 1
+    if pdu.rosctr == S7_USERDATA and pdu.parameter_here >= 7:
+        pdu.group = pdu.parameters[5] & 15
+        pdu.subfunction = pdu.parameters[6]
+        pdu.has_group = 1
     return REASON_NONE if header + pdu.parameter_bytes + pdu.data_bytes == whole else REASON_MESSAGE_MALFORMED
 
 
