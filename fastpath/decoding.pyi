@@ -4,7 +4,7 @@ from typing import TypeAlias
 from fastpath.abi import Inspector
 
 Field: TypeAlias = int | tuple[int, int]
-Message: TypeAlias = tuple[int, int, bool, int, dict[str, Field]]
+Message: TypeAlias = tuple[int, int, bool, int, dict[str, Field], list[dict[str, Field]]]
 Ends: TypeAlias = tuple[bytes, int, bytes, int]
 
 class Decoder:

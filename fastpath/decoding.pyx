@@ -44,11 +44,12 @@ from fastpath.inspecting cimport inspect_datagram
 from fastpath.link cimport UNJUDGED_NOT, read_link
 from fastpath.reading cimport inspection_t
 from fastpath.recorded cimport inspect_recorded
-from fastpath.recorded_frame cimport PACKET_BYTES, settle, unwrap
+from fastpath.recorded_frame cimport PACKET_BYTES, is_fragment, settle, unwrap
 from fastpath.stream cimport OPENER, RESPONDER
 from fastpath.stream_memory cimport attach_streams, forget_holders
 
 from fastpath import abi
+from fastpath.fragments import Fragments
 
 cdef extern from *:
     """
@@ -67,17 +68,16 @@ cdef enum:
 
 
 cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
-    if access.partial or access.further:
+    if access.partial:
         return
     with gil:
-        (<list>sink.context).append(_plain(access))
+        _keep(<list>sink.context, access)
 
 
 cdef void keep_cut(sink_t *sink, const access_t *access) noexcept nogil:
     """As above, and what is there of a message whose end was on the wire but not captured."""
-    if not access.further:
-        with gil:
-            (<list>sink.context).append(_plain(access))
+    with gil:
+        _keep(<list>sink.context, access)
 
 
 cdef void ignore_access(sink_t *sink, const access_t *access) noexcept nogil:
@@ -92,8 +92,20 @@ cdef uint8_t let_pass(sink_t *sink, uint8_t reason, int enforced) noexcept nogil
     return reason
 
 
-cdef tuple _plain(const access_t *access):
-    """Return (protocol, operation, is answer, depth, {field: number or (low, high)})."""
+cdef int _keep(list messages, const access_t *access) except -1:
+    """Append a message; what it asks for besides goes to its fields."""
+    if access.further:
+        if messages:
+            (<list>messages[len(messages) - 1][5]).append(_fields(access))
+    else:
+        messages.append(
+            (access.protocol, access.operation, bool(access.answer), access.depth, _fields(access), [])
+        )
+    return 0
+
+
+cdef dict _fields(const access_t *access):
+    """Return {field: number or (low, high)}."""
     cdef int at
     names = abi.FIELD_NAMES[abi.Protocol(access.protocol)]
     fields = {}
@@ -103,7 +115,7 @@ cdef tuple _plain(const access_t *access):
                 fields[names[at]] = access.low[at]
             else:
                 fields[names[at]] = (access.low[at], access.high[at])
-    return access.protocol, access.operation, bool(access.answer), access.depth, fields
+    return fields
 
 
 cdef tuple _ends(const frame_t *frame):
@@ -119,6 +131,7 @@ cdef class Decoder:
     cdef flows_t flows
     cdef inspection_t inspection
     cdef sink_t sink
+    cdef object fragments
     cdef uint8_t *memory
     cdef uint8_t *chosen  # by flow: its inspector
     cdef uint8_t tcp[65536]
@@ -132,6 +145,7 @@ cdef class Decoder:
         self.chosen = <uint8_t *>calloc(DECODED_FLOWS, 1)
         if self.memory == NULL or self.flows.entries == NULL or self.flows.slots == NULL or self.chosen == NULL:
             raise MemoryError
+        self.fragments = Fragments()
         self.flows.seed = HASH_SEED
         self.flows.bucket_mask = DECODED_FLOWS // FLOW_WAYS - 1
         attach_streams(&self.flows.streams, self.memory, DECODED_STREAMS, DECODED_WINDOWS)
@@ -158,12 +172,13 @@ cdef class Decoder:
         """Return (ends, messages) of the messages that a frame completes; None where there is nothing to read.
 
         ends: source and destination as 16 address bytes and a port. messages: (protocol, operation, is answer, depth,
-        fields) each.
+        fields, [fields of each thing that it asks for besides]) each.
         """
         cdef captured_t captured
         cdef frame_t frame
         cdef list found = []
         cdef int is_cut
+        cdef bytes packet  # keeps what a frame's fragments were put together to
         if not content.shape[0]:
             return None
         captured.bytes = &content[0]
@@ -175,6 +190,13 @@ cdef class Decoder:
         if read_link(&captured, &frame) != UNJUDGED_NOT:
             return None
         unwrap(&frame)
+        if is_fragment(&frame):
+            packet = self.fragments.add(<bytes>frame.data[:frame.captured])
+            if packet is None:
+                return None
+            frame.data = <const uint8_t *>packet
+            frame.captured = <uint32_t>len(packet)
+            frame.length = frame.captured
         is_cut = settle(&frame, self.buffer)
         parse(&frame)
         if frame.error == REASON_FRAME_TCP_FLAGS and not frame.tcp_flags & TCP_SYN:
@@ -273,7 +295,13 @@ cdef class Decoder:
     cdef uint8_t by_content(self, const frame_t *frame, int from_opener) noexcept nogil:
         """Return who finds nothing but whole and sound messages in the bytes of a frame."""
         cdef uint8_t candidates[4]
+        cdef uint8_t any_bit = 0
+        cdef uint32_t at
         cdef int i
+        for at in range(frame.payload.left):
+            any_bit |= frame.payload.at[at]
+        if not any_bit:
+            return INSPECTOR_NONE  # zeros are what files are padded with, and also EtherNet/IP that says nothing
         candidates[0] = INSPECTOR_ENIP
         candidates[1] = INSPECTOR_S7COMM
         candidates[2] = INSPECTOR_MODBUS

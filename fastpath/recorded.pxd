@@ -10,6 +10,7 @@ too. Acknowledgements end no wait. Must never be called where anything is enforc
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fastpath.abi cimport (
     FLOW_WAYS,
@@ -40,22 +41,40 @@ from fastpath.stream cimport (
     segment_t,
     within_reach,
 )
-from fastpath.stream_memory cimport jump, stream_of, streams_t, take_stream, trim_window
+from fastpath.stream_memory cimport jump, stream_of, streams_t, take_stream, trim_window, window_of
 
 cdef enum:
     LEAST_HEADER_BYTES = 8  # a message whose length is not known yet is at least this long
+    LEAST_SIGN_BYTES = 7  # with fewer, and no length yet, too much looks like a message: a TPKT's head, most of an MBAP
+    HEAD_BYTES = 16  # enough for every inspector to contradict what is no message
     # Beside abi's WAY_ flags, in memory that only a decoder has: [hole_end, ahead_end) never came by.
     WAY_MISSED = 0x8000
 
 
 cdef inline int begins_message(const inspection_t *inspection, const segment_t *segment) noexcept nogil:
-    """Tell whether a message may begin where a segment does. A single byte tells nothing: keep-alives carry one."""
+    """Tell whether a message may begin where a segment does. A few bytes tell nothing: keep-alives carry one."""
     cdef uint32_t length = 0
-    if segment.count < 2:
+    if measure(inspection.inspector, segment.bytes, segment.count, segment.way == OPENER, &length) != REASON_NONE:
         return 0
-    return measure(
-        inspection.inspector, segment.bytes, segment.count, segment.way == OPENER, &length
-    ) == REASON_NONE
+    return length != 0 or segment.count >= LEAST_SIGN_BYTES
+
+
+cdef inline int contradicts(
+    const streams_t *streams, stream_t *stream, const segment_t *segment, const inspection_t *inspection
+) noexcept nogil:
+    """Tell whether a few bytes that wait for the rest of their head are none together with what follows them."""
+    cdef const stream_way_t *way = &stream.ways[segment.way]
+    cdef uint32_t waiting = way.next - way.message
+    cdef uint32_t count = segment.count
+    cdef uint32_t length = 0
+    cdef uint8_t head[HEAD_BYTES]
+    if not waiting or waiting >= LEAST_HEADER_BYTES or way.needed or way.flags & (WAY_HOLE | WAY_LOST):
+        return 0
+    if count > HEAD_BYTES - waiting:
+        count = HEAD_BYTES - waiting
+    memcpy(head, window_of(streams, stream, segment.way) + way.at + (way.message - way.base), waiting)
+    memcpy(head + waiting, segment.bytes, count)
+    return measure(inspection.inspector, head, waiting + count, segment.way == OPENER, &length) != REASON_NONE
 
 
 cdef inline int is_within_message(const stream_way_t *way, uint32_t sequence) noexcept nogil:
@@ -120,6 +139,10 @@ cdef inline void follow_data(
             jump(streams, way, segment.end)
             return
         way.flags &= <uint16_t>~WAY_LOST
+    if segment.sequence == way.next and contradicts(streams, stream, segment, inspection) and (
+        begins_message(inspection, segment)
+    ):
+        jump(streams, way, segment.sequence)
     if inspect_data(streams, stream, segment, inspection, finding) == REASON_STREAM_BUDGET:
         jump(streams, way, segment.end)
         stream.flags |= STREAM_LOOSE

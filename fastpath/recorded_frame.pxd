@@ -55,6 +55,17 @@ cdef inline uint32_t extension_bytes(const frame_t *frame, uint8_t *following) n
     return at - IPV6_HEADER
 
 
+cdef inline int is_fragment(const frame_t *frame) noexcept nogil:
+    """Tell whether a packet is a piece of another: RFC 791 section 3.1, RFC 8200 section 4.5."""
+    cdef uint8_t following = 0
+    if frame.ethertype == ETHERTYPE_IPV4 and frame.captured >= IPV4_LEAST:
+        return be16(frame.data + 6) & 0x3FFF != 0
+    if frame.ethertype != ETHERTYPE_IPV6 or frame.captured < IPV6_HEADER:
+        return 0
+    extension_bytes(frame, &following)
+    return following == FRAGMENT
+
+
 cdef inline int settle(frame_t *frame, uint8_t *buffer) noexcept nogil:
     """Make lengths agree; says whether the packet's end is missing. `buffer`: PACKET_BYTES for what must change."""
     cdef uint32_t total, extensions

@@ -13,7 +13,7 @@ side.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport OPERATION_ADMIN, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
+from fastpath.abi cimport OPERATION_ADMIN, OPERATION_OTHER, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.inspect.cip_access cimport (
     CIP_ATTRIBUTE,
     CIP_COUNT,
@@ -110,7 +110,8 @@ cdef inline uint8_t _read_whole(
 cdef inline uint8_t _read_embedded(reading_t *reading, const part_t *data, int response, uint8_t depth) noexcept nogil:
     """Take the messages of a Multiple Service Packet: A-4.10; offsets count from the number of services."""
     cdef uint32_t number, at, start, end
-    cdef uint8_t reason
+    cdef uint8_t reason = REASON_NONE
+    cdef uint8_t found
     cdef part_t slice
     if have(data, 2) != PART_HERE:
         return REASON_MESSAGE_MALFORMED if have(data, 2) == PART_NEVER else REASON_NONE
@@ -121,7 +122,7 @@ cdef inline uint8_t _read_embedded(reading_t *reading, const part_t *data, int r
         return REASON_MESSAGE_MALFORMED
     for at in range(number):
         if have(data, 6 + 2 * at if at + 1 < number else 4 + 2 * at) != PART_HERE:
-            return REASON_NONE
+            return reason
         start = le16(data.at + 2 + 2 * at)
         end = le16(data.at + 4 + 2 * at) if at + 1 < number else data.whole
         if (at == 0 and start != 2 + 2 * number) or start >= end or end > data.whole:
@@ -129,10 +130,10 @@ cdef inline uint8_t _read_embedded(reading_t *reading, const part_t *data, int r
         slice = inner(data, start, end - start)
         if slice.here and (slice.at[0] >= 0x80) != (response != 0):
             return REASON_MESSAGE_MALFORMED
-        reason = read_cip(reading, &slice, depth + 1)
-        if reason != REASON_NONE:
-            return reason
-    return REASON_NONE
+        found = read_cip(reading, &slice, depth + 1)
+        if reason == REASON_NONE:
+            reason = found  # the rest is told of all the same: each has its own length
+    return reason
 
 
 cdef inline uint8_t _read_send(reading_t *reading, access_t *access, const part_t *data, uint8_t depth) noexcept nogil:
@@ -140,7 +141,8 @@ cdef inline uint8_t _read_send(reading_t *reading, access_t *access, const part_
     cdef uint32_t size, route
     cdef path_t path
     cdef part_t message
-    cdef uint8_t reason
+    cdef uint8_t reason = REASON_NONE
+    cdef uint8_t found
     if have(data, 4) != PART_HERE:
         return REASON_MESSAGE_MALFORMED if have(data, 4) == PART_NEVER else REASON_NONE
     size = le16(data.at + 2)
@@ -150,20 +152,19 @@ cdef inline uint8_t _read_send(reading_t *reading, access_t *access, const part_
     message = inner(data, 4, size)
     if have(data, route + 2) == PART_HERE:
         if data.whole != route + 2 + 2 * <uint32_t>data.at[route]:
-            return REASON_MESSAGE_MALFORMED
-        if have(data, data.whole) == PART_HERE:
+            reason = REASON_MESSAGE_MALFORMED
+        elif have(data, data.whole) == PART_HERE:
             reason = read_path(&path, data.at + route + 2, data.whole - route - 2, PATH_ROUTE)
-            if reason != REASON_NONE:
-                return reason
             set_field(access, CIP_COUNT, path.hops)
-            if is_far(&path):
-                access.operation = OPERATION_ADMIN
+        if reason != REASON_NONE or (have(data, data.whole) == PART_HERE and is_far(&path)):
+            access.operation = OPERATION_ADMIN  # where to, a route that is none does not say
     reading.sink.put(reading.sink, access)
     if message.here and message.at[0] >= 0x80:
         return REASON_MESSAGE_MALFORMED
     if depth == 0:
         reading.routed = 1
-    return read_cip(reading, &message, depth + 1)
+    found = read_cip(reading, &message, depth + 1)
+    return reason if reason != REASON_NONE else found
 
 
 cdef inline void _note_asked(
@@ -190,8 +191,6 @@ cdef inline uint8_t _read_request(reading_t *reading, const part_t *part, uint8_
     if have(part, 2 + 2 * words) != PART_HERE:
         return REASON_MESSAGE_MALFORMED if have(part, 2 + 2 * words) == PART_NEVER else REASON_NONE
     reason = read_path(&path, part.at + 2, 2 * words, PATH_REQUEST)
-    if reason != REASON_NONE:
-        return reason
     data = after(part, 2 + 2 * words)
     klass = class_of(&path.steps[path.step_count - 1])
     named = path.steps[path.step_count - 1].named != 0
@@ -200,7 +199,11 @@ cdef inline uint8_t _read_request(reading_t *reading, const part_t *part, uint8_
     set_step(&access, &path.steps[path.step_count - 1])
     access.operation = cip_operation(service, klass, named)
     if path.step_count > 1 and kind >= DATA_OPEN and kind != DATA_PCCC:
-        return REASON_MESSAGE_MALFORMED  # router and connection manager lie within nothing
+        reason = REASON_MESSAGE_MALFORMED  # router and connection manager lie within nothing
+    if reason != REASON_NONE:
+        access.operation = OPERATION_OTHER  # of what, its path does not say
+        reading.sink.put(reading.sink, &access)
+        return reason
     _note_asked(reading, service, access.operation, klass, depth)
     if kind == DATA_SEND:
         return _read_send(reading, &access, &data, depth)

@@ -32,6 +32,7 @@ cdef enum:
     S7_ACK = 2
     S7_ACK_DATA = 3
     S7_USERDATA = 7
+    GROUP_MODE = 0  # of userdata: a mode transition, which has no subfunction
 
 # Owner: the stack frame that reads the message. Borrowed bytes, valid as long as it.
 cdef struct s7_pdu_t:
@@ -86,8 +87,6 @@ cdef inline uint8_t read_header(
     if header == 12:
         pdu.error = be16(user + 10)
         pdu.has_error = 1
-    if header + pdu.parameter_bytes + pdu.data_bytes != whole:
-        return REASON_MESSAGE_MALFORMED
     here -= header
     pdu.parameters = user + header
     pdu.parameter_here = pdu.parameter_bytes if here >= pdu.parameter_bytes else here
@@ -96,7 +95,11 @@ cdef inline uint8_t read_header(
     if (pdu.rosctr == S7_JOB or header == 12) and pdu.parameter_here:
         pdu.function = pdu.parameters[0]
         pdu.has_function = 1
-    return REASON_NONE
+    if pdu.rosctr == S7_USERDATA and pdu.parameter_here >= 7:
+        pdu.group = pdu.parameters[5] & 15
+        pdu.subfunction = pdu.parameters[6]
+        pdu.has_group = 1
+    return REASON_NONE if header + pdu.parameter_bytes + pdu.data_bytes == whole else REASON_MESSAGE_MALFORMED
 
 
 cdef inline uint8_t missing_parameters(const s7_pdu_t *pdu) noexcept nogil:
@@ -120,7 +123,8 @@ cdef inline void begin_s7(access_t *access, const s7_pdu_t *pdu) noexcept nogil:
         set_field(access, S7_FUNCTION, pdu.function)
     if pdu.has_group:
         set_field(access, S7_USERDATA_GROUP, pdu.group)
-        set_field(access, S7_USERDATA_SUBFUNCTION, pdu.subfunction)
+        if pdu.group != GROUP_MODE:  # its octet is the mode
+            set_field(access, S7_USERDATA_SUBFUNCTION, pdu.subfunction)
     if pdu.has_error:
         set_field(access, S7_ERROR, pdu.error)
 

@@ -188,9 +188,6 @@ cdef inline uint8_t read_userdata(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *si
     cdef uint8_t reason
     if pdu.parameter_here < 8:
         return missing_parameters(pdu)
-    pdu.group = pdu.parameters[5] & 15
-    pdu.subfunction = pdu.parameters[6]
-    pdu.has_group = 1
     if pdu.parameter_here >= 12:
         pdu.error = be16(pdu.parameters + 10)
         pdu.has_error = 1

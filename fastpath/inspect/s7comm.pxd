@@ -46,9 +46,11 @@ cdef inline uint8_t read_pdu(
     cdef s7_pdu_t pdu
     cdef access_t access
     cdef uint8_t reason = read_header(&pdu, user, here, whole, from_opener)
-    if reason != REASON_NONE or pdu.parameters == NULL:
+    if pdu.parameters == NULL:
         return reason
-    if pdu.rosctr == S7_JOB:
+    if reason != REASON_NONE:
+        pdu.operation = OPERATION_OTHER  # its lengths contradict each other: only its head is told
+    elif pdu.rosctr == S7_JOB:
         reason = read_job(&pdu, dialog, sink)
     elif pdu.rosctr == S7_ACK or pdu.rosctr == S7_ACK_DATA:
         reason = read_acknowledgement(&pdu, dialog, sink)

@@ -17,7 +17,7 @@ from gateway.simulate.sources import opened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fastpath.decoding import Message
+    from fastpath.decoding import Field, Message
     from gateway.simulate.sources import CaptureFile
 
 # IANA's service names; 2222 is EtherNet/IP's implicit messaging (ODVA volume 2, 9-3).
@@ -26,6 +26,7 @@ TCP_PORTS: Final = {
     102: Inspector.S7COMM,
     44818: Inspector.ENIP,
 }
+READ_WRITE_REGISTERS: Final = 23
 UDP_PORTS: Final = {502: Inspector.MODBUS, 44818: Inspector.ENIP, 2222: Inspector.ENIP_IO}
 
 
@@ -48,13 +49,24 @@ def decoded(file: CaptureFile, advance: Callable[[CaptureFile, int], None] | Non
                 advance(file, capture.at)
 
 
+def _first(value: Field | None) -> int | None:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _exchange(fields: dict[str, Any], besides: list[dict[str, Field]]) -> dict[str, Any]:
+    """Return both places of a request that writes some registers and reads others: neither is its only address."""
+    reading = besides[0] if besides else {}
+    spans = {"write": fields, "read": {name: _first(value) for name, value in reading.items()}}
+    named = {f"{what}_{name}": span.get(name) for what, span in spans.items() for name in ("address", "count")}
+    return {"address": None, "count": None, **named}
+
+
 def _said(message: Message) -> dict[str, Any]:
-    number, operation, answer, depth, found = message
+    number, operation, answer, depth, found, besides = message
     protocol = Protocol(number)
-    fields: dict[str, Any] = {}
-    for name in FIELD_NAMES[protocol]:
-        value = found.get(name)
-        fields[name] = value[0] if isinstance(value, tuple) else value
+    fields = {name: _first(found.get(name)) for name in FIELD_NAMES[protocol]}
+    if protocol is Protocol.MODBUS and fields["function"] == READ_WRITE_REGISTERS and not answer:
+        fields |= _exchange(fields, besides)
     if protocol is Protocol.CIP:
         fields |= {"response": answer, "depth": depth}
     word = protocol.name.lower().replace("_", "-")

@@ -170,3 +170,45 @@ def test_ipv6_with_extension_headers(tmp_path: Path) -> None:
     prefix = bytes(12) + b"\x86\xdd"
     assert seen(written(tmp_path, plain, prefix=prefix)) == seen(written(tmp_path, extended, prefix=prefix))
     assert seen(written(tmp_path, extended, prefix=prefix)) == [(1, 0, 5)]
+
+
+def test_fragments_are_put_together(tmp_path: Path) -> None:
+    """IPv4 and IPv6, whichever comes first; the frame that completes the packet has the message."""
+    whole = tcp(502, 0, read(5))
+    head = bytearray(whole[:20])
+
+    def piece(start: int, end: int, more: int) -> bytes:
+        head[2:4], head[6:8] = struct.pack("!H", 20 + end - start), struct.pack("!H", more << 13 | start // 8)
+        return bytes(head) + whole[20 + start : 20 + end]
+
+    first, middle, last = piece(0, 16, 1), piece(16, 24, 1), piece(24, 32, 0)
+    assert seen(written(tmp_path, last, first)) == []
+    assert seen(written(tmp_path, last, first, first, middle, tcp(502, 12, read(6)))) == [(4, 0, 5), (5, 0, 6)]
+    ends = bytes(15) + b"\1" + bytes(15) + b"\2"
+    parts = [
+        struct.pack("!IHBB", 6 << 28, 8 + end - start, 44, 64) + ends + struct.pack("!BBHI", 6, 0, start | more, 7)
+        + whole[20 + start : 20 + end]
+        for start, end, more in ((24, 32, 0), (0, 24, 1))
+    ]  # fmt: skip
+    assert seen(written(tmp_path, *parts, prefix=bytes(12) + b"\x86\xdd")) == [(2, 0, 5)]
+
+
+def test_an_exchange_has_two_places(tmp_path: Path) -> None:
+    """Modbus 23 has no one address: what it writes and what it reads are named."""
+    asked = struct.pack("!HHHBBHHHHBH", 5, 0, 13, 1, 23, 70, 3, 9, 1, 2, 77)
+    (one,) = decoded(written(tmp_path, tcp(502, 0, asked)))
+    places = {"address": None, "count": None, "write_address": 9, "write_count": 1, "read_address": 70, "read_count": 3}
+    assert {name: one["fields"][name] for name in places} == places
+
+
+def test_zeros_are_no_message(tmp_path: Path) -> None:
+    """What pads files would also be EtherNet/IP that says nothing."""
+    assert list(decoded(written(tmp_path, tcp(24523, 0, bytes(240))))) == []
+
+
+def test_the_end_of_a_message_is_not_taken_for_a_beginning(tmp_path: Path) -> None:
+    """Four bytes ahead of the rest, which look like a head's first ones, wait for what is in front of them."""
+    whole = read(5) + read(6, 0, 0x7D)
+    frames = (tcp(502, 0, b""), tcp(502, 0, read(4)), tcp(502, 32, whole[20:]), tcp(502, 12, whole[:20]),
+              tcp(502, 36, read(7)))  # fmt: skip
+    assert seen(written(tmp_path, *frames)) == [(2, 0, 4), (4, 0, 5), (4, 1, 6), (5, 0, 7)]

@@ -204,3 +204,22 @@ def test_paths_that_are_none(path: str) -> None:
     data = bytes.fromhex(path.replace(" ", ""))
     data += b"" if len(data) % 2 == 0 else b"\0"
     assert read(build.request(0x0E, data))[0] is Reason.MESSAGE_MALFORMED
+
+
+def test_what_follows_a_malformed_service_is_told_too() -> None:
+    """The packet is refused all the same."""
+    reset = build.request(0x05, build.place(1, 1))
+    reason, found = read(build.multiple([build.request(0x0E, b"\xc1\0"), reset]))
+    assert reason is Reason.MESSAGE_MALFORMED
+    assert [(one["fields"]["service"], one["operation"].name) for one in found] == [
+        (0x0A, "NONE"), (0x0E, "OTHER"), (0x05, "CONTROL"),
+    ]  # fmt: skip
+
+
+def test_a_route_that_is_none_is_refused_with_what_it_carries() -> None:
+    """Its length disagrees, or a segment is none: the send counts as administration."""
+    for send in (build.routed(build.request(0x05, build.place(1, 1))) + b"\0\0",
+                 build.routed(build.request(0x05, build.place(1, 1)), b"\xc1\0")):  # fmt: skip
+        reason, found = read(send)
+        assert reason is Reason.MESSAGE_MALFORMED
+        assert [one["operation"].name for one in found] == ["ADMIN", "CONTROL"]

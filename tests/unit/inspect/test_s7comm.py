@@ -354,3 +354,18 @@ def test_what_is_remembered_fits() -> None:
     """The memory of an S7 conversation is no larger than every conversation's."""
     used, room = s7_memory()
     assert used <= room - 8  # the last word is the stream layer's
+
+
+def test_a_mode_transition_has_no_subfunction() -> None:
+    """Its octet is the mode; group and mode are no more than that."""
+    reason, (access,) = fresh().read(s7.userdata(0, 0, 3, form=12), False)
+    assert (reason, access["fields"]["userdata_group"]) == (NONE, 0)
+    assert "userdata_subfunction" not in access["fields"]
+
+
+def test_lengths_that_disagree_are_refused_and_told() -> None:
+    """Refused, and what the head says stands in the log; it is no operation that could be permitted."""
+    reason, (access,) = fresh().read(s7.data(s7.pdu(1, READ_DB1) + b"\0"), True)
+    assert (reason, access["operation"], access["fields"]["function"]) == (MALFORMED, Operation.OTHER, 4)
+    reason, (access,) = fresh().read(s7.data(s7.pdu(7, bytes.fromhex("0001120411440100")) + b"\0"), True)
+    assert (reason, access["fields"]["userdata_group"], access["fields"]["userdata_subfunction"]) == (MALFORMED, 4, 1)
