@@ -13,7 +13,9 @@ side.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport OPERATION_ADMIN, REASON_MESSAGE_ANSWER, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
+from fastpath.abi cimport (
+    OPERATION_ADMIN, REASON_MESSAGE_ANSWER, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE,
+)
 from fastpath.inspect.cip_access cimport (
     CIP_ATTRIBUTE,
     CIP_COUNT,
