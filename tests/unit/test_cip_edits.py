@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -16,7 +16,7 @@ CLIENT, SERVER = 1000, 0xFFFFFFF0
 UNCONNECTED, CONNECTED = 40, 46  # where the service stands
 RESERVED: Final = 0x7F
 NOT_SUPPORTED: Final = 8
-HALF: Final = 2 << 13 | 500
+POINT_TO_POINT: Final = 2
 PARAMETER: Final = build.place(0x0F, 1, 1)
 READ: Final = build.request(0x0E, PARAMETER)
 WRITE: Final = build.request(0x10, PARAMETER, b"\x07\0")
@@ -26,9 +26,10 @@ OUTPUTS: Final = bytes.fromhex("200424052c652c64")
 TO_ROUTER: Final = bytes.fromhex("010020022401")
 
 
-def opening(path: bytes, transport: int, **terms: Any) -> bytes:
+def opening(path: bytes, transport: int, *, large: bool = False, serial: bytes = build.SERIAL) -> bytes:
     """Return a Forward Open in both directions."""
-    return build.forward_open(path, forward=HALF, back=HALF, transport=transport, **terms)
+    half = POINT_TO_POINT << (29 if large else 13) | 500
+    return build.forward_open(path, forward=half, back=half, transport=transport, large=large, serial=serial)
 
 
 class Talk:
