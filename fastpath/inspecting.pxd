@@ -260,10 +260,11 @@ cdef inline uint8_t inspect_datagram(
     """Judge a UDP datagram of a flow: whole messages and nothing else."""
     cdef streams_t *streams = &flows.streams
     cdef stream_t *stream = stream_of(streams, flows.entries, flow)
-    cdef inspection_t unchanged = inspection[0]
     cdef scan_t scan
     cdef uint8_t reason
+    cdef inspection_t unchanged = inspection[0]
     unchanged.answers = 0  # nothing would tell which datagrams are repetitions of one that went on changed
+    inspection = &unchanged
     finding.stream = stream
     finding.way = <uint8_t>way
     finding.sequence = 0
@@ -281,7 +282,7 @@ cdef inline uint8_t inspect_datagram(
     if stream.inspector != inspection.inspector:
         begin_stream(streams, stream, inspection, 0, 0, 0)
     memcpy(&streams.saved, stream.dialog, sizeof(dialog_t))
-    reason = read_messages(&unchanged, stream, frame.payload.at, frame.payload.left, 0, finding, &scan)
+    reason = read_messages(inspection, stream, frame.payload.at, frame.payload.left, 0, finding, &scan)
     if scan.whole != frame.payload.left or not scan.whole:
         if not scan.broken:
             note_refusal(finding, &reason, REASON_MESSAGE_MALFORMED, scan.whole, scan.needed)

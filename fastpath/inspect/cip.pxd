@@ -13,9 +13,7 @@ side.
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.abi cimport (
-    OPERATION_ADMIN, REASON_MESSAGE_ANSWER, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE,
-)
+from fastpath.abi cimport OPERATION_ADMIN, REASON_MESSAGE_BUDGET, REASON_MESSAGE_MALFORMED, REASON_NONE
 from fastpath.inspect.cip_access cimport (
     CIP_ATTRIBUTE,
     CIP_COUNT,
@@ -59,7 +57,6 @@ from fastpath.inspect.part cimport PART_HERE, PART_NEVER, after, have, inner, le
 cdef enum:
     MOST_DEPTH = 4
     MOST_EMBEDDED = 1024  # of one Multiple Service Packet
-    STATUS_PARTIAL = 0x06  # carried out, and there is more than fits into an answer
     STATUS_EMBEDDED_ERROR = 0x1E  # one of the embedded services failed: their answers follow all the same
     # Which data a request's access is filled from
     DATA_PLAIN = 0
@@ -245,9 +242,9 @@ cdef inline uint8_t _read_answer(reading_t *reading, const part_t *part, uint8_t
     set_field(&access, CIP_STATUS, part.at[2])
     if depth == 0:
         access.operation = reading.answered
-    if reading.changed:  # no device can carry out what it never got; its client must not believe it
+    if reading.changed:  # nothing of what was asked for stands in it
         reading.sink.put(reading.sink, &access)
-        return REASON_MESSAGE_ANSWER if part.at[2] in (0, STATUS_PARTIAL, STATUS_EMBEDDED_ERROR) else REASON_NONE
+        return REASON_NONE
     if (service == SERVICE_GET_ATTRIBUTE_LIST or service == SERVICE_SET_ATTRIBUTE_LIST) and data.whole >= 4:
         set_field(&access, CIP_ATTRIBUTE, le16(data.at + 2))
     reading.sink.put(reading.sink, &access)

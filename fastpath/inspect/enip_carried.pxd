@@ -30,6 +30,10 @@ from fastpath.inspect.part cimport after, le16, part_t
 
 cdef enum:
     ANSWER_BIT = 0x80  # of a service
+    # General statuses of what was carried out, in whole or in part
+    STATUS_SUCCESS = 0x00
+    STATUS_PARTIAL = 0x06
+    STATUS_EMBEDDED_ERROR = 0x1E
 
 
 cdef inline uint8_t _connection_key(
@@ -93,6 +97,8 @@ cdef inline uint8_t read_carried(
     found = read_cip(reading, data, 0)
     if found != REASON_NONE:
         return found
+    if reading.changed and data.at[2] in (STATUS_SUCCESS, STATUS_PARTIAL, STATUS_EMBEDDED_ERROR):
+        return REASON_MESSAGE_ANSWER  # no device can carry out what it never got; its client must not believe it
     if not response and not reading.partial and reason == REASON_NONE:
         remember_request(
             memory_of(reading.dialog), key, command, reading.asked, reading.asked_operation,

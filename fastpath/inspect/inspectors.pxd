@@ -61,7 +61,7 @@ cdef inline uint8_t read(
 
 cdef inline void note_changed(uint8_t inspector, dialog_t *dialog) noexcept nogil:
     """Tell the module that the request read last goes on with the byte changed that it offered."""
+    if inspector == INSPECTOR_ENIP:
+        note_changed_enip(dialog)
     if inspector == INSPECTOR_MODBUS:
         note_changed_modbus(dialog)
-    elif inspector == INSPECTOR_ENIP:
-        note_changed_enip(dialog)
