@@ -262,6 +262,9 @@ cdef inline uint8_t inspect_datagram(
     cdef stream_t *stream = stream_of(streams, flows.entries, flow)
     cdef scan_t scan
     cdef uint8_t reason
+    cdef inspection_t unchanged = inspection[0]
+    unchanged.answers = 0  # nothing would tell which datagrams are repetitions of one that went on changed
+    inspection = &unchanged
     finding.stream = stream
     finding.way = <uint8_t>way
     finding.sequence = 0

@@ -231,7 +231,7 @@ cdef inline uint8_t _read_request(reading_t *reading, const part_t *part, uint8_
 
 cdef inline uint8_t _read_answer(reading_t *reading, const part_t *part, uint8_t depth) noexcept nogil:
     """Take an answer, complete or not at all."""
-    cdef uint8_t service = part.at[0] & 0x7F
+    cdef uint8_t service = reading.asked if reading.changed else part.at[0] & 0x7F
     cdef uint32_t head
     cdef access_t access
     cdef part_t data
@@ -245,6 +245,9 @@ cdef inline uint8_t _read_answer(reading_t *reading, const part_t *part, uint8_t
     set_field(&access, CIP_STATUS, part.at[2])
     if depth == 0:
         access.operation = reading.answered
+    if reading.changed:  # nothing of what was asked for stands in it
+        reading.sink.put(reading.sink, &access)
+        return REASON_NONE
     if (service == SERVICE_GET_ATTRIBUTE_LIST or service == SERVICE_SET_ATTRIBUTE_LIST) and data.whole >= 4:
         set_field(&access, CIP_ATTRIBUTE, le16(data.at + 2))
     reading.sink.put(reading.sink, &access)

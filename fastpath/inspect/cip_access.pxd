@@ -34,11 +34,12 @@ cdef struct reading_t:
     int partial  # 1: the message is not complete, and the dialog is not to be changed
     int connected  # 1: `connection` is the number of the connection it came by
     uint32_t connection
-    uint8_t asked  # of a request: the service that its answer will name
+    uint8_t asked  # of a request: the service that its answer will name; of an answer: the one that was asked for
     uint8_t asked_operation
     uint8_t asked_manager  # 1: of the connection manager; of an answer: what it answers was asked of it
     uint8_t routed  # 1: within an Unconnected Send
     uint8_t answered  # of an answer: the operation that it answers
+    uint8_t changed  # 1: of an answer: its device got SERVICE_RESERVED in the place of what was asked for
 
 
 cdef inline void begin_cip(

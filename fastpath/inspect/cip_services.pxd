@@ -37,6 +37,9 @@ cdef enum:
     SERVICE_FORWARD_OPEN = 0x54
     SERVICE_LIST_INSTANCES = 0x55
     SERVICE_LARGE_FORWARD_OPEN = 0x5B
+    # SPEC: CIP Vol. 1, table 4-9.6: 0x64 to 0x7F are nobody's, neither an object's nor a vendor's; B-1: what a device
+    # does not have it answers with general status 8. Not 0, which stands for an empty entry in some devices' tables.
+    SERVICE_RESERVED = 0x7F
     CLASS_IDENTITY = 0x01
     CLASS_ROUTER = 0x02
     CLASS_CONNECTION_MANAGER = 0x06

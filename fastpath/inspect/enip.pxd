@@ -21,22 +21,20 @@ from fastpath.abi cimport (
     mix64,
 )
 from fastpath.cursor cimport raw64
-from fastpath.inspect.cip cimport read_cip
 from fastpath.inspect.cip_access cimport reading_t
+from fastpath.inspect.enip_carried cimport note_answer, read_carried
 from fastpath.inspect.enip_items cimport find_data, is_list
 from fastpath.inspect.enip_memory cimport (
     ANSWER_UNKNOWN,
-    REQUEST_MANAGER,
-    REQUEST_ROUTED,
-    find_connection,
+    begin_request,
+    change_request,
     find_request,
     memory_of,
     remember_request,
     request_t,
-    taken_up,
 )
 from fastpath.inspect.interface cimport access_t, begin_access, dialog_t, set_field, sink_t
-from fastpath.inspect.part cimport PART_HERE, after, have, le16, le32, part_of, part_t
+from fastpath.inspect.part cimport PART_HERE, have, le16, le32, part_of, part_t
 
 cdef enum:
     HEADER_BYTES = 24
@@ -124,59 +122,6 @@ cdef inline uint8_t _note_plain(
     return REASON_NONE
 
 
-cdef inline uint8_t _connection_key(
-    reading_t *reading, int from_opener, uint32_t sequence, uint32_t *key
-) noexcept nogil:
-    """Find the connection that a message came by; what others carry, that were not opened here, nobody can say."""
-    cdef int place = find_connection(reading.dialog, reading.connection, from_opener)
-    if place < 0 and not from_opener:  # some targets (cpppo) answer under the number that they were asked by
-        place = find_connection(reading.dialog, reading.connection, 1)
-    key[0] = <uint32_t>(place + 1) << 16 | sequence
-    if place < 0 and not taken_up(reading.dialog):
-        return REASON_MESSAGE_OPAQUE
-    return REASON_NONE
-
-
-cdef inline uint8_t _note_answer(reading_t *reading, uint8_t command, uint32_t key, int service) noexcept nogil:
-    """Find what an answer answers; keep in `reading` what is known of it."""
-    cdef request_t found
-    if find_request(reading.dialog, key, command, service, &found) == ANSWER_UNKNOWN:
-        return REASON_MESSAGE_ANSWER
-    reading.answered = found.operation
-    reading.asked_manager = (found.flags & REQUEST_MANAGER) != 0
-    return REASON_NONE
-
-
-cdef inline uint8_t _read_carried(
-    reading_t *reading, uint8_t command, uint32_t key, part_t *data, int from_opener
-) noexcept nogil:
-    """Read the CIP message that an item carries, and note what it asks or answers."""
-    cdef uint8_t reason = REASON_NONE
-    cdef uint8_t found
-    cdef int response
-    if command == COMMAND_SEND_UNIT:
-        if data.whole < 2:
-            return REASON_MESSAGE_MALFORMED
-        if data.here < 2:
-            return REASON_NONE
-        reason = _connection_key(reading, from_opener, le16(data.at), &key)
-        data[0] = after(data, 2)
-    response = data.here and data.at[0] >= 0x80
-    if data.here and response == from_opener:  # requests come from the opener, answers from the responder
-        reason = REASON_MESSAGE_ANSWER
-    if response and not reading.partial and reason == REASON_NONE:
-        reason = _note_answer(reading, command, key, data.at[0] & 0x7F)
-    found = read_cip(reading, data, 0)
-    if found != REASON_NONE:
-        return found
-    if not response and not reading.partial and reason == REASON_NONE:
-        remember_request(
-            memory_of(reading.dialog), key, command, reading.asked, reading.asked_operation,
-            (REQUEST_ROUTED if reading.routed else 0) | (REQUEST_MANAGER if reading.asked_manager else 0),
-        )
-    return reason
-
-
 cdef inline uint8_t _read_send(
     access_t *access, uint8_t command, const part_t *body, uint32_t key, int from_opener, dialog_t *dialog, sink_t *sink
 ) noexcept nogil:
@@ -191,16 +136,19 @@ cdef inline uint8_t _read_send(
     reading.asked_manager = 0
     reading.routed = 0
     reading.answered = OPERATION_NONE
+    reading.changed = 0
+    if from_opener and not access.partial:
+        begin_request(memory_of(dialog))
     if not from_opener and not body.whole and command == COMMAND_SEND_REQUEST:  # refused by the encapsulation itself
         sink.put(sink, access)
-        return _note_answer(&reading, command, key, -1)
+        return note_answer(&reading, command, key, -1)
     reason = find_data(body, command == COMMAND_SEND_UNIT, &reading.connected, &reading.connection, &data)
     if reading.connected:
         set_field(access, ENIP_CONNECTION, reading.connection)
     sink.put(sink, access)
     if reason != REASON_NONE or not data.here:
         return reason
-    return _read_carried(&reading, command, key, &data, from_opener)
+    return read_carried(&reading, command, key, &data, from_opener, body.at - HEADER_BYTES)
 
 
 cdef inline uint8_t read_enip(
@@ -231,3 +179,8 @@ cdef inline uint8_t read_enip(
     if reason != REASON_NONE or count < length:
         return reason
     return _note_plain(command, key, from_opener, &access, dialog)
+
+
+cdef inline void note_changed_enip(dialog_t *dialog) noexcept nogil:
+    """Remember that the device got the request read last without the service that it asked for."""
+    change_request(memory_of(dialog))

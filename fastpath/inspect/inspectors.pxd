@@ -15,7 +15,7 @@ from fastpath.abi cimport (
     INSPECTOR_S7COMM,
     REASON_MESSAGE_PROTOCOL,
 )
-from fastpath.inspect.enip cimport measure_enip, read_enip
+from fastpath.inspect.enip cimport measure_enip, note_changed_enip, read_enip
 from fastpath.inspect.enip_io cimport measure_enip_io, read_enip_io
 from fastpath.inspect.interface cimport dialog_t, sink_t
 from fastpath.inspect.modbus cimport measure_modbus, note_changed_modbus, read_modbus
@@ -61,5 +61,7 @@ cdef inline uint8_t read(
 
 cdef inline void note_changed(uint8_t inspector, dialog_t *dialog) noexcept nogil:
     """Tell the module that the request read last goes on with the byte changed that it offered."""
+    if inspector == INSPECTOR_ENIP:
+        note_changed_enip(dialog)
     if inspector == INSPECTOR_MODBUS:
         note_changed_modbus(dialog)

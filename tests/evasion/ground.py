@@ -23,7 +23,7 @@ from deploy.lab.namespaces import LabError
 from deploy.lab.processes import wait_for
 from deploy.lab.topology import HOST_INTERFACE, Lab
 from tests.evasion.packets import Ends
-from tests.evasion.servers import PORTS, State, ask
+from tests.evasion.servers import ATTACKED, PORTS, State, ask
 
 if TYPE_CHECKING:
     import subprocess
@@ -90,7 +90,7 @@ class Ground:
 
     # ---- the device ----
 
-    def start_servers(self, protocols: Sequence[str] = tuple(PORTS)) -> None:
+    def start_servers(self, protocols: Sequence[str] = ATTACKED) -> None:
         """Start fresh servers, in place of any that run, and wait until they listen."""
         self.end_servers()
         self._sockets = {protocol: self.lab.directory / f"{protocol}-{next(self._numbers)}" for protocol in protocols}

@@ -1,8 +1,9 @@
 """The devices that are attacked: real server stacks, one process each, which tell their own state beside the network.
 
-`python -m tests.evasion.servers modbus|s7comm|cip --state PATH`: pymodbus, python-snap7 or cpppo on its usual port. In:
-requests from the network. Out: over the UNIX socket PATH, to whoever connects, one JSON object {"changed": [cells
-that no longer hold what they held at the start], "stopped": [client ports], "reset": [client ports]}.
+`python -m tests.evasion.servers modbus|s7comm|cip|logix --state PATH`: pymodbus, python-snap7, cpppo or cm-ethernetip
+(a controller's tags, in place of cpppo) on its usual port. In: requests from the network. Out: over the UNIX socket
+PATH, to whoever connects, one JSON object {"changed": [cells that no longer hold what they held at the start],
+"stopped": [client ports], "reset": [client ports]}.
 What a case did is read there and nowhere else: must never be asked over the network that is under judgement.
 """
 
@@ -25,12 +26,14 @@ CELLS: Final = 2048  # one for each case; a cell is CELL_REGISTERS registers, or
 CELL_REGISTERS: Final = 4
 PATTERN_AT: Final = CELLS * CELL_REGISTERS  # from here on register n holds n: what benign cases read
 PATTERN_REGISTERS: Final = 2048
-PORTS: Final = {"modbus": 502, "s7comm": 102, "cip": 44818}
+ATTACKED: Final = ("modbus", "s7comm", "cip")
+PORTS: Final = {"modbus": 502, "s7comm": 102, "cip": 44818, "logix": 44818}
 WRITTEN_DB, PATTERN_DB = 1, 2
 ATTRIBUTE_CLASS: Final = 0x99
 ATTRIBUTES: Final = 512  # cpppo takes long over more; the cases that set one come first
 TAG, PATTERN_TAG = "W", "R"
 CIP_RESET: Final = 0x05
+CIP_INT: Final = 0xC3
 POLL_S: Final = 0.02
 SNAP7_CLIENTS: Final = 512
 
@@ -168,6 +171,36 @@ def serve_cip(path: Path) -> None:
     )
 
 
+def serve_logix(path: Path) -> None:
+    """cm-ethernetip: a controller with the same tags. What it does not have it answers as CIP asks of a device."""
+    from ethernetip.cip.identity_info import IdentityInfo
+    from ethernetip.logix.logix_dispatcher import LogixDispatcher
+    from ethernetip.protocol.eip_adapter import EipAdapter
+
+    reset: list[int] = []
+
+    class Controller(LogixDispatcher):
+        """The controller as it is, which notes who was reset."""
+
+        def dispatch(self, service_code: int, path: Any, data: bytes) -> Any:
+            if service_code == CIP_RESET:
+                reset.append(path.instance_id)
+            return super().dispatch(service_code, path, data)
+
+    async def serve() -> None:
+        identity = IdentityInfo()
+        controller = Controller(identity=identity)
+        written = controller.tags.add_tag(TAG, CIP_INT, CELLS)
+        controller.tags.add_tag(PATTERN_TAG, CIP_INT, PATTERN_REGISTERS).set_data(
+            b"".join((at & 0x7FFF).to_bytes(2, "little") for at in range(PATTERN_REGISTERS))
+        )
+        await EipAdapter(controller, identity).listen("0.0.0.0", PORTS["logix"])
+        show(path, lambda: {"changed": _nonzero(written.get_data()), "stopped": [], "reset": list(reset)})
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
 def _first(attribute: Any) -> int:
     value = attribute[0] if len(attribute) == 1 else attribute[:][0]
     return int(value[0] if isinstance(value, list) else value)
@@ -177,6 +210,7 @@ SERVERS: Final[dict[str, Callable[[Path], None]]] = {
     "modbus": serve_modbus,
     "s7comm": serve_s7comm,
     "cip": serve_cip,
+    "logix": serve_logix,
 }
 
 

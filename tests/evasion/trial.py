@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from deploy.lab.topology import HOST_INTERFACE
 from tests.evasion.client import Conversation, Outcome, Reply
 from tests.evasion.operations import CIP, MODBUS, S7COMM, WRITTEN
-from tests.evasion.servers import PORTS
+from tests.evasion.servers import ATTACKED, PORTS
 from tests.evasion.wire import Wire
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ async def _run(ground: Ground, wire: Wire, cases: Sequence[Case]) -> list[Reply]
         groups[case.operation.forbidden, case.event()].append(case)
     # What is permitted comes first: without inspection the forbidden changes what it would read.
     for (_, event), group in sorted(groups.items(), key=lambda one: (one[0][0], one[0][1] or "")):
-        limits = {protocol: asyncio.Semaphore(AT_ONCE[protocol] if event is None else len(group)) for protocol in PORTS}
+        limits = {
+            protocol: asyncio.Semaphore(AT_ONCE[protocol] if event is None else len(group)) for protocol in ATTACKED
+        }
         gathering = Gathering(len(group), ground.happen)
 
         async def one(

@@ -42,6 +42,7 @@ class Recorder:
         self.port: int = self.listener.getsockname()[1]
         self.talks: list[list[tuple[bool, bytes]]] = []
         self.threads: list[threading.Thread] = []
+        self.sockets = [self.listener]
         self._start(self._accept)
 
     def _start(self, run: Any, *arguments: Any) -> None:
@@ -53,7 +54,9 @@ class Recorder:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
+                self.sockets.append(client)
                 server = socket.create_connection(("127.0.0.1", self.target))
+                self.sockets.append(server)
                 talk: list[tuple[bool, bytes]] = []
                 self.talks.append(talk)
                 self._start(self._pass_on, client, server, talk, True)
@@ -68,8 +71,14 @@ class Recorder:
             sink.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """End the proxy."""
-        self.listener.close()
+        """End the proxy, and leave nothing open."""
+        for one in self.sockets:
+            with contextlib.suppress(OSError):  # its other end may have gone
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(START_SECONDS)
+        for one in self.sockets:
+            one.close()
 
     def accesses(self) -> list[dict[str, Any]]:
         """Return what every conversation asked and answered; nothing in it may be refused."""

@@ -33,10 +33,10 @@ def standing() -> Iterator[Ground]:
         yield made
 
 
-def station(standing: Ground, *words: str) -> dict[str, Any]:
+def station(standing: Ground, *words: str, module: str = "station") -> dict[str, Any]:
     """Run the station and return what it saw."""
     what, *rest = words
-    argv = [sys.executable, "-m", "tests.netns.inspection.station", what, DEVICE.ip4, *rest]
+    argv = [sys.executable, "-m", f"tests.netns.inspection.{module}", what, DEVICE.ip4, *rest]
     said: dict[str, Any] = json.loads(standing.lab.run(STATION.name, argv).stdout)
     return said
 
@@ -119,3 +119,82 @@ def test_a_library_understands_the_answer(standing: Ground) -> None:
     ]
     assert said["same"]
     assert standing.states()["modbus"]["changed"] == []
+
+
+# ---- EtherNet/IP and CIP ----
+
+NOT_SUPPORTED: Final = "Service not supported"
+
+
+@pytest.fixture
+def controller(standing: Ground) -> Iterator[Ground]:
+    """The same lab with a controller that speaks CIP (cm-ethernetip) in the place of the server."""
+    yield from replaced(standing, "logix")
+
+
+@pytest.fixture
+def simulator(standing: Ground) -> Iterator[Ground]:
+    """The same lab with cpppo's simulator of a controller."""
+    yield from replaced(standing, "cip")
+
+
+def replaced(standing: Ground, server: str) -> Iterator[Ground]:
+    """Put another server in the place of pymodbus, for one test."""
+    standing.start_servers([server])
+    yield standing
+    standing.start_servers(["modbus"])
+
+
+def test_without_inspection_all_of_it_is_carried_out(controller: Ground) -> None:
+    """The control of the experiment: what is refused below works."""
+    controller.apply(inspected=False, reason="control")
+    said = station(controller, "pycomm3", module="cip_station")
+    assert said["answers"]["write"] == [[1, None], [2, None]]
+    assert [
+        error for _, error in (said["answers"][way] for way in ("connected", "unconnected", "routed", "outputs"))
+    ] == [None] * 4
+    assert controller.states()["logix"] == {"changed": [5, 9], "stopped": [], "reset": [1, 1, 1]}
+
+
+def test_pycomm3_is_told_by_the_controller(controller: Ground) -> None:
+    """Every form of a request that is refused has an error of its own, and what is read by the connection goes on.
+
+    A packet that is refused as a whole is more than pycomm3 expects: it raises, as it does where a controller has none.
+    """
+    controller.apply(inspected=True, refuse="answer", reason="pycomm3")
+    before = controller.account()
+    said = station(controller, "pycomm3", module="cip_station")
+    assert said["answers"] == {
+        "read": [7, None],
+        "write": "BufferEmptyError",
+        "connected": ["bytes", NOT_SUPPORTED],
+        "unconnected": ["bytes", NOT_SUPPORTED],
+        "routed": ["bytes", NOT_SUPPORTED],
+        "outputs": ["bytes", NOT_SUPPORTED],
+        "again": [[7, None], [8, None]],
+    }
+    assert said["same"]
+    assert controller.states()["logix"] == {"changed": [], "stopped": [], "reset": []}
+    after = controller.account()
+    assert after["rewritten"] == before["rewritten"] + 5, "one for each request"
+    assert (after["refused"], after["unaccounted"]) == (before["refused"], 0)
+
+
+def test_cpppo_is_told_among_its_readings(controller: Ground) -> None:
+    """In a pipeline, and for a packet as a whole."""
+    controller.apply(inspected=True, refuse="answer", reason="cpppo")
+    said = station(controller, "cpppo", module="cip_station")
+    assert said["one by one"] == [[0, [7]], [8, None], [0, [8]]]
+    assert said["packed"] == "Response EtherNet/IP Multiple Service status: 0x08"
+    assert said["again"] == [[0, [7]]]
+    assert controller.states()["logix"] == {"changed": [], "stopped": [], "reset": []}
+
+
+def test_a_device_that_ends_the_session_is_taken_at_its_word(simulator: Ground) -> None:
+    """cpppo answers a service that it does not have with an encapsulation of status 8, and closes: so be it."""
+    simulator.apply(inspected=True, refuse="answer", reason="simulator")
+    said = station(simulator, "bare", module="cip_station")
+    assert said["answer"][:4] == "6f00"
+    assert said["answer"][16:24] == "08000000"
+    assert said["next"] == "end"
+    assert simulator.states()["cip"]["changed"] == []
