@@ -7,7 +7,7 @@ trace but the mark that the conversation is refused. Called once per frame, by `
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastpath.abi cimport (
     FAIL_CLOSED,
@@ -33,8 +33,15 @@ from fastpath.abi cimport (
 from fastpath.finding cimport REFUSAL_REWRITE, finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport PROTOCOL_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
-from fastpath.inspect.interface cimport dialog_t
-from fastpath.reading cimport inspect_data, inspection_t, note_refusal, read_messages, scan_t
+from fastpath.reading cimport (
+    inspect_data,
+    inspection_t,
+    note_refusal,
+    read_messages,
+    restore_dialog,
+    save_dialog,
+    scan_t,
+)
 from fastpath.stream cimport (
     OPENER,
     RESPONDER,
@@ -278,14 +285,14 @@ cdef inline uint8_t inspect_datagram(
     in_order()
     if stream.inspector != inspection.inspector:
         begin_stream(streams, stream, inspection, 0, 0, 0)
-    memcpy(&streams.saved, stream.dialog, sizeof(dialog_t))
+    save_dialog(streams, stream, inspection.inspector)
     reason = read_messages(inspection, stream, frame.payload.at, frame.payload.left, 0, finding, &scan)
     if scan.whole != frame.payload.left or not scan.whole:
         if not scan.broken:
             note_refusal(finding, &reason, REASON_MESSAGE_MALFORMED, scan.whole, scan.needed)
     reason = inspection.settle(inspection.sink, reason, inspection.enforced)
     if reason != REASON_NONE and inspection.enforced:
-        memcpy(stream.dialog, &streams.saved, sizeof(dialog_t))
+        restore_dialog(streams, stream)
     in_order()
     stream.changing = 0
     return reason

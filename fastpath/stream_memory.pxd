@@ -58,7 +58,8 @@ cdef struct streams_t:
     # Of this process
     uint32_t used  # streams from here on were never used: their memory was not touched
     uint32_t hand
-    dialog_t saved  # a dialog as it was before a segment that may yet be refused
+    dialog_t saved  # what of a dialog can change, as it was before a segment that may yet be refused
+    uint32_t saved_bytes
 
 
 cdef inline uint64_t whole_pages(uint64_t size) noexcept nogil:

@@ -89,6 +89,20 @@ def test_silent_refusal_leaves_the_conversation() -> None:
     assert wire.client(1, read_request()).reason is Reason.NONE
 
 
+@pytest.mark.parametrize("waiting", [0, 1, 31, 32])
+def test_a_dropped_segment_asks_nothing(waiting: int) -> None:
+    """What waited for its answer before waits again, and nothing of the segment does, however much there was."""
+    wire = Wire(shuts=False)
+    wire.shake_hands()
+    asked = b"".join(read_request(number) for number in range(waiting))
+    assert wire.client(1, asked).reason is Reason.NONE
+    assert wire.client(1 + len(asked), read_request(99) + write_request(100)).reason is Reason.MESSAGE_OPERATION
+    assert wire.server(1, read_answer(99)).reason is Reason.MESSAGE_ANSWER
+    answers = b"".join(read_answer(number) for number in range(waiting))
+    assert wire.server(1, answers).reason is Reason.NONE
+    assert wire.server(1 + len(answers), read_answer(0)).reason is Reason.MESSAGE_ANSWER
+
+
 @pytest.mark.parametrize("acknowledged", [False, True])
 def test_retransmissions(wire: Wire, acknowledged: bool) -> None:
     """The same bytes pass again; other bytes only where the other end has said that it has the first ones."""
