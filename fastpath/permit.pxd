@@ -40,6 +40,7 @@ from fastpath.flow cimport (
     touch_flow,
 )
 from fastpath.flow_index cimport flows_t
+from fastpath.following cimport is_told
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
 from fastpath.inspect.interface cimport sink_t
 from fastpath.inspect.profile cimport (
@@ -50,7 +51,7 @@ from fastpath.inspect.profile cimport (
     revoke_message,
     settle_messages,
 )
-from fastpath.inspecting cimport inspect, is_told
+from fastpath.inspecting cimport inspect
 from fastpath.limit cimport is_dropped, limit_reason
 from fastpath.reading cimport inspection_t
 from fastpath.related cimport decide_related

@@ -32,7 +32,8 @@ from fastpath.inspect.inspectors cimport measure, note_changed, read, remembered
 from fastpath.inspect.interface cimport EDIT_NEEDED, EDIT_NONE, EDIT_OFFERED, MESSAGE_BYTES, dialog_t, sink_t
 from fastpath.stream cimport OPENER, distance, new_bytes, segment_t
 from fastpath.stream_edits cimport remember_edit
-from fastpath.stream_memory cimport jump, make_room, streams_t, trim_window, window_of
+from fastpath.stream_memory cimport streams_t
+from fastpath.stream_windows cimport jump, make_room, trim_window, window_of
 
 # How a conduit wants its conversations to be inspected. Lives on the stack of whoever asks.
 cdef struct inspection_t:
@@ -219,8 +220,9 @@ cdef inline uint8_t inspect_data(
     if not fresh:
         return REASON_NONE
     top = way.ahead_end if way.flags & WAY_HOLE and distance(way.ahead_end, end) > 0 else end
-    if not make_room(streams, stream, segment.way, top - way.base):
-        return REASON_STREAM_BUDGET
+    reason = make_room(streams, stream, segment.way, top - way.base)
+    if reason != REASON_NONE:
+        return reason
     if closes:
         end = top
     bytes = segment.bytes + (segment.count - fresh)

@@ -20,14 +20,6 @@ from tests.support.stream_wire import (
 )
 
 
-@pytest.fixture
-def wire() -> Wire:
-    """Return a conversation after its handshake."""
-    wire = Wire()
-    wire.shake_hands()
-    return wire
-
-
 def test_dialog_across_the_wrap(wire: Wire) -> None:
     """Requests and answers pass while sequence numbers wrap."""
     at, answered = 1, 1
