@@ -137,7 +137,10 @@ cdef class Classifier:
         self.streams = <uint8_t *>calloc(1, abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS))
         if self.spoken == NULL or self.streams == NULL:
             raise MemoryError
-        attach_streams(&judging.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS)
+        attach_streams(
+            &judging.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS,
+            judging.flows.entries, header.flows_per_table,
+        )
         self.messages = messages
         self.payload_at = payload_at
         self.kept = (image, state, flows, counters, events, limits_view)

@@ -58,6 +58,7 @@ cdef enum:
     REASON_LIMIT_PACKETS = 96
     REASON_LIMIT_FLOWS = 97
     REASON_LIMIT_SOURCE = 98
+    REASON_STREAM_SHARE = 103
     REASON_STREAM_AHEAD = 104
     REASON_STREAM_CONFLICT = 105
     REASON_STREAM_SEQUENCE = 106
@@ -489,7 +490,11 @@ cdef struct stream_t:
     uint8_t changing
     uint8_t flags
     uint8_t inspector
-    uint8_t reserved[61]
+    uint8_t reserved[1]
+    uint16_t opener_share
+    uint16_t crowd_share
+    uint32_t next_unused
+    uint8_t reserved2[52]
     stream_way_t ways[2]
     uint8_t dialog[512]
     uint8_t small[2048]

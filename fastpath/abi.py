@@ -82,6 +82,7 @@ class Reason(IntEnum):
     LIMIT_PACKETS = 96
     LIMIT_FLOWS = 97
     LIMIT_SOURCE = 98
+    STREAM_SHARE = 103
     STREAM_AHEAD = 104
     STREAM_CONFLICT = 105
     STREAM_SEQUENCE = 106
@@ -135,6 +136,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.LIMIT_PACKETS: "the conduit permits it, but not so many packets per second",
     Reason.LIMIT_FLOWS: "the conduit permits it, but not so many new flows per second",
     Reason.LIMIT_SOURCE: "the conduit permits it, but not so much from one source",
+    Reason.STREAM_SHARE: "inspected: who opened it holds so much of the memory for streams that the rest is for others",
     Reason.STREAM_AHEAD: "inspected TCP: the segment came before its predecessor, which its sender will repeat",
     Reason.STREAM_CONFLICT: "inspected TCP: other bytes than those that passed at the same place in the stream",
     Reason.STREAM_SEQUENCE: "inspected TCP: sequence or acknowledgement number outside the conversation",
@@ -736,7 +738,11 @@ STREAM = Layout(
     changing="B",  # 1 while the engine changes it: one that is found so was left by a crash
     flags="B",
     inspector="B",
-    reserved="61s",
+    reserved="1s",
+    opener_share="H",  # place of who opened it: see shares.pxd
+    crowd_share="H",
+    next_unused="I",  # while it is nobody's: place of the next such + 1, 0 = none
+    reserved2="52s",
     ways="128s",  # [STREAM_WAY]: the opener's, the responder's
     dialog="512s",  # what its protocol's module remembers
     small=f"{2 * STREAM_SMALL_BYTES}s",  # the windows of both directions

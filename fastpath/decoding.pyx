@@ -3,9 +3,7 @@
 """Recorded frames as the messages that they complete, by the live path's own parsing, streams and inspectors.
 
 In: captured frames, one after the other. Out: plain values for each message, in the order completed. Nothing is
-enforced and nobody is asked: whatever passed is followed. Which inspector reads a conversation says its port; where
-that is nobody's, or its first bytes are no message of that protocol, the first inspector that finds them to be whole
-messages. The end with the known port is the one who is asked, whoever opened.
+enforced and nobody is asked: whatever passed is followed. Which inspector reads a conversation says `choosing`.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -15,16 +13,13 @@ from libc.string cimport memset
 from fastpath.abi cimport (
     ACCESS_FIELDS,
     FLOW_WAYS,
-    INSPECTOR_ENIP,
-    INSPECTOR_MODBUS,
-    INSPECTOR_MODBUS_RTU,
     INSPECTOR_NONE,
-    INSPECTOR_S7COMM,
     REASON_FRAME_TCP_FLAGS,
     REASON_NONE,
     flow_t,
 )
 from fastpath.capture cimport captured_t
+from fastpath.choosing cimport BY_PORT, UNDECIDED, by_port, choose, may_answer, services_t, was_asked
 from fastpath.finding cimport begin_finding
 from fastpath.flow cimport FLOW_BACKWARD, FLOW_FORWARD, can_flow, find_key, key_of, open_flow, touch_flow
 from fastpath.flow_index cimport flow_key_t, flow_slot_t, flows_t
@@ -32,21 +27,18 @@ from fastpath.frame cimport (
     KIND_IP,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
-    TCP_ACK,
     TCP_SYN,
     frame_t,
-    is_opening,
     parse,
 )
-from fastpath.inspect.inspectors cimport measure, read
-from fastpath.inspect.interface cimport access_t, dialog_t, sink_t
+from fastpath.inspect.interface cimport access_t, sink_t
 from fastpath.inspecting cimport inspect_datagram
 from fastpath.link cimport UNJUDGED_NOT, read_link
 from fastpath.reading cimport inspection_t
 from fastpath.recorded cimport inspect_recorded
 from fastpath.recorded_frame cimport PACKET_BYTES, is_fragment, settle, unwrap
 from fastpath.stream cimport OPENER, RESPONDER
-from fastpath.stream_memory cimport attach_streams, forget_holders
+from fastpath.stream_memory cimport attach_streams
 
 from fastpath import abi
 from fastpath.fragments import Fragments
@@ -62,9 +54,6 @@ cdef enum:
     DECODED_FLOWS = 65536  # conversations remembered at a time
     DECODED_STREAMS = 32768
     DECODED_WINDOWS = 1024
-    BY_PORT = 128  # its port names the inspector; nothing was read of it yet
-    TRIES = 4  # segments looked at before a conversation on a port that is nobody's is given up
-    UNDECIDED = 255 - TRIES  # from here on: how often none was found that reads it
 
 
 cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
@@ -78,10 +67,6 @@ cdef void keep_cut(sink_t *sink, const access_t *access) noexcept nogil:
     """As above, and what is there of a message whose end was on the wire but not captured."""
     with gil:
         _keep(<list>sink.context, access)
-
-
-cdef void ignore_access(sink_t *sink, const access_t *access) noexcept nogil:
-    pass
 
 
 cdef void revoke(sink_t *sink) noexcept nogil:
@@ -134,8 +119,7 @@ cdef class Decoder:
     cdef object fragments
     cdef uint8_t *memory
     cdef uint8_t *chosen  # by flow: its inspector
-    cdef uint8_t tcp[65536]
-    cdef uint8_t udp[65536]
+    cdef services_t services
     cdef uint8_t buffer[PACKET_BYTES]
 
     def __cinit__(self, tcp, udp):
@@ -148,8 +132,9 @@ cdef class Decoder:
         self.fragments = Fragments()
         self.flows.seed = HASH_SEED
         self.flows.bucket_mask = DECODED_FLOWS // FLOW_WAYS - 1
-        attach_streams(&self.flows.streams, self.memory, DECODED_STREAMS, DECODED_WINDOWS)
-        forget_holders(&self.flows.streams)
+        attach_streams(
+            &self.flows.streams, self.memory, DECODED_STREAMS, DECODED_WINDOWS, self.flows.entries, DECODED_FLOWS
+        )
         self.inspection.sink = &self.sink
         self.inspection.settle = let_pass
         self.inspection.revoke = revoke
@@ -158,9 +143,9 @@ cdef class Decoder:
         self.inspection.enforced = 0
         self.inspection.fail = abi.FailMode.STATIC
         for port, inspector in tcp.items():
-            self.tcp[<uint16_t>port] = inspector
+            self.services.tcp[<uint16_t>port] = inspector
         for port, inspector in udp.items():
-            self.udp[<uint16_t>port] = inspector
+            self.services.udp[<uint16_t>port] = inspector
 
     def __dealloc__(self):
         free(self.memory)
@@ -219,15 +204,15 @@ cdef class Decoder:
         cdef int direction = 0
         with nogil:
             key_of(&key, &self.flows, frame, 0, 0)
-            flow = find_key(&self.flows, &key, 1, self.may_answer(frame), time_ns, &direction)
+            flow = find_key(&self.flows, &key, 1, may_answer(&self.services, frame), time_ns, &direction)
             if flow == NULL:
-                direction = FLOW_BACKWARD if self.was_asked(frame) else FLOW_FORWARD
+                direction = FLOW_BACKWARD if was_asked(&self.services, frame) else FLOW_FORWARD
                 flow = open_flow(&self.flows, &key, direction == FLOW_BACKWARD, time_ns)
-                self.chosen[flow - self.flows.entries] = self.by_port(frame)
+                self.chosen[flow - self.flows.entries] = by_port(&self.services, frame)
             place = flow - self.flows.entries
             touch_flow(&self.flows, flow, frame, direction, time_ns)
             if frame.payload.left:
-                self.choose(&self.chosen[place], frame, direction == FLOW_FORWARD)
+                choose(&self.chosen[place], frame, direction == FLOW_FORWARD)
             self.inspection.inspector = self.chosen[place] & ~<uint8_t>BY_PORT
             if self.chosen[place] >= UNDECIDED or self.inspection.inspector == INSPECTOR_NONE:
                 return 0
@@ -243,89 +228,3 @@ cdef class Decoder:
                     time_ns, &self.flows.finding,
                 )
         return 0
-
-    cdef const uint8_t *ports_of(self, const frame_t *frame) noexcept nogil:
-        return &self.tcp[0] if frame.protocol == PROTOCOL_TCP else &self.udp[0]
-
-    cdef int are_told_apart(self, const frame_t *frame) noexcept nogil:
-        """Tell whether one of a frame's ports is known and the other is not."""
-        cdef const uint8_t *ports = self.ports_of(frame)
-        return (ports[frame.source_port] != 0) != (ports[frame.destination_port] != 0)
-
-    cdef int may_answer(self, const frame_t *frame) noexcept nogil:
-        """Tell whether a frame may belong to a conversation that the other end opened: a SYN says who did."""
-        if frame.protocol != PROTOCOL_TCP or self.are_told_apart(frame):
-            return 1
-        return not is_opening(frame)
-
-    cdef int was_asked(self, const frame_t *frame) noexcept nogil:
-        """Tell whether the first frame seen of a conversation comes from the one who was asked."""
-        cdef const uint8_t *ports = self.ports_of(frame)
-        if self.are_told_apart(frame):
-            return ports[frame.source_port] != 0
-        if frame.protocol == PROTOCOL_TCP and frame.tcp_flags & TCP_SYN:
-            return frame.tcp_flags & TCP_ACK != 0
-        return not ports[frame.destination_port] and frame.source_port < frame.destination_port
-
-    cdef uint8_t by_port(self, const frame_t *frame) noexcept nogil:
-        cdef const uint8_t *ports = self.ports_of(frame)
-        if ports[frame.destination_port]:
-            return ports[frame.destination_port] | BY_PORT
-        if ports[frame.source_port]:
-            return ports[frame.source_port] | BY_PORT
-        return UNDECIDED if frame.protocol == PROTOCOL_TCP else INSPECTOR_NONE
-
-    cdef void choose(self, uint8_t *chosen, const frame_t *frame, int from_opener) noexcept nogil:
-        """Settle who reads a conversation, by what a frame of it carries."""
-        cdef uint8_t inspector = chosen[0] & ~<uint8_t>BY_PORT
-        cdef uint8_t found
-        cdef uint32_t length = 0
-        if chosen[0] >= UNDECIDED:
-            found = self.by_content(frame, from_opener)
-            chosen[0] = found if found != INSPECTOR_NONE or chosen[0] == 255 else chosen[0] + 1
-        elif chosen[0] & BY_PORT:
-            chosen[0] = inspector
-            if frame.protocol == PROTOCOL_TCP and (
-                measure(inspector, frame.payload.at, frame.payload.left, from_opener, &length) != REASON_NONE
-            ):
-                found = self.by_content(frame, from_opener)
-                if found != INSPECTOR_NONE:
-                    chosen[0] = found
-
-    cdef uint8_t by_content(self, const frame_t *frame, int from_opener) noexcept nogil:
-        """Return who finds nothing but whole and sound messages in the bytes of a frame."""
-        cdef uint8_t candidates[4]
-        cdef uint8_t any_bit = 0
-        cdef uint32_t at
-        cdef int i
-        for at in range(frame.payload.left):
-            any_bit |= frame.payload.at[at]
-        if not any_bit:
-            return INSPECTOR_NONE  # zeros are what files are padded with, and also EtherNet/IP that says nothing
-        candidates[0] = INSPECTOR_ENIP
-        candidates[1] = INSPECTOR_S7COMM
-        candidates[2] = INSPECTOR_MODBUS
-        candidates[3] = INSPECTOR_MODBUS_RTU
-        for i in range(4):
-            if self.are_sound(candidates[i], frame.payload.at, frame.payload.left, from_opener):
-                return candidates[i]
-        return INSPECTOR_NONE
-
-    cdef int are_sound(self, uint8_t inspector, const uint8_t *bytes, uint32_t count, int from_opener) noexcept nogil:
-        cdef dialog_t dialog
-        cdef sink_t sink
-        cdef uint32_t at = 0
-        cdef uint32_t length
-        memset(&dialog, 0, sizeof(dialog))
-        sink.put = ignore_access
-        sink.reason = REASON_NONE
-        while at < count:
-            length = 0
-            if measure(inspector, bytes + at, count - at, from_opener, &length) != REASON_NONE:
-                return 0
-            if not length or length > count - at:
-                return 0
-            if read(inspector, bytes + at, length, length, from_opener, &dialog, &sink) != REASON_NONE:
-                return 0
-            at += length
-        return 1

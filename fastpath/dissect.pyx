@@ -9,12 +9,13 @@ In: the number of an inspector, and either bytes in stream order (`Dissection`) 
 from typing import NamedTuple
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath.abi cimport (
     ACCESS_FIELDS,
     FLOW_WAYS,
+    NO_ASSET,
     OPERATION_NONE,
     REASON_MESSAGE_OPERATION,
     REASON_NONE,
@@ -30,9 +31,17 @@ from fastpath.inspect.s7_dialog cimport s7_dialog_t
 from fastpath.inspecting cimport inspect
 from fastpath.reading cimport inspection_t
 from fastpath.stream cimport OPENER, RESPONDER
-from fastpath.stream_memory cimport attach_streams, forget_holders, stream_of
+from fastpath.stream_memory cimport attach_streams, recover_streams, stream_of
 
 from fastpath import abi
+
+
+cdef extern from *:
+    """
+    /* Any but 0, with which all addresses would be one. */
+    #define CND_DISSECT_SEED 0x9E3779B97F4A7C15ULL
+    """
+    const uint64_t HASH_SEED "CND_DISSECT_SEED"
 
 
 cdef void keep_access(sink_t *sink, const access_t *access) noexcept nogil:
@@ -201,8 +210,9 @@ cdef class Conversations:
         if self.packet == NULL:
             raise MemoryError
         self.flows.bucket_mask = streams * 2 / FLOW_WAYS - 1
-        attach_streams(&self.flows.streams, &view[0], streams, windows)
-        forget_holders(&self.flows.streams)
+        self.flows.seed = HASH_SEED
+        attach_streams(&self.flows.streams, &view[0], streams, windows, self.flows.entries, streams * 2)
+        recover_streams(&self.flows.streams)
         self.operations = sum(1 << operation for operation in operations)
         self.inspection.inspector = abi.Inspector(inspector)
         self.inspection.shuts = shuts
@@ -263,6 +273,8 @@ cdef class Conversations:
         self.inspection.answers = self.answers and self.inspection.changeable and bool(enforced)
         self.inspection.enforced = bool(enforced)
         flow = self.flows.entries + number
+        if not flow.in_use:
+            flow.opener[1] = number + 1  # everybody is somebody: see `opened_by`
         flow.in_use = 1
         flow.protocol = frame.protocol
         flow.last_seen_ns = now_ns
@@ -273,6 +285,18 @@ cdef class Conversations:
         edits = [(finding.edits[at].at, finding.edits[at].to) for at in range(finding.edit_count)]
         message = <int>(finding.message - start)
         return Judged(abi.Reason(reason), accesses, message, finding.message_bytes, passes, edits)
+
+    def opened_by(self, uint32_t number, uint64_t address, *, asset=True, uint16_t zone=0):
+        """Say who opens a conversation that has not begun: an asset, or an address of a zone that is none.
+
+        Otherwise each has an opener of its own.
+        """
+        cdef flow_t *flow = &self.flows.entries[number]
+        flow.in_use = 1
+        flow.opener[0] = 0
+        flow.opener[1] = address
+        flow.opener_zone = zone
+        flow.opener_asset = 0 if asset else NO_ASSET
 
     def forget(self, uint32_t number):
         """Let a conversation's flow be evicted, as a full table does."""
@@ -285,7 +309,9 @@ cdef class Conversations:
 
     def has_stream(self, uint32_t number):
         """Return whether a conversation has a stream."""
-        return stream_of(&self.flows.streams, self.flows.entries, &self.flows.entries[number]) != NULL
+        return stream_of(
+            &self.flows.streams, &self.flows.entries[number], self.flows.streams.now_ns
+        ) != NULL
 
     @property
     def windows_in_use(self):

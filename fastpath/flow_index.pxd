@@ -19,6 +19,7 @@ cdef enum:
     STANDING_CLOSED = 0
     STANDING_UNANSWERED = 1  # a stranger can make any number of these
     STANDING_ANSWERED = 2
+    STANDING_INSPECTED = 3  # with it goes its stream: the others are taken up again at their next frame
     STANDING_SHIFT = 30
     RANK_TIME_SHIFT = 27  # ranks tell times apart by 0.13 s, and wrap after four years
     RANK_TIME_MASK = 0x3FFFFFFF
@@ -77,12 +78,15 @@ cdef inline void hash_key(flow_key_t *key, const flows_t *flows) noexcept nogil:
 
 
 cdef inline uint32_t rank_of(const flow_t *flow) noexcept nogil:
-    """Say how late a flow gives way: closed ones first, then unanswered ones, then the one longest silent."""
+    """Say how late a flow gives way: closed ones first, then unanswered ones, then those that nobody inspects.
+
+    Of those that are alike, the longest silent.
+    """
     cdef uint32_t standing = STANDING_UNANSWERED
     if flow.flags & FLOW_CLOSED:
         standing = STANDING_CLOSED
     elif flow.opener_frames and flow.responder_frames:
-        standing = STANDING_ANSWERED
+        standing = STANDING_INSPECTED if flow.stream else STANDING_ANSWERED
     return standing << STANDING_SHIFT | (<uint32_t>(flow.last_seen_ns >> RANK_TIME_SHIFT) & RANK_TIME_MASK)
 
 

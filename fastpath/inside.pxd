@@ -22,7 +22,8 @@ from fastpath.inspect.profile cimport (
     revoke_message,
     settle_messages,
 )
-from fastpath.inspecting cimport inspect, is_told
+from fastpath.following cimport is_told
+from fastpath.inspecting cimport inspect
 from fastpath.limit cimport is_dropped
 from fastpath.reading cimport inspection_t
 from fastpath.rewrite cimport can_rewrite

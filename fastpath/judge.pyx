@@ -288,7 +288,7 @@ cdef class Judge:
         self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
         if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
-        attach_streams(&self.flows.streams, self.streams, JUDGE_STREAMS, JUDGE_WINDOWS)
+        attach_streams(&self.flows.streams, self.streams, JUDGE_STREAMS, JUDGE_WINDOWS, self.flows.entries, flows)
 
     def __init__(self, image, state, *, uint32_t flows=JUDGE_FLOWS):
         self.install(image, state)
@@ -314,12 +314,13 @@ cdef class Judge:
 
     def forget_flows(self):
         """Drop every remembered conversation, and what was used up of every limit."""
-        cdef size_t count = <size_t>(self.flows.bucket_mask + 1) * FLOW_WAYS
+        cdef uint32_t count = (self.flows.bucket_mask + 1) * FLOW_WAYS
         memset(self.flows.entries, 0, count * sizeof(flow_t))
         memset(self.flows.slots, 0, count * sizeof(flow_slot_t))
         memset(self.limiter, 0, sizeof(limiter_t))
         memset(self.flows.streams.owners, 0, JUDGE_STREAMS * sizeof(uint32_t))
         memset(self.flows.streams.holders, 0, JUDGE_WINDOWS * sizeof(uint32_t))
+        attach_streams(&self.flows.streams, self.streams, JUDGE_STREAMS, JUDGE_WINDOWS, self.flows.entries, count)
 
     def judge(
         self,

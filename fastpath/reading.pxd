@@ -28,11 +28,12 @@ from fastpath.abi cimport (
     stream_way_t,
 )
 from fastpath.finding cimport REFUSAL_REWRITE, finding_t
-from fastpath.inspect.inspectors cimport measure, note_changed, read
+from fastpath.inspect.inspectors cimport measure, note_changed, read, remembered_bytes
 from fastpath.inspect.interface cimport EDIT_NEEDED, EDIT_NONE, EDIT_OFFERED, MESSAGE_BYTES, dialog_t, sink_t
 from fastpath.stream cimport OPENER, distance, new_bytes, segment_t
 from fastpath.stream_edits cimport remember_edit
-from fastpath.stream_memory cimport jump, make_room, streams_t, trim_window, window_of
+from fastpath.stream_memory cimport streams_t
+from fastpath.stream_windows cimport jump, make_room, trim_window, window_of
 
 # How a conduit wants its conversations to be inspected. Lives on the stack of whoever asks.
 cdef struct inspection_t:
@@ -190,6 +191,16 @@ cdef inline void follow_messages(stream_t *stream, stream_way_t *way, const scan
     way.needed = scan.needed
 
 
+cdef inline void save_dialog(streams_t *streams, const stream_t *stream, uint8_t inspector) noexcept nogil:
+    """Keep aside what reading changes, for a segment that may be dropped for what is read in it."""
+    streams.saved_bytes = remembered_bytes(inspector, <const dialog_t *>stream.dialog)
+    memcpy(&streams.saved, stream.dialog, streams.saved_bytes)
+
+
+cdef inline void restore_dialog(const streams_t *streams, stream_t *stream) noexcept nogil:
+    memcpy(stream.dialog, &streams.saved, streams.saved_bytes)
+
+
 cdef inline uint8_t inspect_data(
     streams_t *streams, stream_t *stream, const segment_t *segment, const inspection_t *inspection, finding_t *finding
 ) noexcept nogil:
@@ -209,8 +220,9 @@ cdef inline uint8_t inspect_data(
     if not fresh:
         return REASON_NONE
     top = way.ahead_end if way.flags & WAY_HOLE and distance(way.ahead_end, end) > 0 else end
-    if not make_room(streams, stream, segment.way, top - way.base):
-        return REASON_STREAM_BUDGET
+    reason = make_room(streams, stream, segment.way, top - way.base)
+    if reason != REASON_NONE:
+        return reason
     if closes:
         end = top
     bytes = segment.bytes + (segment.count - fresh)
@@ -225,7 +237,7 @@ cdef inline uint8_t inspect_data(
                 jump(streams, way, end)
             return REASON_STREAM_PICKUP
     if inspection.enforced:
-        memcpy(&streams.saved, stream.dialog, sizeof(dialog_t))
+        save_dialog(streams, stream, inspection.inspector)
     reason = read_messages(inspection, stream, bytes, there, way.message, finding, &scan)
     there -= scan.whole
     if scan.needed and not (scan.refused and inspection.enforced) and is_worth_reading(there, way.tried):
@@ -245,7 +257,7 @@ cdef inline uint8_t inspect_data(
         finding.refusal = REFUSAL_REWRITE
     if inspection.enforced and reason != REASON_NONE and finding.refusal != REFUSAL_REWRITE:
         way.edit_count = edits
-        memcpy(stream.dialog, &streams.saved, sizeof(dialog_t))
+        restore_dialog(streams, stream)
         return reason
     if in_frame:
         memcpy(room + (way.next - way.base), segment.bytes + (segment.count - fresh), fresh)

@@ -13,9 +13,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastpath.abi cimport (
-    FLOW_WAYS,
     REASON_NONE,
     REASON_STREAM_BUDGET,
+    REASON_STREAM_SHARE,
     STREAM_LOOSE,
     WAY_HOLE,
     WAY_LOST,
@@ -27,7 +27,6 @@ from fastpath.finding cimport finding_t
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport TCP_ACK, TCP_RST, TCP_SYN, frame_t
 from fastpath.inspect.inspectors cimport measure
-from fastpath.inspecting cimport begin_stream, pick_up
 from fastpath.reading cimport inspect_data, inspection_t, read_messages, scan_t
 from fastpath.stream cimport (
     OPENER,
@@ -36,12 +35,15 @@ from fastpath.stream cimport (
     new_bytes,
     note_ahead,
     note_end,
+    note_place,
     note_taken_up,
     read_segment,
     segment_t,
     within_reach,
 )
-from fastpath.stream_memory cimport jump, stream_of, streams_t, take_stream, trim_window, window_of
+from fastpath.stream_begin cimport begin_stream, open_stream, pick_up
+from fastpath.stream_memory cimport stream_of, streams_t
+from fastpath.stream_windows cimport jump, trim_window, window_of
 
 cdef enum:
     LEAST_HEADER_BYTES = 8  # a message whose length is not known yet is at least this long
@@ -143,7 +145,7 @@ cdef inline void follow_data(
         begins_message(inspection, segment)
     ):
         jump(streams, way, segment.sequence)
-    if inspect_data(streams, stream, segment, inspection, finding) == REASON_STREAM_BUDGET:
+    if inspect_data(streams, stream, segment, inspection, finding) in (REASON_STREAM_BUDGET, REASON_STREAM_SHARE):
         jump(streams, way, segment.end)
         stream.flags |= STREAM_LOOSE
         note_taken_up(stream)
@@ -168,9 +170,7 @@ cdef inline void note_opening(
         if stream.ways[segment.way].first == first:
             return
         if segment.flags & TCP_ACK and stream.ways[1 - segment.way].first == other:
-            jump(streams, &stream.ways[segment.way], first)
-            stream.ways[segment.way].first = first
-            stream.ways[segment.way].flags = 0
+            note_place(streams, &stream.ways[segment.way], first)
             return
     if segment.way == OPENER:
         begin_stream(streams, stream, inspection, first, other, 0)
@@ -184,7 +184,7 @@ cdef inline void inspect_recorded(
 ) noexcept nogil:
     """Follow a recorded TCP segment of a flow. What of it was not captured counts as missing."""
     cdef streams_t *streams = &flows.streams
-    cdef stream_t *stream = stream_of(streams, flows.entries, flow)
+    cdef stream_t *stream = stream_of(streams, flow, now_ns)
     cdef segment_t segment
     cdef int known = stream != NULL
     read_segment(&segment, frame, way)
@@ -194,8 +194,7 @@ cdef inline void inspect_recorded(
     if not known:
         if not segment.count and not segment.flags & TCP_SYN:
             return
-        stream = take_stream(streams, flows.entries, (flows.bucket_mask + 1) * FLOW_WAYS, flow, now_ns)
-        if stream == NULL:
+        if open_stream(flows, flow, &stream) != REASON_NONE:
             return
     if segment.flags & TCP_SYN:
         note_opening(streams, stream, known, &segment, inspection)

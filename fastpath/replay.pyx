@@ -233,7 +233,7 @@ cdef class Replay:
         self.limiter = <limiter_t *>calloc(1, sizeof(limiter_t))
         if self.flows.entries == NULL or self.flows.slots == NULL or self.limiter == NULL or self.streams == NULL:
             raise MemoryError
-        attach_streams(&self.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS)
+        attach_streams(&self.flows.streams, self.streams, STREAMS_PER_TABLE, STREAM_WINDOWS, self.flows.entries, flows)
         attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
         self.flows.seed = self.table.seed
         self.kept = (image, state)

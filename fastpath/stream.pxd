@@ -29,7 +29,8 @@ from fastpath.abi cimport (
 from fastpath.cursor cimport be32
 from fastpath.frame cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, frame_t
 from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, dialog_t
-from fastpath.stream_memory cimport jump, make_room, streams_t, trim_window, window_of
+from fastpath.stream_memory cimport streams_t
+from fastpath.stream_windows cimport jump, make_room, trim_window, window_of
 
 cdef enum:
     TCP_URG = 0x20
@@ -243,7 +244,7 @@ cdef inline void note_ahead(streams_t *streams, stream_t *stream, const segment_
         return  # once more
     if not segment.count:
         return
-    if not follows or not make_room(streams, stream, segment.way, segment.end - way.base):
+    if not follows or make_room(streams, stream, segment.way, segment.end - way.base) != REASON_NONE:
         stream.flags |= STREAM_LOOSE
         jump(streams, way, segment.end)
         note_taken_up(stream)

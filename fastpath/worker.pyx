@@ -46,7 +46,7 @@ from fastpath.judging cimport judge_batch, judging_t
 from fastpath.pace cimport limiter_t
 from fastpath.polling cimport POLL_ADAPTIVE, POLL_ALWAYS, POLL_OFF, keep_spinning, learn_silence, polling_t
 from fastpath.refuse cimport send_answers
-from fastpath.stream_memory cimport attach_streams, forget_holders
+from fastpath.stream_memory cimport attach_streams, recover_streams
 from fastpath.table cimport table_t
 
 from fastpath import abi
@@ -156,9 +156,9 @@ cdef class Worker:
         table_bytes = <uint64_t>abi.streams_table_bytes(STREAMS_PER_TABLE, STREAM_WINDOWS)
         attach_streams(
             &self.judging.flows.streams, &streams_view[0] + STREAMS_HEADER_BYTES + index * table_bytes,
-            STREAMS_PER_TABLE, STREAM_WINDOWS,
+            STREAMS_PER_TABLE, STREAM_WINDOWS, self.judging.flows.entries, flows_header.flows_per_table,
         )
-        forget_holders(&self.judging.flows.streams)
+        recover_streams(&self.judging.flows.streams)
         self.limiter = <limiter_t *>&limits_view[0]
         self.judging.refuser.fd = answer_fd
         self.judging.refuser.clock = 0

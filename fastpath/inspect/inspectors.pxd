@@ -19,6 +19,7 @@ from fastpath.inspect.enip cimport measure_enip, note_changed_enip, read_enip
 from fastpath.inspect.enip_io cimport measure_enip_io, read_enip_io
 from fastpath.inspect.interface cimport dialog_t, sink_t
 from fastpath.inspect.modbus cimport measure_modbus, note_changed_modbus, read_modbus
+from fastpath.inspect.modbus_dialog cimport waiting_bytes
 from fastpath.inspect.modbus_rtu cimport measure_modbus_rtu, read_modbus_rtu
 from fastpath.inspect.s7comm cimport measure_s7comm, read_s7comm
 
@@ -65,3 +66,13 @@ cdef inline void note_changed(uint8_t inspector, dialog_t *dialog) noexcept nogi
         note_changed_enip(dialog)
     if inspector == INSPECTOR_MODBUS:
         note_changed_modbus(dialog)
+
+
+cdef inline uint32_t remembered_bytes(uint8_t inspector, const dialog_t *dialog) noexcept nogil:
+    """Return how much of a dialog has to be kept aside to undo what its module notes from here on.
+
+    Most modules fill nearly all of it, in rings.
+    """
+    if inspector == INSPECTOR_MODBUS or inspector == INSPECTOR_MODBUS_RTU:
+        return waiting_bytes(dialog)
+    return sizeof(dialog_t)

@@ -42,6 +42,14 @@ cdef inline waiting_t *waiting_of(dialog_t *dialog) noexcept nogil:
     return waiting
 
 
+cdef inline uint32_t waiting_bytes(const dialog_t *dialog) noexcept nogil:
+    """Return how much of the memory says something: that many bytes put back undo whatever was read since."""
+    cdef const waiting_t *waiting = <const waiting_t *>dialog
+    if waiting.count > MOST_ASKED:
+        return sizeof(waiting_t)
+    return <uint32_t>(sizeof(waiting_t) - (MOST_ASKED - waiting.count) * sizeof(asked_t))
+
+
 cdef inline int may_stray(const dialog_t *dialog, const waiting_t *waiting) noexcept nogil:
     """Tell whether an answer may belong to a request of before we saw the conversation: so many, and no more."""
     return dialog.words[DIALOG_TAKEN_UP] != 0 and waiting.strays < MOST_ASKED

@@ -279,6 +279,7 @@ def test_the_engine_says_what_the_page_says(fail: FailMode, shuts: bool, seed: i
         attack(rng, gate, rng.choice(HABITS))
     assert {reason for reason in Reason if reason.name.startswith("STREAM_")} - set(seen) <= {
         Reason.STREAM_BUDGET,
+        Reason.STREAM_SHARE,
         Reason.STREAM_PICKUP,
         *(() if shuts else (Reason.STREAM_REFUSED,)),
     }

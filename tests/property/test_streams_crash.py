@@ -97,6 +97,9 @@ def go_on(heir: Conversations, progress: mmap.mmap) -> int:
         waiting = [number for number in waiting if not passes_again(heir, number, reached[number])]
     assert waiting == []
     assert heir.windows_in_use == 0
+    for number in set(range(STREAMS)) - set(known):  # every place that was given up is there to be taken
+        assert heir.segment(number, False, 199, 100, SYN | ACK, b"").reason is Reason.NONE
+    assert heir.segment(STREAMS, False, 199, 100, SYN | ACK, b"").reason is Reason.STREAM_BUDGET
     return len(known)
 
 

@@ -22,12 +22,12 @@ SUP, CTL = 11, 12
 class Gate:
     """A policy that answers between its two zones, and frames through its judge."""
 
-    def __init__(self, **sections: Any) -> None:
+    def __init__(self, *, flows: int = 65536, **sections: Any) -> None:
         site = {"name": "works", "ceiling": "enforce", "default_stage": "enforce", "refuse": "reset"}
         self.generation = 0
         self.slots: dict[str, int] = {}
         self.site = site
-        self.judge = Judge(*self._compiled(sections))
+        self.judge = Judge(*self._compiled(sections), flows=flows)
 
     def _compiled(self, sections: dict[str, Any]) -> tuple[bytes, bytearray]:
         self.generation += 1

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from fastpath.abi import Reason, Verdict
@@ -122,6 +123,48 @@ def test_a_conversation_that_nobody_saw_begin() -> None:
     assert dialog.send(PLC, ANSWER).reason is Reason.STREAM_PICKUP
     assert dialog.send(HMI, flags="A").reason is Reason.FLOW_PICKUP
     assert dialog.send(PLC, ANSWER).reason is Reason.STREAM_PICKUP
+
+
+@pytest.mark.parametrize("refuse", ["reset", "answer", "silent"])
+def test_who_comes_back_to_a_forgotten_conversation_is_told(refuse: str) -> None:
+    """After long silence its place may be another's: keep-alives pass, the next request is answered by a reset."""
+    dialog = Dialog(operations=["read"], refuse=refuse)
+    dialog.open()
+    assert dialog.send(HMI, READ).reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(PLC, ANSWER).reason is Reason.FLOW_ESTABLISHED
+    dialog.gate.judge.forget_flows()
+    probe = dialog.send(HMI, flags="A")
+    assert (probe.verdict, probe.answer) == (Verdict.ACCEPT, None)
+    asked = dialog.send(HMI, READ)
+    assert (asked.verdict, asked.reason) == (Verdict.DROP, Reason.STREAM_PICKUP)
+    if refuse == "silent":
+        assert asked.answer is None
+        return
+    assert asked.answer is not None
+    reset = Ether(asked.answer)[TCP]
+    assert (reset.flags, reset.seq, reset.dport) == ("R", dialog.sent[PLC], 40000)
+    dialog.sent = {HMI: 90000, PLC: 70000}
+    assert dialog.send(HMI, flags="S").verdict is Verdict.ACCEPT
+    assert dialog.send(PLC, flags="SA").verdict is Verdict.ACCEPT
+    assert dialog.send(HMI, READ).reason is Reason.FLOW_ESTABLISHED
+
+
+def test_flows_that_nobody_inspects_do_not_push_out_one_with_a_stream() -> None:
+    """They are taken up again at their next frame; an inspected conversation would have to begin anew."""
+    services = SERVICES | {"time": {"protocol": "udp", "ports": [123]}}
+    between = {"from": {"zone": "supervisory"}, "to": {"zone": "control"}, "stage": "enforce"}
+    poll = between | {"services": list(SERVICES), "operations": ["read"]}
+    conduits = {"poll": poll, "time": between | {"services": ["time"]}}
+    dialog = Dialog(operations=["read"])
+    dialog.gate = Gate(flows=4, services=services, conduits=conduits)
+    dialog.open()
+    assert dialog.send(HMI, READ).reason is Reason.FLOW_ESTABLISHED
+    for port in range(2000, 2100):
+        asked = IP(src=HMI_IP, dst=PLC_IP) / UDP(sport=port, dport=123) / Raw(b"t")
+        assert dialog.gate(asked).reason is Reason.POLICY_CONDUIT
+        told = IP(src=PLC_IP, dst=HMI_IP) / UDP(sport=123, dport=port) / Raw(b"t")
+        assert dialog.gate(told, **back()).reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(PLC, ANSWER).reason is Reason.FLOW_ESTABLISHED
 
 
 def test_datagrams_and_what_no_inspector_reads() -> None:

@@ -21,14 +21,6 @@ from tests.support.stream_wire import (
 )
 
 
-@pytest.fixture
-def wire() -> Wire:
-    """Return a conversation after its handshake."""
-    wire = Wire()
-    wire.shake_hands()
-    return wire
-
-
 def test_mid_stream_is_refused_where_enforced() -> None:
     """Nobody completes half a message that was sent before the gateway looked."""
     wire = Wire()

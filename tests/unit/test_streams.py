@@ -20,14 +20,6 @@ from tests.support.stream_wire import (
 )
 
 
-@pytest.fixture
-def wire() -> Wire:
-    """Return a conversation after its handshake."""
-    wire = Wire()
-    wire.shake_hands()
-    return wire
-
-
 def test_dialog_across_the_wrap(wire: Wire) -> None:
     """Requests and answers pass while sequence numbers wrap."""
     at, answered = 1, 1
@@ -87,6 +79,20 @@ def test_silent_refusal_leaves_the_conversation() -> None:
     wire.shake_hands()
     assert wire.client(1, write_request()).reason is Reason.MESSAGE_OPERATION
     assert wire.client(1, read_request()).reason is Reason.NONE
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 31, 32])
+def test_a_dropped_segment_asks_nothing(waiting: int) -> None:
+    """What waited for its answer before waits again, and nothing of the segment does, however much there was."""
+    wire = Wire(shuts=False)
+    wire.shake_hands()
+    asked = b"".join(read_request(number) for number in range(waiting))
+    assert wire.client(1, asked).reason is Reason.NONE
+    assert wire.client(1 + len(asked), read_request(99) + write_request(100)).reason is Reason.MESSAGE_OPERATION
+    assert wire.server(1, read_answer(99)).reason is Reason.MESSAGE_ANSWER
+    answers = b"".join(read_answer(number) for number in range(waiting))
+    assert wire.server(1, answers).reason is Reason.NONE
+    assert wire.server(1 + len(answers), read_answer(0)).reason is Reason.MESSAGE_ANSWER
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])
