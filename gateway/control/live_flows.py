@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastpath.abi import FLOW_CLOSED, FLOW_KNOWN_OPENER, NO_ASSET, Reason, Stage, Verdict
 from gateway.control.api.change_models import FlowGroup, FlowsDifference
-from gateway.control.explain import STRANGER_MAC
+from gateway.control.explain_ends import STRANGER_MAC
 from gateway.control.readable import address_text, present
 
 if TYPE_CHECKING:
