@@ -76,7 +76,7 @@ def never_matching(context: Context) -> Iterator[Finding]:
     for name, conduit in context.policy.conduits.items():
         given = clauses_of(conduit.constraints)
         permitted = frozenset(Operation[word.upper()] for word in conduit.operations) or NAMED
-        for protocol, index, clause in _clauses(conduit):
+        for protocol, index, clause in clauses_in_order(conduit):
             if not clause.operations & permitted:
                 words = ", ".join(sorted(operation.name.lower() for operation in clause.operations))
                 text = f"clause {index + 1} is about {words}, which conduit '{name}' does not permit"
@@ -98,7 +98,7 @@ def never_matching(context: Context) -> Iterator[Finding]:
 def behind_another(context: Context) -> Iterator[Finding]:
     """Find clauses everything of which an unguarded one before or behind them permits."""
     for name, conduit in context.policy.conduits.items():
-        clauses = list(_clauses(conduit))
+        clauses = list(clauses_in_order(conduit))
         for protocol, index, clause in clauses:
             for other_protocol, other_index, other in clauses:
                 if other_protocol is not protocol or other_index == index or not _covers(other, clause):
@@ -115,7 +115,8 @@ def _spoken(service: Service) -> set[Protocol]:
     return {protocol for reader in inspectors(service) or () for protocol in SPOKEN[reader]}
 
 
-def _clauses(conduit: Conduit) -> Iterator[tuple[Protocol, int, ClauseRecord]]:
+def clauses_in_order(conduit: Conduit) -> Iterator[tuple[Protocol, int, ClauseRecord]]:
+    """Yield a conduit's clauses, each with its protocol and its place in the protocol's list."""
     for protocol, clauses in clauses_of(conduit.constraints).items():
         for index, clause in enumerate(clauses):
             yield protocol, index, lower_clause(protocol, clause)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastpath.abi import FailMode
+from fastpath.abi import FailMode, Stage
 from rules.checks.registry import Finding, check
 from rules.constraints_model import clauses_of
 from rules.problems import Severity
@@ -102,4 +102,34 @@ def fails_open(context: Context) -> Iterator[Finding]:
             yield Finding(("conduits", name, "fail"), text, "fail: static keeps its addresses and ports")
 
 
-CHECKS = (safety_by_role, safety_by_name, fails_open)
+@check(
+    "POL240",
+    Severity.WARNING,
+    "not inspected while nobody judges",
+    "The kernel's fallback reads no messages: without an engine, or with an overloaded one, what is forbidden passes.",
+    supports="3-3 SR 5.2 RE 3",
+    lowered=True,
+)
+def passes_uninspected(context: Context) -> Iterator[Finding]:
+    """Find conduits that enforce operations or constraints between zones that enforce, and don't fail closed."""
+    lowered = context.lowered
+    if lowered is None or context.policy.site.ceiling is not Stage.ENFORCE:
+        return
+    numbers = {zone.name: zone.number for zone in lowered.zones}
+    for name, conduit in context.policy.conduits.items():
+        says = conduit.operations or clauses_of(conduit.constraints)
+        if not says or conduit.stage is not Stage.ENFORCE or conduit.fail is FailMode.CLOSED:
+            continue
+        reach = context.reaches[name]
+        pairs = ((numbers[source], numbers[target]) for source in reach.sources for target in reach.targets)
+        if any(source != target and lowered.pair_stages[source, target] is Stage.ENFORCE for source, target in pairs):
+            text = (
+                f"what conduit '{name}' forbids inside passes while no engine judges, and who uses it can overload one"
+            )
+            hint = "fail: closed keeps it out, and stops the conduit for as long as that lasts"
+            yield Finding(
+                ("conduits", name, "fail") if "fail" in conduit.model_fields_set else ("conduits", name), text, hint
+            )
+
+
+CHECKS = (safety_by_role, safety_by_name, fails_open, passes_uninspected)

@@ -25,7 +25,7 @@ conduits:
     to: {zone: plant}
     services: [modbus]
     operations: [read, write]
-    constraints: {modbus: [{operation: read, address: [0-9, 40]}, {function: 6, step: 5, rate: 1/s}, {}]}
+    constraints: {modbus: [{operation: read, address: [0-9, 40]}, {unit: 1, function: 6, step: 5, rate: 1/s}, {}]}
     messages: full
     refuse: answer
   names:
@@ -61,7 +61,7 @@ def test_what_an_inspected_conduit_permits() -> None:
     assert asked("modbus") == [
         "operations: read, write",
         "modbus: operation read, address 0-9|40",
-        "modbus: rate 1/s, function 6, step 5",
+        "modbus: rate 1/s, unit 1, function 6, step 5",
         "modbus: anything",
         "messages logged: full",
         "refused by: answer",
