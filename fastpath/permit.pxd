@@ -102,7 +102,10 @@ cdef inline uint8_t inspect_frame(
     inspection.answers = inspection.enforced and inspection.changeable and (
         table.profiles[profile - 1].refuse == REFUSE_ANSWER
     )
-    begin_judging(&flows.judged, table, conduit, flow.responder, table.zones[flow.responder_zone].space, now_ns)
+    begin_judging(
+        &flows.judged, table, conduit, flow.responder, table.zones[flow.responder_zone].space, now_ns,
+        inspection.enforced,
+    )
     begin_finding(&flows.finding)
     flows.judged.finding = &flows.finding
     decision.inspected = 1

@@ -13,7 +13,14 @@ from libc.string cimport memcpy
 from fastpath.abi cimport REASON_NONE
 from fastpath.attach cimport attach_table
 from fastpath.inspect.interface cimport access_t, begin_access, recall_field, set_range, sink_t
-from fastpath.inspect.profile cimport begin_judging, inspector_of, judge_access, judge_context_t, settle_messages
+from fastpath.inspect.profile cimport (
+    MOST_COMPARISONS,
+    begin_judging,
+    inspector_of,
+    judge_access,
+    judge_context_t,
+    settle_messages,
+)
 from fastpath.pace cimport limiter_t
 from fastpath.table cimport table_t
 
@@ -68,7 +75,7 @@ cdef class ProfileJudge:
         if len(responder) != 16:
             raise ValueError("a responder's address has 16 bytes")
         memcpy(address, <const uint8_t *>responder, 16)
-        begin_judging(&self.context, &self.table, conduit, address, space, now_ns)
+        begin_judging(&self.context, &self.table, conduit, address, space, now_ns, bool(enforced))
         sink.put = judge_access
         sink.reason = REASON_NONE
         sink.context = &self.context
@@ -91,7 +98,17 @@ cdef class ProfileJudge:
             judge_access(&sink, &access)
         return abi.Reason(settle_messages(&self.context, sink.reason, bool(enforced)))
 
+    @property
+    def compared(self):
+        """Return what the last segment has cost: semantics.md, "What it may cost"."""
+        return self.context.compared
+
     def _known(self, conduit):
         capacity = abi.IMAGE_HEADER.unpack_from(self.kept[0])["conduit_capacity"]
         if conduit >= capacity:
             raise ValueError(f"no conduit {conduit}")
+
+
+def most_comparisons():
+    """Return how much judging one segment may cost."""
+    return MOST_COMPARISONS

@@ -1,6 +1,6 @@
 """Which inspectors are fuzzed, and with what: whoever adds a protocol adds one entry.
 
-In: captures where there are some, and grammars. Out: seeds, as messages with their direction.
+In: captures where there are some, grammars, and the heaviest message. Out: seeds, as messages with their direction.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fastpath.abi import Inspector, Reason
 from fastpath.dissect import Dissection
 from tests.fuzz import grammar_enip, grammar_modbus, grammar_s7comm
 from tests.support import capture_file, captures
+from tests.support.heaviest import HEAVIEST
 from tests.truth import reassembly
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ SUBJECTS: Final = {
 def seeds(name: str) -> tuple[Seed, ...]:
     """Return messages to begin with: recorded ones, and right and wrong ones of the grammar; always the same."""
     subject, rng = SUBJECTS[name], random.Random(name)
-    found: list[Seed] = []
+    found: list[Seed] = [(HEAVIEST[name].segment(), True)]
     for index in range(GRAMMAR_SEEDS):
         made = (subject.wrong if index % 3 == 0 else subject.right)(rng)
         found += [(message, True) for message in made.asked]

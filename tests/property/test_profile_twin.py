@@ -77,3 +77,4 @@ def test_the_engine_judges_like_its_twin(drawn: Any, operations: Any, segments: 
         now_ns = 1000 + 7 * number
         expected = twin.judge(segment, now_ns, enforced=enforced)
         assert judge.judge(0, segment, responder=PLC, now_ns=now_ns, enforced=enforced) is expected, (number, segment)
+        assert judge.compared == twin.compared, (number, segment)

@@ -2,23 +2,39 @@
 # cython: autotestdict=False, auto_pickle=False, binding=True
 """The inspectors' promises, held against them message by message: one conversation, in C, for the fuzzer.
 
-In: an inspector, and bytes of either direction. Out: what it says, and the first promise of `fastpath.inspect.interface`
-that it broke. Every beginning of a message lies in memory of exactly its size, so that a sanitizer sees a read beyond
+In: an inspector, bytes of either direction, and a policy to judge them by. Out: what it says, and the first promise of
+`fastpath.inspect.interface`, or of semantics.md on what judging may cost, that was broken. Every beginning of a message lies in memory of exactly its size, so that a sanitizer sees a read beyond
 it. Compiled by tests/support/examining.py.
 """
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
-from fastpath.abi cimport ACCESS_FIELDS, OPERATION_NONE, REASON_NONE
+from fastpath.abi cimport ACCESS_FIELDS, MAX_RANGES, OPERATION_NONE, REASON_NONE
+from fastpath.attach cimport attach_table
 from fastpath.inspect.inspectors cimport measure, read
 from fastpath.inspect.interface cimport MESSAGE_BYTES, access_t, dialog_t, sink_t
+from fastpath.inspect.profile cimport (
+    MOST_COMPARISONS,
+    RATE_COMPARISONS,
+    begin_judging,
+    judge_access,
+    judge_context_t,
+    settle_messages,
+)
+from fastpath.pace cimport limiter_t
+from fastpath.table cimport table_t
+
+from fastpath.judge import validate_image, validate_state
 
 cdef enum:
     KEPT = 512  # accesses of one message that are compared
+    # Asked before each clause: the one in hand is compared to its end.
+    MOST_COMPARED = MOST_COMPARISONS + 1 + MAX_RANGES + RATE_COMPARISONS
 
 cdef struct kept_t:
     uint32_t count
@@ -53,17 +69,39 @@ UNSOUND = {1: "puts a second message", 2: "a field both present and recalled", 3
 
 
 cdef class Examiner:
-    """A conversation; `worst_ns` is the longest that one call took, in processor time."""
+    """A conversation on conduit 0 of a policy; `worst_ns` is the longest that one call took, in processor time.
+
+    Nothing is enforced: then every access is judged.
+    """
 
     cdef uint8_t inspector
     cdef dialog_t dialog
     cdef kept_t whole
     cdef kept_t partial
     cdef readonly uint64_t worst_ns
+    cdef readonly uint32_t most_compared  # of one message
+    cdef table_t table
+    cdef limiter_t *limiter
+    cdef judge_context_t judged
+    cdef object kept
 
-    def __init__(self, inspector):
+    def __cinit__(self, inspector, image, state):
+        self.limiter = <limiter_t *>PyMem_Calloc(1, sizeof(limiter_t))
+        if self.limiter == NULL:
+            raise MemoryError
+
+    def __init__(self, inspector, image, state):
+        cdef const uint8_t[::1] image_view = image
+        cdef const uint8_t[::1] state_view = state
+        validate_image(image)
+        validate_state(image, state)
+        attach_table(&self.table, &image_view[0], &state_view[0], self.limiter)
+        self.kept = image, state
         self.inspector = inspector
         self.restart()
+
+    def __dealloc__(self):
+        PyMem_Free(self.limiter)
 
     def restart(self):
         """Begin a new conversation."""
@@ -109,6 +147,9 @@ cdef class Examiner:
                 said.append((cut, early, self._contradicted(length, from_opener, data)))
                 if memcmp(&before, &self.dialog, sizeof(before)):
                     return early, length, "the fuzzer itself changed the conversation"
+        if self._judged(data, length, from_opener) > MOST_COMPARED:
+            return REASON_NONE, length, f"took {self.judged.compared} comparisons"
+        self.dialog = before
         reason = self._read(data, length, length, from_opener, &self.whole)
         if self.whole.unsound:
             return reason, length, UNSOUND[self.whole.unsound]
@@ -174,6 +215,25 @@ cdef class Examiner:
         self._clock(&began)
         free(copy)
         return reason
+
+    cdef uint32_t _judged(self, bytes data, uint32_t length, bint from_opener) except? 0xFFFFFFFF:
+        """Judge a whole message as a segment of its own; return how many comparisons it took."""
+        cdef uint64_t responder[2]
+        cdef uint8_t *copy = exact(data, length)
+        cdef timespec began
+        cdef sink_t sink
+        memset(responder, 0, sizeof(responder))
+        sink.put = judge_access
+        sink.reason = REASON_NONE
+        sink.context = &self.judged
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began)
+        begin_judging(&self.judged, &self.table, 0, responder, 0, 1, 0)
+        read(self.inspector, copy, length, length, from_opener, &self.dialog, &sink)
+        settle_messages(&self.judged, sink.reason, 0)
+        self._clock(&began)
+        free(copy)
+        self.most_compared = max(self.most_compared, self.judged.compared)
+        return self.judged.compared
 
     cdef void _clock(self, timespec *began) noexcept:
         cdef timespec ended

@@ -1,7 +1,7 @@
 """The slow twin of a profile: docs/reference/semantics.md, "Inspection", word by word, over plain accesses.
 
 In: a `ProfileRecord`, and segments of accesses as `fastpath.profiles` takes them. Out: the first reason of each. Shares
-no code with the engine and remembers everything: no hash, no bound but the two that semantics.md names.
+no code with the engine and remembers everything: no hash, no bound but those that semantics.md names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Access = dict[str, Any]
 Place = tuple[Any, ...]
 MOST_VALUES = 256
+MOST_COMPARISONS = 524_288
+RATE_COMPARISONS = 32
 COILS, REGISTERS = (5, 15), (6, 16, 22, 23)
 
 
@@ -29,15 +31,19 @@ class TwinProfile:
     values: dict[Place, int | None] = field(default_factory=dict)
     turns: list[ClauseRecord] = field(default_factory=list)
     held: list[tuple[Place, int | None]] = field(default_factory=list)
+    compared: int = 0
+    unheld: bool = False  # something was written that could not be held for want of comparisons
 
     def judge(self, accesses: list[Access], now_ns: int, *, enforced: bool = True) -> Reason:
         """Judge one segment."""
-        self.turns, self.held = [], []
+        self.turns, self.held, self.compared, self.unheld = [], [], 0, False
         first = Reason.NONE
         for access in accesses:
+            if enforced and first:
+                break
             reason = self._access(access, now_ns)
             first = first or reason
-        if first is Reason.NONE and len(self.held) > MOST_VALUES:
+        if first is Reason.NONE and (self.unheld or len(self.held) > MOST_VALUES):
             first = Reason.MESSAGE_BUDGET
         if first is Reason.NONE:
             for clause in self.turns:
@@ -67,6 +73,8 @@ class TwinProfile:
     def _clauses(self, access: Access, now_ns: int) -> Reason:
         found = [Reason.MESSAGE_CONSTRAINT]
         for clause in self.profile.clauses:
+            if self.compared >= MOST_COMPARISONS:
+                return Reason.MESSAGE_BUDGET
             reason = self._clause(clause, access, now_ns)
             if reason is Reason.NONE:
                 return reason
@@ -74,8 +82,10 @@ class TwinProfile:
         return next((reason for reason in found if reason is not Reason.MESSAGE_CONSTRAINT), found[0])
 
     def _clause(self, clause: ClauseRecord, access: Access, now_ns: int) -> Reason:
+        self.compared += 1
         if clause.protocol is not access["protocol"] or access["operation"] not in clause.operations:
             return Reason.MESSAGE_CONSTRAINT
+        self.compared += len(clause.ranges)
         outside = outside_of(clause, access)
         if outside:
             return Reason.PROCESS_VALUE if outside == {"value"} else Reason.MESSAGE_CONSTRAINT
@@ -84,6 +94,7 @@ class TwinProfile:
         if clause.step and not self._small_step(clause, access):
             return Reason.PROCESS_STEP
         if clause.rate_interval_ns:
+            self.compared += RATE_COMPARISONS
             count = self.turns.count(clause) + 1
             ahead = max(self.clocks.get(clause, 0), now_ns) + count * clause.rate_interval_ns
             if ahead > now_ns + clause.rate_burst_ns:
@@ -104,6 +115,13 @@ class TwinProfile:
     def _hold(self, access: Access, *, refused: bool) -> None:
         if access.get("partial") or ("values" not in access and not refused):
             return
+        if not any(clause.step for clause in self.profile.clauses):
+            return
+        for clause in self.profile.clauses:
+            if self.compared >= MOST_COMPARISONS:
+                self.unheld = self.unheld or not access.get("answer")
+                return
+            self.compared += 1 + len(clause.ranges) * (clause.step > 0 and clause.protocol is access["protocol"])
         told = access.get("recalled", {}) | access["fields"]
         for place, value in [(place_of(told, 0), None)] if refused else values_of(access):
             guarded = {"unit": place[0], "address": place[2]} | ({"file": place[3]} if place[3] is not None else {})
