@@ -157,6 +157,14 @@ class _Constraints(Strict):
         return self
 
     @model_validator(mode="after")
+    def _connects_have_no_operation(self) -> Self:
+        for index, clause in enumerate(getattr(self, "cotp", ()) or ()):
+            if clause.operation:
+                text = f"clause {index + 1} of cotp names an operation: a connect has none"
+                refuse(CODE, text, "say what messages may do in 'operations', or in clauses of s7comm")
+        return self
+
+    @model_validator(mode="after")
     def _steps_know_their_places(self) -> Self:
         for key, field in ONE_PLACE.items():
             for index, clause in enumerate(getattr(self, key, ()) or ()):
@@ -194,3 +202,8 @@ def clauses_of(constraints: Any) -> dict[Protocol, tuple[Clause, ...]]:
         return {}
     found = {protocol: getattr(constraints, key.replace("-", "_")) for key, protocol in PROTOCOLS.items()}
     return {protocol: clauses for protocol, clauses in found.items() if clauses}
+
+
+def message_clauses_of(constraints: Any) -> dict[Protocol, tuple[Clause, ...]]:
+    """Return the clauses that messages have to match; those about COTP are asked of connects alone."""
+    return {protocol: some for protocol, some in clauses_of(constraints).items() if protocol is not Protocol.COTP}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fastpath.abi import FailMode, Stage
 from rules.checks.registry import Finding, check
-from rules.constraints_model import clauses_of
+from rules.constraints_model import clauses_of, message_clauses_of
 from rules.problems import Severity
 from rules.records import ServiceKind
 from rules.services import known_services, service_ranges
@@ -81,7 +81,7 @@ def _writing(context: Context) -> Iterator[tuple[str, Conduit]]:
 
 def _reads_only(conduit: Conduit) -> bool:
     """Tell whether a conduit, or each of its clauses, permits nothing but looking."""
-    clauses = [clause for several in clauses_of(conduit.constraints).values() for clause in several]
+    clauses = [clause for several in message_clauses_of(conduit.constraints).values() for clause in several]
     granted = [conduit.operations] if conduit.operations else [clause.operation for clause in clauses]
     return bool(granted) and all(words and READ_ONLY.issuperset(words) for words in granted)
 

@@ -153,6 +153,29 @@ def test_a_guarded_s7_value_says_how_long_it_is() -> None:
     assert problem("constraints: {cip: [{step: 5}]}", "enip")[0] == "POL010"
 
 
+def test_clauses_about_a_connect_ask_nothing_of_messages() -> None:
+    """Kinds of clients have names; a connect has no operation, and what other TPDUs say is no word of policies."""
+    found = profile("operations: [read], constraints: {cotp: [{connection_type: [op, basic], slot: 1-2}]}", "s7")
+    assert not found.constrained
+    (clause,) = found.clauses
+    assert (clause.protocol, clause.operations) == (Protocol.COTP, {Operation.NONE})
+    assert clause.ranges == tuple(spans(Protocol.COTP, "connection_type", (2, 2), (3, 3))) + tuple(
+        spans(Protocol.COTP, "slot", (1, 2))
+    )
+    both = "constraints: {cotp: [{rack: 0}], s7comm: [{operation: read}]}"
+    assert profile(both, "s7").constrained
+    assert {warning.code for warning in compile_text(text(both, "s7")).warnings} & {
+        "POL236",
+        "POL238",
+        "POL239",
+    } == set()
+    alone = compile_text(text("constraints: {cotp: [{rack: 0}]}", "s7")).warnings
+    assert "POL236" in {warning.code for warning in alone}
+    assert problem("constraints: {cotp: [{operation: read, rack: 0}]}", "s7")[0] == "POL077"
+    assert problem("constraints: {cotp: [{type: 14}]}", "s7")[0] == "POL010"
+    assert problem("constraints: {cotp: [{slot: 32}]}", "s7")[0] == "POL077"
+
+
 def test_services_that_nobody_reads() -> None:
     """Every number of every service has to be read; the problem names what could be."""
     for services in ("modbus, https", "half", "opcua"):
