@@ -16,7 +16,7 @@ from fastpath.judge import Judge
 from gateway.control.event_text import reason_text
 from gateway.control.explain_ends import End, Places
 from gateway.control.explain_frame import IPAddress, ServiceNumber, arp_frame, ip_frame, other_frame, service_numbers
-from gateway.control.explain_message import asked, conversation, message_bytes
+from gateway.control.explain_message import Sent, asks, conversation, message_bytes
 from gateway.errors import ConfigError
 from rules.image import build_image
 from rules.inside import inside
@@ -84,10 +84,12 @@ class Explainer:
 
     def _judged(self, source: End, destination: End, service: ServiceNumber, message: bytes | None) -> dict[str, Any]:
         self._judge.forget_flows()
+        frames = list[Sent]()
         if message is None:
             found = self._opening(source, destination, service)
         else:
-            found = self._message(source, destination, service, message)
+            frames = conversation(*self._addresses(source, destination, service), service, message)
+            found = self._conversation(source, destination, frames)
         reason = Reason(found.reason).name
         return {
             "verdict": Verdict(found.verdict).name.lower(),
@@ -103,7 +105,7 @@ class Explainer:
             "source_asset": self._names.asset(found.source_asset),
             "destination_asset": self._names.asset(found.destination_asset),
             "answer": answer_text(found.answer, service),
-        } | self._said_of_messages(found, message)
+        } | self._said_of_messages(found, service, frames)
 
     def _opening(self, source: End, destination: End, service: ServiceNumber) -> Judgement:
         ethertype, payload = self._frame(source, destination, service)
@@ -115,11 +117,10 @@ class Explainer:
             found = self._asked(Judge(image, self._state), source, destination, ethertype, payload)
         return found
 
-    def _message(self, source: End, destination: End, service: ServiceNumber, message: bytes) -> Judgement:
-        """Judge a conversation up to its message, or up to what of it is refused before."""
-        one, other = self._addresses(source, destination, service)
+    def _conversation(self, source: End, destination: End, frames: list[Sent]) -> Judgement:
+        """Judge a conversation up to its last frame, or up to what of it is refused before."""
         said = []
-        for number, sent in enumerate(conversation(one, other, service, message)):
+        for number, sent in enumerate(frames):
             ends = (source, destination) if sent.from_opener else (destination, source)
             said.append(self._asked(self._judge, *ends, sent.ethertype, sent.payload, number * PAUSE_NS))
             if said[-1].policy_verdict is Verdict.DROP:
@@ -141,17 +142,17 @@ class Explainer:
             time_ns=time_ns,
         )
 
-    def _said_of_messages(self, found: Judgement, message: bytes | None) -> dict[str, Any]:
-        """Return what the message asks for, and what has to be known of its verdict."""
+    def _said_of_messages(self, found: Judgement, service: ServiceNumber, frames: list[Sent]) -> dict[str, Any]:
+        """Return what the last frame's messages ask for, and what has to be known of their verdict."""
         conduit = None if found.conduit is None else self._conduits[found.conduit]
         inspector = self._lowered.inspectors.get(found.service)
         if conduit is None or conduit.profile is None or inspector is None:
-            return {} if message is None or conduit is None else {"note": "nobody reads this conduit's messages"}
-        if message is None:
+            return {} if not frames or conduit is None else {"note": "nobody reads this conduit's messages"}
+        if not frames:
             passes = found.policy_verdict is Verdict.ACCEPT
             return {"note": "each message is judged by what is permitted inside: --message asks"} if passes else {}
-        said = asked(inspector, message)
-        return {"asks": said.lines, "note": message_note(found, conduit, is_whole=said.is_whole)}
+        lines = asks(inspector, service, frames)
+        return {"asks": lines, "note": message_note(found, conduit, is_whole=bool(lines))}
 
     def _inside(self, name: str | None) -> list[str]:
         conduit = self._policy.conduits.get(name) if name is not None else None

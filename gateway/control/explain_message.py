@@ -1,8 +1,8 @@
 """`explain --message`: a made-up conversation up to one message of its opener, and what the message asks for.
 
-In: two addresses, a service, bytes; or an inspector and bytes. Out: frames in their order, each with who sends it; a
-line for each thing that is asked for, in the words of policies. Checksums are left zero: the engine never looks at one.
-Pure; whether the message passes says the engine's judge.
+In: two addresses, a service, bytes. Out: frames in their order, each with who sends it; a line for each message of the
+last one, in the words of policies, as `decode` reads it. Checksums are left zero: the engine never looks at one. Pure;
+whether a message passes says the engine's judge.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastpath.dissect import Dissection
+from fastpath.abi import Operation, Protocol
+from fastpath.decoding import Decoder
 from gateway.control.explain_frame import CLIENT_PORT, SYN, IPAddress, ServiceNumber, ip_packet
 from gateway.errors import ConfigError
 from rules.protocols import key_of
@@ -19,10 +20,11 @@ from rules.records import ServiceKind
 
 if TYPE_CHECKING:
     from fastpath.abi import Inspector
-    from fastpath.dissect import Access
+    from fastpath.decoding import Message
 
 ACK, PUSH = 0x10, 0x08
 MOST_BYTES: Final = 2048  # what fits into a query, and more than most messages have
+RAW_IP: Final = 101  # link type of frames without any link header (LINKTYPE_RAW)
 _SEPARATORS: Final = re.compile(r"[\s:]")
 
 
@@ -32,13 +34,6 @@ class Sent(NamedTuple):
     from_opener: bool
     ethertype: int
     payload: bytes  # from the network header on
-
-
-class Asked(NamedTuple):
-    """What bytes ask for."""
-
-    lines: list[str]
-    is_whole: bool  # False: the last message goes on behind the bytes, or can't be read
 
 
 def message_bytes(text: str) -> bytes:
@@ -75,17 +70,19 @@ def _datagram(port: int, message: bytes) -> bytes:
     return struct.pack(">HHHH", CLIENT_PORT, port, 8 + len(message), 0) + message
 
 
-def asked(inspector: Inspector, message: bytes) -> Asked:
-    """Return what a client's bytes ask for."""
-    messages, left = Dissection(inspector).messages(message, True)
-    lines = [_line(access) for _, _, _, accesses in messages for access in accesses]
-    return Asked(lines, not left)
+def asks(inspector: Inspector, service: ServiceNumber, frames: list[Sent]) -> list[str]:
+    """Return what the messages of a conversation's last frame ask for; nothing when none of them is whole."""
+    ports = {service.number: inspector}
+    decoder = Decoder(ports, {}) if service.kind is ServiceKind.TCP else Decoder({}, ports)
+    found = [decoder.frame(at, sent.payload, len(sent.payload), RAW_IP) for at, sent in enumerate(frames)]
+    return [] if found[-1] is None else [_line(message) for message in found[-1][1]]
 
 
-def _line(access: Access) -> str:
-    fields = ", ".join(f"{name} {_numbers(value)}" for name, value in access["fields"].items())
-    operation = access["operation"].name.lower()
-    return f"{key_of(access['protocol'])}: operation {operation}" + (f", {fields}" if fields else "")
+def _line(message: Message) -> str:
+    protocol, operation, _, _, fields = message
+    words = [f"operation {Operation(operation).name.lower()}"]
+    words += [f"{name} {_numbers(value)}" for name, value in fields.items()]
+    return f"{key_of(Protocol(protocol))}: {', '.join(words)}"
 
 
 def _numbers(value: object) -> str:
