@@ -18,6 +18,9 @@ PYTEST := $(PY) -m pytest
 LAB_SOCKET := /run/conduit-lab-cg/gateway/run/control.sock
 # Rings that a run may not skip, as the tests' `require` reads it; .ci/rings finds out what this machine can run.
 RINGS := .ci/rings
+# Of `make fuzz-messages` and `make asan`: how many inputs, and for which inspectors (none: all of them).
+COUNT ?= 1000000
+SUBJECTS ?=
 
 .PHONY: help setup build demo run test test-vm lint bench endurance differential evasion truth fuzz fuzz-messages asan ci clean system-build system-run system-count system-vm
 
@@ -113,11 +116,11 @@ fuzz: setup ## 5,000 mutated policies (YAML, includes, CSV), half of them sent t
 truth: setup ## messages of recorded traffic as we read them beside Wireshark's rows: table by capture, what differs
 	@$(PY) -m tests.truth
 
-fuzz-messages: setup ## 1,000,000 mutated messages through each inspector under AddressSanitizer and UBSan
-	@$(PY) -m tests.fuzz.sanitize --only tests.fuzz.inspection --count 1000000
+fuzz-messages: setup ## mutated messages through each inspector under AddressSanitizer and UBSan (COUNT=1000000, SUBJECTS=all)
+	@$(PY) -m tests.fuzz.sanitize --only tests.fuzz.inspection --count $(COUNT) --subjects $(SUBJECTS)
 
-asan: setup ## 1,000,000 mutated frames through the engine's parsers under AddressSanitizer and UBSan
-	@$(PY) -m tests.fuzz.sanitize --count 1000000
+asan: setup ## mutated frames through the engine's parsers under AddressSanitizer and UBSan (COUNT=1000000)
+	@$(PY) -m tests.fuzz.sanitize --count $(COUNT)
 
 ci: lint ## what .ci/run runs: lint, test and test-vm, skipping no ring that this machine can run
 	@CONDUIT_REQUIRE="$$($(RINGS))" $(MAKE) test

@@ -149,7 +149,7 @@ REASON_TEXT: Final[dict[Reason, str]] = {
     Reason.MESSAGE_ANSWER: "an answer that nobody asked for",
     Reason.MESSAGE_OPERATION: "the conduit does not permit this operation",
     Reason.MESSAGE_CONSTRAINT: "the conduit permits the operation, but not on this or with these numbers",
-    Reason.MESSAGE_BUDGET: "a message longer, or nested deeper, than inspection follows",
+    Reason.MESSAGE_BUDGET: "a message longer, nested deeper, or asking for more, than inspection follows",
     Reason.PROCESS_VALUE: "the value lies outside the band that the conduit permits",
     Reason.PROCESS_STEP: "the value differs from the last one by more than the conduit permits",
     Reason.PROCESS_RATE: "the conduit permits such writes, but not so often",

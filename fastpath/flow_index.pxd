@@ -49,7 +49,7 @@ cdef struct flows_t:
     uint64_t created
     uint64_t evicted
     streams_t streams  # of the flows whose conduits are inspected
-    judge_context_t judged  # the segment in hand: see permit.inspect_frame
+    judge_context_t judged  # the segment in hand: see inside.inspect_frame
     finding_t finding  # the same segment's
     uint32_t rewrites  # frames of the batch in hand that are to be changed
 

@@ -17,18 +17,14 @@ from fastpath.abi cimport (
     NO_NODE,
     REASON_FLOW_ESTABLISHED,
     REASON_FLOW_PICKUP,
-    REASON_MESSAGE_PROTOCOL,
     REASON_NONE,
     REASON_POLICY_CONDUIT,
     REASON_POLICY_CONDUIT_CLOSED,
     REASON_POLICY_NO_CONDUIT,
-    REFUSE_ANSWER,
-    REFUSE_SILENT,
     flow_t,
 )
 from fastpath.cursor cimport be48_of_8, put_be48
 from fastpath.decision cimport decision_t
-from fastpath.finding cimport REFUSAL_RESET, REFUSAL_REWRITE, begin_finding
 from fastpath.flow cimport (
     FLOW_BACKWARD,
     FLOW_FORWARD,
@@ -41,22 +37,10 @@ from fastpath.flow cimport (
 )
 from fastpath.flow_index cimport flows_t
 from fastpath.frame cimport KIND_L2, PROTOCOL_TCP, frame_t, is_opening
-from fastpath.inspect.interface cimport sink_t
-from fastpath.inspect.profile cimport (
-    begin_judging,
-    inspector_of,
-    judge_access,
-    judge_context_t,
-    revoke_message,
-    settle_messages,
-)
-from fastpath.inspecting cimport inspect, is_told
+from fastpath.inside cimport inspect_first, inspect_frame
 from fastpath.limit cimport is_dropped, limit_reason
-from fastpath.reading cimport inspection_t
 from fastpath.related cimport decide_related
-from fastpath.rewrite cimport can_rewrite
-from fastpath.stream cimport OPENER, RESPONDER
-from fastpath.table cimport find_rule, first_open, is_open, service_at, table_t
+from fastpath.table cimport answered_rule, find_rule, first_open, is_inspected, is_open, service_at, table_t
 
 cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noexcept nogil:
     """Tell whether a frame that a conduit permits begins a conversation: limits count these on their own.
@@ -66,60 +50,6 @@ cdef inline int opens_flow(const frame_t *frame, const decision_t *decision) noe
     if frame.protocol == PROTOCOL_TCP:
         return decision.flowing and is_opening(frame)
     return decision.flowing and decision.flow == NULL and not (is_icmp(frame) and is_echo_reply(frame))
-
-
-cdef inline uint8_t settle(sink_t *sink, uint8_t reason, int enforced) noexcept nogil:
-    return settle_messages(<judge_context_t *>sink.context, reason, enforced)
-
-
-cdef inline void revoke(sink_t *sink) noexcept nogil:
-    revoke_message(<judge_context_t *>sink.context)
-
-
-cdef inline uint8_t inspect_frame(
-    const table_t *table, flows_t *flows, const frame_t *frame, uint32_t conduit, uint64_t now_ns, decision_t *decision
-) noexcept nogil:
-    """Return why what a frame carries is refused by the conduit that permits it; NONE where nobody looks inside."""
-    cdef uint16_t profile = table.conduits[conduit].profile
-    cdef flow_t *flow = decision.flow
-    cdef inspection_t inspection
-    cdef sink_t sink
-    cdef uint8_t reason
-    if not profile:
-        return REASON_NONE
-    if flow == NULL:
-        return REASON_MESSAGE_PROTOCOL  # FAIL-CLOSED: no inspector reads what is no conversation
-    sink.put = judge_access
-    sink.context = &flows.judged
-    inspection.sink = &sink
-    inspection.settle = settle
-    inspection.revoke = revoke
-    inspection.inspector = inspector_of(table, conduit, decision.service)
-    inspection.enforced = <uint8_t>is_dropped(table, conduit)
-    inspection.fail = table.conduits[conduit].fail
-    inspection.shuts = table.profiles[profile - 1].refuse != REFUSE_SILENT
-    inspection.changeable = <uint8_t>can_rewrite(frame, flows.rewrites)
-    inspection.answers = inspection.enforced and inspection.changeable and (
-        table.profiles[profile - 1].refuse == REFUSE_ANSWER
-    )
-    begin_judging(
-        &flows.judged, table, conduit, flow.responder, table.zones[flow.responder_zone].space, now_ns,
-        inspection.enforced,
-    )
-    begin_finding(&flows.finding)
-    flows.judged.finding = &flows.finding
-    decision.inspected = 1
-    decision.finding = &flows.finding
-    reason = inspect(
-        flows, flow, frame, OPENER if decision.direction == FLOW_FORWARD else RESPONDER, &inspection, now_ns,
-        &flows.finding,
-    )
-    flows.rewrites += flows.finding.edit_count != 0
-    if flows.finding.refusal == REFUSAL_REWRITE:
-        decision.rewriting = 1
-    elif inspection.shuts and inspection.enforced and is_told(reason):
-        flows.finding.refusal = REFUSAL_RESET
-    return reason
 
 
 cdef inline uint8_t accept_flow(
@@ -253,37 +183,6 @@ cdef inline void keep_flow(
     touch_flow(flows, decision.flow, frame, direction, now_ns)
 
 
-cdef inline uint8_t inspect_first(
-    const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
-) noexcept nogil:
-    """Inspect the first frame of a conversation, which has just been kept; one that is dropped is forgotten again."""
-    cdef uint8_t reason = inspect_frame(table, flows, frame, decision.conduit, now_ns, decision)
-    if reason != REASON_NONE and decision.flow != NULL and is_dropped(table, decision.conduit):
-        forget_flow(flows, decision.flow)
-        decision.flow = NULL
-    return reason
-
-
-cdef inline uint32_t answered_rule(
-    const table_t *table, const frame_t *frame, const decision_t *decision
-) noexcept nogil:
-    """Return the conduits by which a frame may be an answer; NO_NODE for all but TCP in mid-stream."""
-    if frame.protocol != PROTOCOL_TCP or is_opening(frame):
-        return NO_NODE
-    return find_rule(
-        table, decision.destination.klass, decision.source.klass, table.services_tcp[frame.source_port]
-    )
-
-
-cdef inline int is_inspected(const table_t *table, uint32_t node) noexcept nogil:
-    """Tell whether any of a rule's conduits, open or closed, looks inside."""
-    while node != NO_NODE:
-        if table.conduits[table.nodes[node].conduit].profile:
-            return 1
-        node = table.nodes[node].next
-    return 0
-
-
 cdef inline uint8_t decide_conduit(
     const table_t *table, const frame_t *frame, flows_t *flows, uint64_t now_ns, decision_t *decision
 ) noexcept nogil:
@@ -302,7 +201,7 @@ cdef inline uint8_t decide_conduit(
     decision.service = service
     node = find_rule(table, decision.source.klass, decision.destination.klass, service)
     conduit = first_open(table, node)
-    answered = answered_rule(table, frame, decision)
+    answered = answered_rule(table, frame, decision.source.klass, decision.destination.klass)
     # Which end is the server, ports alone tell, and those an opener chooses: where one of two readings is inspected,
     # the other one takes nothing up. Else what was opened by the one would go on by the other, unseen.
     if conduit != NO_CONDUIT and not table.conduits[conduit].profile and is_inspected(table, answered):

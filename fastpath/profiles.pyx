@@ -14,7 +14,6 @@ from fastpath.abi cimport REASON_NONE
 from fastpath.attach cimport attach_table
 from fastpath.inspect.interface cimport access_t, begin_access, recall_field, set_range, sink_t
 from fastpath.inspect.profile cimport (
-    MOST_COMPARISONS,
     begin_judging,
     inspector_of,
     judge_access,
@@ -107,8 +106,3 @@ cdef class ProfileJudge:
         capacity = abi.IMAGE_HEADER.unpack_from(self.kept[0])["conduit_capacity"]
         if conduit >= capacity:
             raise ValueError(f"no conduit {conduit}")
-
-
-def most_comparisons():
-    """Return how much judging one segment may cost."""
-    return MOST_COMPARISONS

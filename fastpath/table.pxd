@@ -35,7 +35,15 @@ from fastpath.abi cimport (
     state_port_t,
     zone_t,
 )
-from fastpath.frame cimport PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, frame_t, is_mapped
+from fastpath.frame cimport (
+    PROTOCOL_ICMP,
+    PROTOCOL_ICMPV6,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
+    frame_t,
+    is_mapped,
+    is_opening,
+)
 from fastpath.pace cimport limiter_t
 
 cdef enum:
@@ -216,6 +224,24 @@ cdef inline uint32_t first_open(const table_t *table, uint32_t node) noexcept no
             return table.nodes[node].conduit
         node = table.nodes[node].next
     return NO_CONDUIT
+
+
+cdef inline int is_inspected(const table_t *table, uint32_t node) noexcept nogil:
+    """Tell whether any of a chain's conduits, open or closed, looks inside."""
+    while node != NO_NODE:
+        if table.conduits[table.nodes[node].conduit].profile:
+            return 1
+        node = table.nodes[node].next
+    return 0
+
+
+cdef inline uint32_t answered_rule(
+    const table_t *table, const frame_t *frame, uint16_t source, uint16_t destination
+) noexcept nogil:
+    """Return the conduits by which a frame of two classes may be an answer; NO_NODE for all but TCP in mid-stream."""
+    if frame.protocol != PROTOCOL_TCP or is_opening(frame):
+        return NO_NODE
+    return find_rule(table, destination, source, table.services_tcp[frame.source_port])
 
 
 cdef inline uint16_t service_at(const table_t *table, const frame_t *frame, uint16_t port) noexcept nogil:

@@ -6,6 +6,7 @@ EtherNet/IP-CIP without and with `operations`. Metrics us_per_packet_CASE: user 
 packet from the real queue, as in the suite `cpu`. The traffic is real TCP (bench/conversations.py): 64 connections of
 each case stay open, one request and one answer are a segment each. Cases alternate every SLICE_S, so that all of them
 see the same machine. ns_plain_N and ns_inspected_N: what judging one segment costs in process, with N conversations.
+us_heaviest_NAME and us_trickled_NAME: the segments that cost the most in process (bench/heaviest.py).
 rss_plain_mib and rss_inspected_mib: what an engine process holds with 10,000 of them (bench/polled.py).
 """
 
@@ -15,7 +16,7 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from bench import polled
+from bench import heaviest, polled
 from bench.conversations import CIP, CONNECTIONS, MODBUS, NONSENSE, S7COMM, Conversations, EndedError
 from bench.inspected_policy import CASES, inspected_policy
 from bench.results import Result
@@ -45,7 +46,7 @@ def run(plan: Plan) -> list[Result]:
     if not plan.chosen((SUBJECT,)):
         return []
     queue = {f"us_per_packet_{case}": runs for case, runs in through_the_queue(plan).items()}
-    parts = (("us", queue), ("ns", polled.timed(plan)), ("MiB", polled.held(plan)))
+    parts = (("us", queue), ("us", heaviest.timed(plan)), ("ns", polled.timed(plan)), ("MiB", polled.held(plan)))
     return [Result.of(SUITE, SUBJECT, name, unit, runs) for unit, found in parts for name, runs in found.items()]
 
 

@@ -72,12 +72,13 @@ cdef inline void mark_range(const range_t *span, uint64_t base, uint32_t count, 
     """Mark the values that lie in a range, of `count` that lie at `base` and behind it."""
     cdef uint64_t first = span.low - base if span.low > base else 0
     cdef uint64_t last = span.high - base
-    cdef uint32_t word
+    cdef uint32_t word, end
     if span.high < base or first >= count:
         return
     if last >= count:
         last = count - 1
-    for word in range(MARK_WORDS):
+    end = (<uint32_t>last >> 6) + 1
+    for word in range(<uint32_t>first >> 6, end):
         marks.words[word] |= bits_between(first, last, word)
 
 

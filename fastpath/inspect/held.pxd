@@ -136,8 +136,9 @@ cdef inline void hold_marked(
     Of an answer as many as there is room for; a write is held whole or is too much.
     """
     cdef held_value_t *place
+    cdef uint32_t marked = min(count, <uint32_t>MARKED_VALUES)
     cdef uint32_t index
-    for index in range(min(count, <uint32_t>MARKED_VALUES)):
+    for index in range(marked):
         if not marks.words[index >> 6] >> (index & 63) & 1:
             continue
         if held.value_count == HELD_VALUES or (count > MARKED_VALUES and not access.answer):

@@ -26,7 +26,6 @@ LONGER_FOR_A_REASON: Final = {
     "fastpath/abi.py": "every layout shared by two processes stands in one place, beside its neighbours",
     "fastpath/abi.pxd": "the same layouts, in the same order, for C",
     "fastpath/layout.pyx": "one line per field of every layout",
-    "fastpath/permit.pxd": "lines 7 to 12 of one page, in the order in which they are tried",
 }
 DIRECTIVES: Final = {
     "language_level": "3",

@@ -123,7 +123,8 @@ def sound(name: str, result: InspectionResult, made: GrammarResult, longest_ms: 
     counts = ", ".join(f"{number} {word}" for word, number in result.outcomes.most_common())
     print(
         f"{name}: {result.inputs} inputs ({counts}), {len(result.broken)} broken promises, worst call "
-        f"{result.worst_ns / 1e6:.3f} ms, most comparisons {result.most_compared:,}; {made.wrong} malformed by {len(made.by_rule)} rules, "
+        f"{result.worst_ns / 1e6:.3f} ms, most comparisons {result.most_compared:,}; "
+        f"{made.wrong} malformed by {len(made.by_rule)} rules, "
         f"{len(made.taken)} taken; {made.right} right, {len(made.refused)} refused",
         flush=True,
     )

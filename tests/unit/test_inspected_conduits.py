@@ -173,3 +173,17 @@ def test_a_changed_write_leaves_no_value_behind() -> None:
         if asked.verdict is Verdict.DROP:
             dialog.sent[HMI] += len(WRITE)
             assert dialog.send(PLC, refusal).reason is Reason.FLOW_ESTABLISHED
+
+
+def test_a_changed_request_takes_no_turn() -> None:
+    """One that asks for two file records, of which one is not permitted, uses up nothing of the other one's rate."""
+    dialog = Dialog(constraints={"modbus": [{"function": 20, "file": 1, "rate": "1/min"}]}, refuse="answer")
+    dialog.open()
+    permitted, other = bytes.fromhex("06 0001 0000 0001"), bytes.fromhex("06 0002 0000 0001")
+    both = bytes.fromhex("0002 0000 0011 01 14 0e") + permitted + other
+    assert dialog.send(HMI, both).reason is Reason.MESSAGE_CONSTRAINT
+    dialog.sent[HMI] += len(both)
+    assert dialog.send(PLC, bytes.fromhex("0002 0000 0003 01 80 01")).reason is Reason.FLOW_ESTABLISHED
+    one = bytes.fromhex("0003 0000 000a 01 14 07") + permitted
+    assert dialog.send(HMI, one).reason is Reason.FLOW_ESTABLISHED
+    assert dialog.send(HMI, one).reason is Reason.PROCESS_RATE
