@@ -31,7 +31,8 @@ from rules.load import load_bundle
 from rules.lower import lower
 from rules.problems import Severity
 from rules.state import build_state
-from rules.static import BANKS, render_parts
+from rules.static import render_parts
+from rules.static_declarations import BANKS
 from rules.workshop import Workshop
 
 if TYPE_CHECKING:

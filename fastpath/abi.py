@@ -213,7 +213,9 @@ FIELD_NAMES: Final[dict[Protocol, tuple[str, ...]]] = {
         "service", "response", "class", "instance", "attribute", "status", "connection", "tag", "value", "offset",
         "count", "type",
     ),
-    Protocol.COTP: ("type", "source_reference", "destination_reference", "destination_tsap"),
+    Protocol.COTP: (
+        "type", "source_reference", "destination_reference", "destination_tsap", "connection_type", "rack", "slot",
+    ),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
         "s7comm-plus": "about S7comm-plus",
         "enip": "about EtherNet/IP's encapsulation",
         "cip": "about CIP",
-        "cotp": "about ISO-on-TCP",
+        "cotp": "about the connect of ISO-on-TCP: whom S7 clients connect to, and as what",
     },
     "ModbusClause": CLAUSE
     | STEP
@@ -70,9 +70,9 @@ CLAUSES: Final[dict[str, dict[str, str]]] = {
     },
     "CotpClause": CLAUSE
     | {
-        "type": "kind of TPDU",
-        "source_reference": "source reference",
-        "destination_reference": "destination reference",
-        "destination_tsap": "destination TSAP",
+        "destination_tsap": "called TSAP as one number, of up to eight octets",
+        "connection_type": "its first octet of two, or a name: pg, op, basic",
+        "rack": "of the CPU: the upper three bits of the second octet",
+        "slot": "of the CPU: the lower five bits",
     },
 }

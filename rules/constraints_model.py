@@ -38,6 +38,9 @@ STEPPED = frozenset(
     {Protocol.MODBUS, Protocol.S7COMM}
 )  # whose answers tell the values that were read: a step needs the last one
 
+# The field by which one register may have several names; a step that left it open could be gone around.
+ONE_PLACE = {"modbus": "unit", "s7comm": "area"}
+
 
 class Clause(Strict):
     """One alternative; beside these three, the fields of its protocol."""
@@ -147,11 +150,33 @@ class _Constraints(Strict):
             counts = ranges.get("count", ())
             if not (clause.largest_step or "value" in ranges):
                 continue
-            exact = len(counts) == 1 and counts[0].first == counts[0].last
+            exact = _is_one(counts)
             if not exact or any(span.last - span.first + 1 != counts[0].first for span in ranges.get("address", ())):
                 text = f"clause {index + 1} of s7comm guards a value whose bytes could be written one by one"
                 refuse(CODE, text, "say how long it is and where each begins, like count: 2, address: [10-11, 12-13]")
         return self
+
+    @model_validator(mode="after")
+    def _connects_have_no_operation(self) -> Self:
+        for index, clause in enumerate(getattr(self, "cotp", ()) or ()):
+            if clause.operation:
+                text = f"clause {index + 1} of cotp names an operation: a connect has none"
+                refuse(CODE, text, "say what messages may do in 'operations', or in clauses of s7comm")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_know_their_places(self) -> Self:
+        for key, field in ONE_PLACE.items():
+            for index, clause in enumerate(getattr(self, key, ()) or ()):
+                if clause.largest_step and not _is_one(clause.ranges().get(field, ())):
+                    text = f"clause {index + 1} of {key} has a 'step' and not exactly one '{field}'"
+                    why = "a device may answer to several as one, and each has a last value of its own"
+                    refuse(CODE, text, f"{why}: name one {field}, or give each a clause")
+        return self
+
+
+def _is_one(spans: tuple[NumberRange, ...]) -> bool:
+    return len(spans) == 1 and spans[0].first == spans[0].last
 
 
 def _by_protocol() -> dict[str, Any]:
@@ -177,3 +202,8 @@ def clauses_of(constraints: Any) -> dict[Protocol, tuple[Clause, ...]]:
         return {}
     found = {protocol: getattr(constraints, key.replace("-", "_")) for key, protocol in PROTOCOLS.items()}
     return {protocol: clauses for protocol, clauses in found.items() if clauses}
+
+
+def message_clauses_of(constraints: Any) -> dict[Protocol, tuple[Clause, ...]]:
+    """Return the clauses that messages have to match; those about COTP are asked of connects alone."""
+    return {protocol: some for protocol, some in clauses_of(constraints).items() if protocol is not Protocol.COTP}

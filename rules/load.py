@@ -1,4 +1,4 @@
-"""Policy text → `Policy`, or every mistake in it with file, line and column.
+"""Policy text → `Policy`, or the mistakes in it with file, line and column: a thousand, and how many more there are.
 
 In: a path, a text or a bundle. Out: a frozen `Policy` whose schema and references are right, or `PolicyError`.
 Goes on past a mistake wherever it can: schema errors do not hide unknown names, and what remains of a broken policy is
@@ -16,8 +16,8 @@ from rules.conflicts import conflicts
 from rules.fragments import joined
 from rules.model import Policy, fields_at
 from rules.nodes import Source
-from rules.problems import PolicyError, Problem, did_you_mean
-from rules.references import reference_problems
+from rules.problems import MOST_PROBLEMS, PolicyError, Problem, did_you_mean
+from rules.references import HINTED, reference_problems
 from rules.services import library
 from rules.text import decoded
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from rules.file_memory import FileMemory
+    from rules.nodes import Place
 
 # Keys of zones and assets whose absence moves the entry elsewhere, so that conflicts would be invented.
 MEANINGFUL = ("vlans", "address_space", "zone", "behind", "[key]")
@@ -56,45 +57,55 @@ def load_bundle(bundle: Bundle, memory: FileMemory | None = None) -> Policy:
     problems += reference_problems(source, library())
     data = source.root.plain()
     policy: Policy | None = None
+    unlisted = 0
     try:
         policy = Policy.model_validate(data).located(source, bundle.files)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        problems += [_schema_problem(detail, source) for detail in details]
+        problems += _schema_problems(details, source)
+        unlisted = max(0, len(details) - MOST_PROBLEMS)
         rest = _salvage(data, [detail["loc"] for detail in details])
         problems += conflicts(rest.located(source)) if rest is not None else []
     else:
         problems += conflicts(policy) if problems else []
     if policy is None or problems:
-        raise PolicyError(problems)
+        raise PolicyError(problems, unlisted=unlisted)
     if memory is not None:
         memory.became(source, policy)
     return policy
 
 
-def _schema_problem(detail: ErrorDetails, source: Source) -> Problem:
+def _schema_problems(details: list[ErrorDetails], source: Source) -> list[Problem]:
+    """Return what is wrong with keys and values, of many the first in the text.
+
+    A text can hold a mistake in every other character: putting each into words would take a minute.
+    """
+    placed = sorted(((_place(detail, source), detail) for detail in details), key=lambda one: one[0])
+    found = []
+    for number, (place, detail) in enumerate(placed[:MOST_PROBLEMS]):
+        message, hint, code = _words(detail, tuple(detail["loc"]), hinted=number < HINTED)
+        found.append(Problem(*place, message, hint, code))
+    return found
+
+
+def _place(detail: ErrorDetails, source: Source) -> Place:
     path = tuple(detail["loc"])
     kind = detail["type"]
     if path and path[-1] == "[key]":
-        place = source.key_place(path[:-1])
-    elif kind == "extra_forbidden":
-        place = source.key_place(path)
-    elif kind == "missing":
-        place = source.key_place(path[:-1])
-    else:
-        place = source.place(path)
-    message, hint, code = _words(detail, path)
-    return Problem(*place, message, hint, code)
+        return source.key_place(path[:-1])
+    if kind == "extra_forbidden":
+        return source.key_place(path)
+    return source.key_place(path[:-1]) if kind == "missing" else source.place(path)
 
 
-def _words(detail: ErrorDetails, path: tuple[Any, ...]) -> tuple[str, str, str]:
+def _words(detail: ErrorDetails, path: tuple[Any, ...], *, hinted: bool) -> tuple[str, str, str]:
     kind, context = detail["type"], detail.get("ctx", {})
     keys = [part for part in path if isinstance(part, str) and part != "[key]"]
     key = keys[-1] if keys else "policy"
     if kind.startswith("POL"):
         return context["text"], context["hint"], kind
     if kind == "extra_forbidden":
-        return f"unknown key '{key}'", did_you_mean(key, fields_at(path[:-1])), "POL010"
+        return f"unknown key '{key}'", did_you_mean(key, fields_at(path[:-1])) if hinted else "", "POL010"
     if kind == "missing":
         owner = f" in '{keys[-2]}'" if len(keys) > 1 else ""
         return f"'{key}' is missing{owner}", "", "POL011"

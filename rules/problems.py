@@ -1,7 +1,7 @@
 """What is wrong with a policy text: one record per mistake, always with a place, a reason and a way out.
 
 In: file name, position and words from `tree`, `load`, `references` and `check`. Out: `Problem` and `PolicyError`, which
-control turns into API answers and `conduitctl` prints. Must never be a traceback and never lose a mistake.
+control turns into API answers and `conduitctl` prints. Must never be a traceback, nor leave out a mistake in silence.
 Codes are stable: POL0xx the text itself, POL1xx and POL2xx the policy as a whole (`checks`, docs/reference/checks).
 """
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MANY_NAMES = 2000
 MAX_WORD = 64  # longer than any name; difflib is quadratic in the length
 MAX_MESSAGE = 400
+MOST_PROBLEMS = 1000  # in one refusal: nobody mends more before the next try
+MORE = "POL079"
 
 
 class Severity(Enum):
@@ -81,15 +83,21 @@ class Problem:
 
 
 class PolicyError(Exception):
-    """The text is refused and nothing in force has changed; `problems` holds every mistake found, in file order.
+    """The text is refused and nothing in force has changed; `problems` holds the mistakes found, in file order.
 
-    `beside` holds what checks had found that would not have refused it.
+    Of more than MOST_PROBLEMS the first, and one that says how many more there are: `unlisted`, and those left out
+    here. `beside` holds what checks had found that would not have refused it.
     """
 
-    def __init__(self, problems: Iterable[Problem], beside: Iterable[Problem] = ()) -> None:
-        self.problems = in_file_order(problems)
+    def __init__(self, problems: Iterable[Problem], beside: Iterable[Problem] = (), *, unlisted: int = 0) -> None:
+        found = in_file_order(problems)
+        count = len(found) + unlisted
+        self.problems = found[:MOST_PROBLEMS]
+        if count > len(self.problems):
+            last = self.problems[-1]
+            text = f"{count - len(self.problems)} more mistakes are not listed"
+            self.problems += (Problem(last.path, last.line, last.column, text, "mend those above first", MORE),)
         self.beside = tuple(beside)
-        count = len(self.problems)
         super().__init__(f"{count} problem{'' if count == 1 else 's'}\n" + "\n".join(map(str, self.problems)))
 
 

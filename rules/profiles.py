@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastpath.abi import MessageLog, Operation, RefuseMode
-from rules.constraints_model import clauses_of
+from fastpath.abi import MessageLog, Operation, Protocol, RefuseMode
+from rules.constraints_model import clauses_of, message_clauses_of
 from rules.protocols import field_place
 from rules.records import ClauseRecord, ProfileRecord, RangeRecord
 from rules.services import inspectors
@@ -18,13 +18,13 @@ from rules.services import inspectors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fastpath.abi import Protocol
     from rules.conduit_model import Conduit
     from rules.constraints_model import Clause
     from rules.service_model import Service
 
 SAMPLED = 100  # one message in so many, where nothing else is said
 NAMED = frozenset(Operation) - {Operation.OTHER}  # what no table knows is never permitted
+CONNECT = frozenset({Operation.NONE})  # what clauses about COTP are asked of has no operation
 
 
 def lower_profile(conduit: Conduit, known: Mapping[str, Service]) -> ProfileRecord | None:
@@ -37,7 +37,7 @@ def lower_profile(conduit: Conduit, known: Mapping[str, Service]) -> ProfileReco
         frozenset(reader for name in conduit.services for reader in inspectors(known[name]) or ()),
         _operations(conduit.operations) | {Operation.NONE},
         tuple(dict.fromkeys(clauses)),
-        bool(clauses),
+        bool(message_clauses_of(conduit.constraints)),
         conduit.messages,
         (conduit.every or SAMPLED) if conduit.messages is MessageLog.SAMPLED else 1,
         RefuseMode.RESET if conduit.refuse is None else conduit.refuse,
@@ -52,7 +52,8 @@ def lower_clause(protocol: Protocol, clause: Clause) -> ClauseRecord:
         for first, last in _outermost(spans)
     ]
     rate = (clause.rate.interval_ns, clause.rate.burst_ns) if clause.rate is not None else (0, 0)
-    return ClauseRecord(protocol, _operations(clause.operation), tuple(sorted(ranges)), clause.largest_step, *rate)
+    operations = CONNECT if protocol is Protocol.COTP else _operations(clause.operation)
+    return ClauseRecord(protocol, operations, tuple(sorted(ranges)), clause.largest_step, *rate)
 
 
 def _operations(words: Iterable[str]) -> frozenset[Operation]:

@@ -2,7 +2,8 @@
 """COTP TPDUs that open and end a transport connection: connect, confirm, disconnect and its confirmation, error.
 
 In: one whole TPKT, checked by `tpkt`. Out: one access of protocol COTP without an operation, with the references and
-the called TSAP (on S7: kind of connection, rack and slot). Called by the modules whose messages travel in COTP.
+the called TSAP, where it has two octets also as S7 CPUs read them: kind of connection, rack and slot. Called by the
+modules whose messages travel in COTP.
 
 SPEC: ISO 8073 clauses 13.3 to 13.6 and 13.12; RFC 1006 section 5: class 0, no extended formats.
 """
@@ -19,7 +20,11 @@ cdef enum:
     COTP_SOURCE_REFERENCE = 1
     COTP_DESTINATION_REFERENCE = 2
     COTP_DESTINATION_TSAP = 3
+    COTP_CONNECTION_TYPE = 4
+    COTP_RACK = 5
+    COTP_SLOT = 6
     CALLED_TSAP = 0xC2
+    S7_TSAP_BYTES = 2
     TSAP_BYTES = 8  # of a TSAP that fits into a field: S7's have two, longer ones are texts
 
 
@@ -41,6 +46,10 @@ cdef inline uint8_t read_parameters(const uint8_t *at, uint32_t left, access_t *
             for i in range(at[1]):
                 tsap = tsap << 8 | at[2 + i]
             set_field(access, COTP_DESTINATION_TSAP, tsap)
+            if at[1] == S7_TSAP_BYTES:
+                set_field(access, COTP_CONNECTION_TYPE, at[2])
+                set_field(access, COTP_RACK, at[3] >> 5)
+                set_field(access, COTP_SLOT, at[3] & 0x1F)
         left -= at[1] + 2u
         at += at[1] + 2u
     return REASON_NONE
@@ -76,6 +85,11 @@ cdef inline uint8_t read_cotp(
         reason = REASON_MESSAGE_ANSWER
     sink.put(sink, &access)
     return reason
+
+
+cdef inline int is_connect(const access_t *access) noexcept nogil:
+    """Tell whether an access asks for a transport connection: the one thing of COTP that a policy may constrain."""
+    return access.protocol == PROTOCOL_COTP and access.low[COTP_TYPE] == COTP_CONNECT >> 4
 
 
 cdef inline void put_empty(int from_opener, sink_t *sink) noexcept nogil:

@@ -15,6 +15,7 @@ from fastpath.abi cimport (
     OPERATION_NONE,
     OPERATION_READ,
     OPERATION_WRITE,
+    PROTOCOL_COTP,
     REASON_MESSAGE_BUDGET,
     REASON_MESSAGE_CONSTRAINT,
     REASON_MESSAGE_OPERATION,
@@ -38,6 +39,7 @@ from fastpath.inspect.held cimport (
     take_held_turns,
 )
 from fastpath.inspect.interface cimport access_t, refuse_message, sink_t
+from fastpath.inspect.cotp cimport is_connect
 from fastpath.inspect.place cimport has_values, is_refusal, refused_count
 from fastpath.table cimport table_t
 
@@ -132,9 +134,21 @@ cdef inline uint8_t clauses_reason(judge_context_t *context, const access_t *acc
     return worst
 
 
+cdef inline uint8_t connect_reason(judge_context_t *context, const access_t *access) noexcept nogil:
+    """A connect is asked for what it connects to where clauses are about that; it has no operation."""
+    cdef const clause_t *clauses = context.table.clauses + context.profile.first_clause
+    cdef uint32_t at
+    for at in range(context.profile.clause_count):
+        if clauses[at].protocol == PROTOCOL_COTP:
+            return clauses_reason(context, access)
+    return REASON_NONE
+
+
 cdef inline uint8_t access_reason(judge_context_t *context, const access_t *access) noexcept nogil:
-    if access.operation == OPERATION_NONE or access.answer:
+    if access.answer:
         return REASON_NONE
+    if access.operation == OPERATION_NONE:
+        return connect_reason(context, access) if is_connect(access) else <uint8_t>REASON_NONE
     if not context.profile.operations >> access.operation & 1:
         return REASON_MESSAGE_OPERATION
     return clauses_reason(context, access) if context.profile.constrained else <uint8_t>REASON_NONE

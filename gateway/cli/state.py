@@ -125,11 +125,15 @@ def explain(
     at: Annotated[
         str | None, typer.Option("--at", help="with windows as they are then: 2026-11-28T06:00, the site's local time")
     ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", help="what SOURCE then sends, in hexadecimal, where messages are judged")
+    ] = None,
 ) -> None:
     """Would it pass, by which conduit, for which reason, in which stage? Asks the engine's own code, sends nothing."""
     here = session(context)
     asked = {"source": source, "destination": destination, "service": service}
     asked |= {"source_zone": source_zone or "", "destination_zone": destination_zone or "", "at": at or ""}
+    asked |= {"message": message or ""}
     given = {name: value for name, value in asked.items() if value}
     content = _explain_file(policy, given) if policy else here.client.get("/v1/explain", **given)
     here.show(content, _explain_table)
@@ -156,6 +160,8 @@ def _explain_table(content: dict[str, Any]) -> None:
             ("reason", f"{content['reason']}: {content['text']}"),
             ("conduit", content["conduit"]),
             ("permits inside", "\n".join(content["inside"]) or None),
+            ("the message asks", "\n".join(content["asks"]) or None),
+            ("note", content["note"]),
             ("stage", content["stage"]),
             ("ceiling", content["ceiling"]),
         ]

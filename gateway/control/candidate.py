@@ -41,9 +41,11 @@ class Candidate:
     def judge(self, ports: Mapping[str, int]) -> Judge:
         """Return the engine's code over this policy; `ports` are made-up interface numbers by name.
 
-        Without limits: what a conversation is judged once for here must not use up what it is allowed.
+        Without limits: what a conversation is judged once for here must not use up what it is allowed. And without
+        inspection: a made-up frame carries no message.
         """
-        unlimited = replace(self.lowered, conduits=tuple(replace(one, limit=None) for one in self.lowered.conduits))
+        conduits = tuple(replace(one, limit=None, profile=None) for one in self.lowered.conduits)
+        unlimited = replace(self.lowered, conduits=conduits)
         state = bytearray(self.state)
         copy = StateMap(memoryview(state))  # of nothing in force: it has no lane behind it
         copy.set_ports({ports[port.name]: port.number for port in self.lowered.ports})

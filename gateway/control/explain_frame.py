@@ -91,12 +91,15 @@ def _numbered(text: str, word: str, number: int) -> ServiceNumber:
 
 def ip_frame(source: IPAddress, destination: IPAddress, service: ServiceNumber) -> tuple[int, bytes]:
     """Return (EtherType, payload) of the opening frame of an IP service. Raises ConfigError when they do not fit."""
+    return ip_packet(source, destination, _PROTOCOL.get(service.kind, service.number), _transport(service))
+
+
+def ip_packet(source: IPAddress, destination: IPAddress, protocol: int, body: bytes) -> tuple[int, bytes]:
+    """Return (EtherType, payload) of an IP packet. Raises ConfigError when the addresses do not fit."""
     if source.version != destination.version:
         raise ConfigError(
             "address_family", f"{source} and {destination} are of different IP versions", "name both addresses"
         )
-    protocol = _PROTOCOL.get(service.kind, service.number)
-    body = _transport(service)
     if source.version == 4:
         head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, TTL, protocol, 0)
         return ETHERTYPE_IP4, (head + source.packed + destination.packed + body).ljust(MIN_PAYLOAD, b"\0")

@@ -2,7 +2,8 @@
 
 In: flows as the segment holds them, the policy in force, a candidate. Out: those that pass now and would be cut, or
 would pass by their stage only, in groups. A flow is judged by a frame that its opener could send next: from the port of
-its zone, with the MAC that was seen. The engine and its flow table notice nothing. CPU-bound: run it in a thread.
+its zone, with the MAC that was seen. What it carries is not judged; but TCP that nobody has followed ends where a
+conduit begins to be inspected and enforces. Engine and flow table notice nothing. CPU-bound: run it in a thread.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from fastpath.abi import FLOW_CLOSED, FLOW_KNOWN_OPENER, NO_ASSET, Reason, Verdict
+from fastpath.abi import FLOW_CLOSED, FLOW_KNOWN_OPENER, NO_ASSET, Reason, Stage, Verdict
 from gateway.control.api.change_models import FlowGroup, FlowsDifference
-from gateway.control.explain import STRANGER_MAC
+from gateway.control.explain_ends import STRANGER_MAC
 from gateway.control.readable import address_text, present
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from fastpath.judge import Judgement
     from gateway.control.candidate import Candidate
     from gateway.control.names import Names
     from rules.records import LoweredPolicy
@@ -91,10 +93,17 @@ def is_live(flow: Mapping[str, Any], now_ns: int) -> bool:
     return not flow["flags"] & FLOW_CLOSED and (idle is None or now_ns - flow["last_seen_ns"] <= idle)
 
 
+def lacks_stream(flow: Mapping[str, Any], after: Judgement, inspected: Collection[int]) -> bool:
+    """Tell whether its next data would be refused because nobody has followed it from its beginning."""
+    permitted = after.policy_verdict is Verdict.ACCEPT and after.conduit in inspected
+    return permitted and after.stage is Stage.ENFORCE and flow["protocol"] == TCP and not flow["stream"]
+
+
 def live_flows(flows: Iterable[Mapping[str, Any]], names: Names, now: Candidate, then: Candidate) -> FlowsDifference:
     """Judge every live flow under both policies and tell those that fare worse."""
     places = Places(now.lowered, then.lowered)
     judges = (now.judge(places.ports), then.judge(places.ports))
+    inspected = [{one.slot for one in side.lowered.conduits if one.profile is not None} for side in (now, then)]
     groups: dict[tuple[str, str, str, str | None, bool, str], list[str]] = defaultdict(list)
     counts: dict[tuple[str, str, str, str | None, bool, str], int] = defaultdict(int)
     judged, now_ns = 0, time.time_ns()
@@ -105,14 +114,16 @@ def live_flows(flows: Iterable[Mapping[str, Any]], names: Names, now: Candidate,
             continue
         frame = next_frame(flow, between)
         before = judges[0].judge(**frame)
-        if before.policy_verdict is not Verdict.ACCEPT:
+        if before.policy_verdict is not Verdict.ACCEPT or lacks_stream(flow, before, inspected[0]):
             continue  # it is cut at its next frame anyway
         judged += 1
         after = judges[1].judge(**frame)
-        if after.policy_verdict is Verdict.ACCEPT:
+        unseen = lacks_stream(flow, after, inspected[1])
+        if after.policy_verdict is Verdict.ACCEPT and not unseen:
             continue
-        cut = after.verdict is Verdict.DROP
-        key = (*zones, _service(flow), names.conduit(before.conduit), cut, Reason(after.reason).name)
+        cut = unseen or after.verdict is Verdict.DROP
+        reason = Reason.STREAM_PICKUP if unseen else Reason(after.reason)
+        key = (*zones, _service(flow), names.conduit(before.conduit), cut, reason.name)
         counts[key] += 1
         if len(groups[key]) < EXAMPLES:
             groups[key].append(_text(flow, names))

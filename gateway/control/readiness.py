@@ -16,7 +16,7 @@ from fastpath.abi import SERVICE_NEIGHBOUR
 from gateway.control.stages import UNKNOWN_ZONE_NAME, StageObject
 from gateway.tape.coverage import ways_of
 from gateway.tape.replay import TapeReplay
-from gateway.tape.sight import ACCEPT, DROP
+from gateway.tape.sight import ACCEPT, DROP, of_inspection
 from gateway.tape.summary import service_text
 from rules.readiness import Group, Verdict, WouldDrop, joined, progress, verdict, was_used
 
@@ -152,7 +152,8 @@ def _take(
         if not (sight.reason.startswith("LIMIT_") and conduit in limited):
             return
         reason = sight.reason  # a limit is about how much: only what happened can tell
-    target = StageObject(conduit=conduit) if reason in OF_CONDUITS else StageObject(pair=(source, destination))
+    own = reason in OF_CONDUITS or of_inspection(reason)
+    target = StageObject(conduit=conduit) if own else StageObject(pair=(source, destination))
     _count(proof, target, row, reason, said.source_asset, said.destination_asset)
 
 
@@ -160,6 +161,12 @@ def _take_as_it_was(proof: Proof, row: Replayed, permitted: Collection[tuple[str
     """Take what can't be asked again: a reply goes with what it answers, broken frames are broken under any policy."""
     sight = row.sight
     asked = (sight.destination, sight.source, sight.protocol, sight.number)
+    if of_inspection(sight.reason):
+        conduit = proof.compiled.policy.conduits.get(sight.conduit)
+        if conduit is not None and conduit.inspected and asked in permitted:
+            target = StageObject(conduit=sight.conduit)
+            _count(proof, target, row, sight.reason, sight.source_asset, sight.destination_asset)
+        return
     if sight.policy_verdict != DROP or (sight.reply and asked in permitted):
         return
     source = proof.zone(sight.in_port, sight.vlan, sight.source_zone)

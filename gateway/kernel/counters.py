@@ -15,8 +15,8 @@ from gateway.errors import KernelError
 from gateway.kernel import nft, readback
 from gateway.kernel.expressions import expressions
 from gateway.kernel.nfnetlink import attribute, attributes, be32, dump, open_socket, text
-from rules.static import COUNTERS
 from rules.static_counting import COUNTED, counting_chain, counting_script
+from rules.static_declarations import COUNTERS
 from rules.static_lane import LANE
 
 if TYPE_CHECKING:

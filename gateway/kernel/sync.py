@@ -17,6 +17,7 @@ from gateway.kernel.expressions import expressions
 from gateway.kernel.namespace import in_throw_away_namespace
 from rules import static
 from rules.static_counting import COUNTED, counting_chain, counting_script
+from rules.static_declarations import BANKS
 from rules.static_guard import QUARANTINE
 from rules.static_lane import GENERATION_MAP, LANE_CHAINS, LANE_SETS
 
@@ -192,7 +193,7 @@ def kernel_digest() -> str:
 def bank_in_use() -> int | None:
     """Return which bank of chains judges now; None while no policy does."""
     chain = readback.chain(*TABLE, "static")
-    return next((bank for bank in static.BANKS if chain is not None and chain.mentions(f"entry_{bank}")), None)
+    return next((bank for bank in BANKS if chain is not None and chain.mentions(f"entry_{bank}")), None)
 
 
 def _counts() -> bool:

@@ -2,14 +2,15 @@
 
 In: observations and a candidate policy. Out: what it says of each, beside what was said then. The compiled engine
 judges, as in `explain` and `simulate`. What cannot be made up again from what the tape keeps (broken frames, neighbour
-discovery) is what no policy changes, and a reply follows what it answers: both are passed on as they were. Windows
-count as they were at the end of the quarter of an hour in which something was seen.
+discovery) is what no policy changes, and a reply follows what it answers: both are passed on as they were. The tape
+keeps no messages either: what was refused inside a conversation is refused still, where its conduit is inspected.
+Windows count as they were at the end of the quarter of an hour in which something was seen.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fastpath.abi import FIRST_SERVICE_CLASS, Stage
@@ -18,7 +19,7 @@ from gateway.control.explain_frame import ServiceNumber, arp_frame, ip_frame, ot
 from gateway.control.names import Names
 from gateway.simulate.openings import Openings
 from gateway.simulate.words import Said
-from gateway.tape.sight import DROP, Sight, Sum
+from gateway.tape.sight import ACCEPT, DROP, Sight, Sum, of_inspection
 from gateway.tape.store import SLOT_NS
 from rules.image import build_image
 from rules.records import ServiceKind
@@ -65,7 +66,10 @@ class TapeReplay:
         self._names = Names(lowered, GENERATION)
         state = build_state(lowered, GENERATION, {})
         set_ports(state, {port.number: port.number for port in lowered.ports})
-        self._judge = Judge(build_image(lowered, GENERATION), state)
+        self._inspected = {conduit.name for conduit in lowered.conduits if conduit.profile is not None}
+        # Asked is whether a conversation may be opened: a made-up datagram carries no message that could be read.
+        openings = replace(lowered, conduits=tuple(replace(conduit, profile=None) for conduit in lowered.conduits))
+        self._judge = Judge(build_image(openings, GENERATION), state)
         self._openings = Openings(compiled, state)
         self._ports = {port.name: port.number for port in lowered.ports}
         zones = {zone.number: zone.name for zone in lowered.zones}
@@ -106,7 +110,11 @@ class TapeReplay:
             source_mac=_mac(sight.source_mac) or bytes(6),
             destination_mac=_mac(sight.destination),
         )
-        return self._in_words(found)
+        said = self._in_words(found)
+        if of_inspection(sight.reason) and said.policy_verdict == ACCEPT and said.conduit in self._inspected:
+            verdict = DROP if said.stage == "enforce" else ACCEPT
+            return replace(said, verdict=verdict, policy_verdict=DROP, reason=sight.reason)
+        return said
 
     def _port(self, name: str, zone: str, vlan: int) -> int:
         """Return the port of that name, else one of the zone's, with the VLAN where it can be; 0 is no port."""

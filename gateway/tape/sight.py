@@ -33,6 +33,14 @@ UNTAPED: Final = frozenset(
 )
 
 
+INSPECTION: Final = ("STREAM_", "MESSAGE_", "PROCESS_")  # reasons that are about what a frame carries
+
+
+def of_inspection(reason: str) -> bool:
+    """Tell whether a reason is about what a permitted conversation carried, of which the tape keeps nothing."""
+    return reason.startswith(INSPECTION)
+
+
 class Where(NamedTuple):
     """Bridge ports and VLAN; "" and 0 where nothing is known or several may be."""
 

@@ -18,6 +18,7 @@ from rules.checks import (
     safety,
     security_levels,
     shadows,
+    steps,
     stewardship,
 )
 from rules.checks.registry import Check
@@ -28,6 +29,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *boundary.CHECKS,
     *safety.CHECKS,
     *inside.CHECKS,
+    *steps.CHECKS,
     *idle.CHECKS,
     *carried.CHECKS,
     *security_levels.CHECKS,

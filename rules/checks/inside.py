@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fastpath.abi import Operation
 from rules.checks.registry import Finding, check
-from rules.constraints_model import clauses_of
+from rules.constraints_model import clauses_of, message_clauses_of
 from rules.problems import Severity
-from rules.profiles import NAMED, lower_clause
+from rules.profiles import CONNECT, NAMED, lower_clause
 from rules.protocols import SPOKEN, key_of
 from rules.services import inspectors, known_services
 
@@ -41,7 +41,7 @@ def any_operation(context: Context) -> Iterator[Finding]:
     known = known_services(context.policy)
     for name, conduit in context.policy.conduits.items():
         cells = context.reaches[name].targets & context.cells
-        if not cells or conduit.operations or clauses_of(conduit.constraints):
+        if not cells or conduit.operations or message_clauses_of(conduit.constraints):
             continue
         if all(inspectors(known[service]) for service in conduit.services):
             text = f"conduit '{name}' permits every operation on what is in cell '{min(cells)}'"
@@ -74,15 +74,15 @@ def never_matching(context: Context) -> Iterator[Finding]:
     """Find clauses whose operations the conduit does not permit, and services that no clause is about."""
     known = known_services(context.policy)
     for name, conduit in context.policy.conduits.items():
-        given = clauses_of(conduit.constraints)
-        permitted = frozenset(Operation[word.upper()] for word in conduit.operations) or NAMED
-        for protocol, index, clause in _clauses(conduit):
+        asking = message_clauses_of(conduit.constraints)
+        permitted = (frozenset(Operation[word.upper()] for word in conduit.operations) or NAMED) | CONNECT
+        for protocol, index, clause in clauses_in_order(conduit):
             if not clause.operations & permitted:
                 words = ", ".join(sorted(operation.name.lower() for operation in clause.operations))
                 text = f"clause {index + 1} is about {words}, which conduit '{name}' does not permit"
                 path = ("conduits", name, "constraints", key_of(protocol), index)
                 yield Finding(path, text, "add it to 'operations', or remove the clause")
-        spoken = {service: _spoken(known[service]) & given.keys() for service in conduit.services}
+        spoken = {service: _spoken(known[service]) & asking.keys() for service in conduit.services}
         for service, meant in spoken.items() if any(spoken.values()) else ():
             if not meant:
                 text = f"no clause of conduit '{name}' is about service '{service}': nothing of it passes"
@@ -98,7 +98,7 @@ def never_matching(context: Context) -> Iterator[Finding]:
 def behind_another(context: Context) -> Iterator[Finding]:
     """Find clauses everything of which an unguarded one before or behind them permits."""
     for name, conduit in context.policy.conduits.items():
-        clauses = list(_clauses(conduit))
+        clauses = list(clauses_in_order(conduit))
         for protocol, index, clause in clauses:
             for other_protocol, other_index, other in clauses:
                 if other_protocol is not protocol or other_index == index or not _covers(other, clause):
@@ -115,7 +115,8 @@ def _spoken(service: Service) -> set[Protocol]:
     return {protocol for reader in inspectors(service) or () for protocol in SPOKEN[reader]}
 
 
-def _clauses(conduit: Conduit) -> Iterator[tuple[Protocol, int, ClauseRecord]]:
+def clauses_in_order(conduit: Conduit) -> Iterator[tuple[Protocol, int, ClauseRecord]]:
+    """Yield a conduit's clauses, each with its protocol and its place in the protocol's list."""
     for protocol, clauses in clauses_of(conduit.constraints).items():
         for index, clause in enumerate(clauses):
             yield protocol, index, lower_clause(protocol, clause)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastpath.abi import FailMode
+from fastpath.abi import FailMode, Stage
 from rules.checks.registry import Finding, check
-from rules.constraints_model import clauses_of
+from rules.constraints_model import clauses_of, message_clauses_of
 from rules.problems import Severity
 from rules.records import ServiceKind
 from rules.services import known_services, service_ranges
@@ -81,7 +81,7 @@ def _writing(context: Context) -> Iterator[tuple[str, Conduit]]:
 
 def _reads_only(conduit: Conduit) -> bool:
     """Tell whether a conduit, or each of its clauses, permits nothing but looking."""
-    clauses = [clause for several in clauses_of(conduit.constraints).values() for clause in several]
+    clauses = [clause for several in message_clauses_of(conduit.constraints).values() for clause in several]
     granted = [conduit.operations] if conduit.operations else [clause.operation for clause in clauses]
     return bool(granted) and all(words and READ_ONLY.issuperset(words) for words in granted)
 
@@ -102,4 +102,34 @@ def fails_open(context: Context) -> Iterator[Finding]:
             yield Finding(("conduits", name, "fail"), text, "fail: static keeps its addresses and ports")
 
 
-CHECKS = (safety_by_role, safety_by_name, fails_open)
+@check(
+    "POL240",
+    Severity.WARNING,
+    "not inspected while nobody judges",
+    "The kernel's fallback reads no messages: without an engine, or with an overloaded one, what is forbidden passes.",
+    supports="3-3 SR 5.2 RE 3",
+    lowered=True,
+)
+def passes_uninspected(context: Context) -> Iterator[Finding]:
+    """Find conduits that enforce operations or constraints between zones that enforce, and don't fail closed."""
+    lowered = context.lowered
+    if lowered is None or context.policy.site.ceiling is not Stage.ENFORCE:
+        return
+    numbers = {zone.name: zone.number for zone in lowered.zones}
+    for name, conduit in context.policy.conduits.items():
+        says = conduit.operations or clauses_of(conduit.constraints)
+        if not says or conduit.stage is not Stage.ENFORCE or conduit.fail is FailMode.CLOSED:
+            continue
+        reach = context.reaches[name]
+        pairs = ((numbers[source], numbers[target]) for source in reach.sources for target in reach.targets)
+        if any(source != target and lowered.pair_stages[source, target] is Stage.ENFORCE for source, target in pairs):
+            text = (
+                f"what conduit '{name}' forbids inside passes while no engine judges, and who uses it can overload one"
+            )
+            hint = "fail: closed keeps it out, and stops the conduit for as long as that lasts"
+            yield Finding(
+                ("conduits", name, "fail") if "fail" in conduit.model_fields_set else ("conduits", name), text, hint
+            )
+
+
+CHECKS = (safety_by_role, safety_by_name, fails_open, passes_uninspected)

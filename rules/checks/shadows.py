@@ -13,7 +13,7 @@ from rules.checks.registry import Finding, check
 from rules.problems import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rules.checks.context import Context
     from rules.conduit_model import Conduit
@@ -25,7 +25,7 @@ SHOWN = 3
     "POL214",
     Severity.WARNING,
     "shadowed conduit",
-    "A more specific conduit permits all of it first: this one's stage, limit and log never act.",
+    "A more specific conduit permits all of it first: this one's stage, limit, log and inspection never act.",
     supports="3-3 SR 7.7",
     lowered=True,
 )
@@ -36,6 +36,7 @@ def shadowed(context: Context) -> Iterator[Finding]:
     for name, others in before.items():
         if name not in first and not _acts_alone(conduits[name], [conduits[other] for other in others]):
             text = f"conduit '{name}' never decides: {_listed(others)} permits all of it first"
+            text += _unseen(conduits, name, others)
             yield Finding(("conduits", name), text, "remove it, or make it more specific than the other")
 
 
@@ -43,7 +44,7 @@ def shadowed(context: Context) -> Iterator[Finding]:
     "POL215",
     Severity.INFO,
     "overlapping conduits",
-    "For what both permit, only the more specific one's stage, limit and log act.",
+    "For what both permit, only the more specific one's stage, limit, log and inspection act.",
     supports="3-3 SR 7.7",
     lowered=True,
 )
@@ -53,6 +54,7 @@ def overlapping(context: Context) -> Iterator[Finding]:
     for name, others in before.items():
         if name in first and others:
             text = f"{_listed(others)} permits a part of conduit '{name}' first"
+            text += _unseen(context.policy.conduits, name, others)
             yield Finding(("conduits", name), text, "right where the other is meant as an exception")
 
 
@@ -89,6 +91,12 @@ def _always_open(conduit: Conduit) -> bool:
 def _acts_alone(conduit: Conduit, others: list[Conduit]) -> bool:
     """Without an engine every open conduit counts for itself: one that fails open does more than those before it."""
     return conduit.fail is FailMode.OPEN and any(other.fail is not FailMode.OPEN for other in others)
+
+
+def _unseen(conduits: Mapping[str, Conduit], name: str, others: Iterable[str]) -> str:
+    """Return what inspection loses, where what is in front of an inspected conduit is not inspected."""
+    blind = dict.fromkeys(other for other in others if not conduits[other].inspected)
+    return f", and {_listed(blind)} inspects nothing of it" if conduits[name].inspected and blind else ""
 
 
 def _listed(names: dict[str, None]) -> str:

@@ -69,4 +69,5 @@ TEXT_CODES: Final[dict[str, str]] = {
     "POL076": "a calendar file beyond its limits",
     "POL077": "a number that a protocol's field can't have, or a guard that could be evaded",
     "POL078": "words about messages where none is read",
+    "POL079": "more mistakes than are listed",
 }

@@ -71,9 +71,7 @@ WORDS: Final[dict[Protocol, Words]] = {
         cip.NAMES,
         cip.SPELLED,
     ),
-    Protocol.COTP: Words(
-        {"type": 8, "source_reference": 16, "destination_reference": 16, "destination_tsap": 64},
-    ),
+    Protocol.COTP: Words({"destination_tsap": 64, "connection_type": 8, "rack": 3, "slot": 5}, s7comm.COTP_NAMES),
 }
 # Which protocols an inspector finds in a service's bytes.
 SPOKEN: Final[dict[Inspector, tuple[Protocol, ...]]] = {

@@ -1,6 +1,7 @@
 """Names that policies may use for S7comm numbers (Wireshark's packet-s7comm.c).
 
-In: nothing. Out: field → name → number, and field → how any word becomes its number; the same for S7comm-plus.
+In: nothing. Out: field → name → number, and field → how any word becomes its number; the same for S7comm-plus, and for
+the COTP connect in front of both.
 """
 
 from __future__ import annotations
@@ -71,6 +72,9 @@ PLUS_NAMES: Final[dict[str, dict[str, int]]] = {
         "get_variables_address": 0x0590,
         "init_ssl": 0x05B3,
     },
+}
+COTP_NAMES: Final[dict[str, dict[str, int]]] = {
+    "connection_type": {"pg": 1, "op": 2, "basic": 3},  # programming device, operator panel, any other
 }
 BLOCK_TYPES: Final = {"ob": 8, "db": 10, "sdb": 11, "fc": 12, "sfc": 13, "fb": 14, "sfb": 15}
 BLOCKS_OF_A_TYPE: Final = 100_000  # their numbers travel as five decimal digits

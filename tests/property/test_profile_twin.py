@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from fastpath.abi import FIELD_NAMES, Inspector, Operation, Protocol
 from fastpath.profiles import ProfileJudge
 from rules.image import build_state
+from rules.profiles import CONNECT
 from rules.records import ClauseRecord, ProfileRecord, RangeRecord
 from tests.support.twin_profile import TwinProfile
-from tests.unit.test_profiles import NAMED, PLC, image_of, plain_lowered
+from tests.unit.test_profiles import NAMED, PLC, asks, image_of, plain_lowered
 
 STATE = bytes(build_state(plain_lowered(), 1, {}))
 NUMBERS = st.integers(0, 8)
@@ -28,8 +29,13 @@ def spans() -> st.SearchStrategy[tuple[int, int]]:
 
 @st.composite
 def clauses(draw: Any) -> ClauseRecord:
-    """Draw a clause of any two protocols that have values."""
-    protocol = draw(st.sampled_from((Protocol.MODBUS, Protocol.MODBUS, Protocol.CIP)))
+    """Draw a clause of one of two protocols that have values, or about a connect."""
+    protocol = draw(st.sampled_from((Protocol.MODBUS, Protocol.MODBUS, Protocol.CIP, Protocol.COTP)))
+    if protocol is Protocol.COTP:
+        kinds = draw(st.sets(spans(), max_size=2))
+        place = FIELD_NAMES[protocol].index("connection_type")
+        rows = sorted(RangeRecord(place, *span) for span in dict(sorted(kinds)).items())
+        return ClauseRecord(protocol, CONNECT, tuple(rows), 0, *draw(st.sampled_from(((0, 0), (10, 10)))))
     known = ("unit", "function", "address", "value") if protocol is Protocol.MODBUS else ("service", "class", "value")
     fields = draw(st.dictionaries(st.sampled_from(known), st.sets(spans(), min_size=1, max_size=3), max_size=3))
     places = FIELD_NAMES[protocol]
@@ -43,8 +49,11 @@ def clauses(draw: Any) -> ClauseRecord:
 @st.composite
 def accesses(draw: Any) -> dict[str, Any]:
     """Draw an access, whole or partial, asked or answered, with values or without."""
-    protocol = draw(st.sampled_from((Protocol.MODBUS, Protocol.MODBUS, Protocol.MODBUS, Protocol.CIP)))
+    protocol = draw(st.sampled_from((*[Protocol.MODBUS] * 3, Protocol.CIP, Protocol.COTP)))
     operation = draw(OPERATIONS)
+    if protocol is Protocol.COTP:
+        told = {"type": draw(st.sampled_from((8, 14))), **draw(st.dictionaries(st.just("connection_type"), NUMBERS))}
+        return {"protocol": protocol, "operation": Operation.NONE, "fields": told, "answer": draw(st.booleans())}
     if protocol is Protocol.CIP:
         given_ = draw(st.dictionaries(st.sampled_from(("service", "class", "value")), NUMBERS | spans()))
         return {"protocol": protocol, "operation": operation, "fields": given_, "partial": draw(st.booleans())}
@@ -72,7 +81,7 @@ def test_the_engine_judges_like_its_twin(drawn: Any, operations: Any, segments: 
     granted = frozenset(operations) | {Operation.NONE}
     image = image_of(*drawn, operations=granted)
     judge = ProfileJudge(image, STATE)
-    twin = TwinProfile(ProfileRecord(frozenset({Inspector.MODBUS}), granted, tuple(drawn), bool(drawn)))
+    twin = TwinProfile(ProfileRecord(frozenset({Inspector.MODBUS}), granted, tuple(drawn), asks(drawn)))
     for number, (segment, enforced) in enumerate(segments):
         now_ns = 1000 + 7 * number
         expected = twin.judge(segment, now_ns, enforced=enforced)

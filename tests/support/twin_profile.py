@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Access = dict[str, Any]
 Place = tuple[Any, ...]
 MOST_VALUES = 256
+CONNECT = 14  # COTP's TPDU type
 MOST_COMPARISONS = 524_288
 RATE_COMPARISONS = 32
 COILS, REGISTERS = (5, 15), (6, 16, 22, 23)
@@ -56,7 +57,7 @@ class TwinProfile:
         operation = access["operation"]
         refused = operation is Operation.WRITE and access["fields"].get("exception", 0) != 0
         if operation is Operation.NONE:
-            return Reason.NONE
+            return self._connect(access, now_ns)
         if access.get("answer"):
             if operation is Operation.READ or refused:
                 self._hold(access, refused=refused)
@@ -69,6 +70,12 @@ class TwinProfile:
         if operation is Operation.WRITE:
             self._hold(access, refused=False)
         return reason
+
+    def _connect(self, access: Access, now_ns: int) -> Reason:
+        """A connect is compared with clauses about COTP where there are some; nothing else without operation is."""
+        connects = access["protocol"] is Protocol.COTP and access["fields"].get("type") == CONNECT
+        asked = connects and any(clause.protocol is Protocol.COTP for clause in self.profile.clauses)
+        return self._clauses(access, now_ns) if asked and not access.get("answer") else Reason.NONE
 
     def _clauses(self, access: Access, now_ns: int) -> Reason:
         found = [Reason.MESSAGE_CONSTRAINT]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.truth.comparing import Reader
 
 LEAST_SHARE: Final = 0.999
-WIDTHS: Final = "{:54} {:>7} {:>7} {:>9} {:>8} {:>7} {:>8}"
+WIDTHS: Final = "{:54} {:>7} {:>7} {:>9} {:>8} {:>7}"
 DIFFERENCES_SHOWN: Final = 40
 
 
@@ -44,7 +44,7 @@ def _rows(path: Path, protocol: str) -> Iterator[Row]:
 def show(protocol: str, shown: int, read: Reader) -> comparing.Comparison:
     """Compare every capture of a protocol; print the table and the differences."""
     total = comparing.Comparison()
-    print(WIDTHS.format(protocol, "rows", "equal", "share %", "malf.", "beyond", "refused"))
+    print(WIDTHS.format(protocol, "rows", "equal", "share %", "malf.", "beyond"))
     for capture in with_rows(protocol):
         found = comparing.compare(capture, protocol, read)
         _line(f"{capture.parent.name}/{capture.name}", found)
@@ -67,7 +67,7 @@ def _printed(command: str, capture: Path, protocol: str) -> Iterator[dict[str, A
 def _line(name: str, found: comparing.Comparison) -> None:
     malformed = f"{found.malformed_equal}/{found.malformed}"
     share = f"{100 * found.share:.3f}"
-    print(WIDTHS.format(name, found.rows, found.equal, share, malformed, found.beyond, found.refused))
+    print(WIDTHS.format(name, found.rows, found.equal, share, malformed, found.beyond))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    Fields = dict[str, Any]
     Reader = Callable[[Path, str], Iterable[dict[str, Any]]]
 
 
@@ -40,7 +41,6 @@ class Comparison:
     malformed: int = 0  # rows that Wireshark itself calls malformed: counted apart, in neither of the two above
     malformed_equal: int = 0
     beyond: int = 0  # messages that equal no row
-    refused: int = 0  # equal messages that the inspector refuses, as an answer to nothing it has seen or as malformed
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -55,13 +55,7 @@ class Comparison:
         self.malformed += other.malformed
         self.malformed_equal += other.malformed_equal
         self.beyond += other.beyond
-        self.refused += other.refused
         self.differences += other.differences
-
-
-class _Mine(NamedTuple):
-    fields: dict[str, Any]
-    refused: bool
 
 
 def truth_of(capture: Path) -> Path:
@@ -71,14 +65,14 @@ def truth_of(capture: Path) -> Path:
 
 def compare(capture: Path, protocol: str, messages: Reader) -> Comparison:
     """Compare one capture."""
-    by_frame: dict[int, list[_Mine]] = defaultdict(list)
+    by_frame: dict[int, list[Fields]] = defaultdict(list)
     for frame, mine in _mine(messages(capture, protocol), protocol):
         by_frame[frame].append(mine)
     result = Comparison()
     name = f"{capture.parent.name}/{capture.name}"
     unmatched: list[Row] = []
     for row in rows(truth_of(capture), protocol):
-        found = next((one for one in by_frame[row.frame] if same(protocol, row.fields, one.fields)), None)
+        found = next((one for one in by_frame[row.frame] if same(protocol, row.fields, one)), None)
         if row.malformed:
             result.malformed += 1
             result.malformed_equal += found is not None
@@ -89,10 +83,9 @@ def compare(capture: Path, protocol: str, messages: Reader) -> Comparison:
             unmatched.append(row)
         else:
             by_frame[row.frame].remove(found)
-            result.refused += found.refused
     result.differences = [
         Difference(name, row.frame, row.fields | ({"malformed": True} if row.malformed else {}),
-                   [one.fields for one in by_frame[row.frame]])
+                   list(by_frame[row.frame]))
         for row in unmatched
     ]  # fmt: skip
     result.beyond = sum(map(len, by_frame.values()))
@@ -113,21 +106,17 @@ def in_order(some: list[int], all_of_them: list[int]) -> bool:
     return all(number in remaining for number in some)
 
 
-def _mine(found: Iterable[dict[str, Any]], protocol: str) -> Iterable[tuple[int, _Mine]]:
+def _mine(found: Iterable[dict[str, Any]], protocol: str) -> Iterable[tuple[int, Fields]]:
     if protocol == "cip":
         return _embedding(found)
     return (
-        (message["frame"], _Mine({name: message["fields"][name] for name in COLUMNS[protocol]}, _refused(message)))
+        (message["frame"], {name: message["fields"][name] for name in COLUMNS[protocol]})
         for message in found
         if message["protocol"] == protocol
     )
 
 
-def _refused(message: dict[str, Any]) -> bool:
-    return bool(message.get("reason", "NONE") != "NONE")
-
-
-def _embedding(found: Iterable[dict[str, Any]]) -> Iterable[tuple[int, _Mine]]:
+def _embedding(found: Iterable[dict[str, Any]]) -> Iterable[tuple[int, Fields]]:
     """Gather the CIP messages of each encapsulated message: those that follow it at growing depth."""
     gathered: list[tuple[int, list[dict[str, Any]]]] = []
     for message in found:
@@ -144,4 +133,4 @@ def _embedding(found: Iterable[dict[str, Any]]) -> Iterable[tuple[int, _Mine]]:
         for name in ("class", "instance", "attribute", "status"):
             wanted = [part for part in parts if bool(part["fields"]["response"]) == (name == "status")]
             fields[name] = [part["fields"][name] for part in wanted if part["fields"][name] is not None]
-        yield frame, _Mine(fields, any(map(_refused, parts)))
+        yield frame, fields

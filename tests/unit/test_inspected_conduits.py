@@ -204,7 +204,7 @@ def test_nothing_goes_on_by_the_other_reading(open_: bool) -> None:
 
 def test_a_changed_write_leaves_no_value_behind() -> None:
     """It goes on, but is never carried out: the next step is measured from what the device still holds."""
-    clauses = [{"operation": "read"}, {"operation": "write", "step": 50}]
+    clauses = [{"operation": "read"}, {"operation": "write", "unit": 1, "step": 50}]
     dialog = Dialog(constraints={"modbus": clauses}, refuse="answer")
     dialog.open()
     dialog.send(HMI, READ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,9 @@ from fastpath.profiles import ProfileJudge
 from rules.compile import compile_text
 from rules.image import build_image, build_state
 from rules.records import ClauseRecord, LoweredPolicy, ProfileRecord, RangeRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 POLICY = """
 version: 1
@@ -49,10 +52,15 @@ def clause(operations: frozenset[Operation] = NAMED, **ranges: Any) -> ClauseRec
     return ClauseRecord(Protocol.MODBUS, operations, spans(**ranges))
 
 
+def asks(clauses: Sequence[ClauseRecord]) -> bool:
+    """Tell whether messages have to match a clause: those about COTP are about connects alone."""
+    return any(clause.protocol is not Protocol.COTP for clause in clauses)
+
+
 def image_of(*clauses: ClauseRecord, operations: frozenset[Operation] = NAMED, generation: int = 1) -> bytes:
     """Return an image whose only conduit has this profile."""
     lowered = plain_lowered()
-    profile = ProfileRecord(frozenset({Inspector.MODBUS}), operations, clauses, bool(clauses))
+    profile = ProfileRecord(frozenset({Inspector.MODBUS}), operations, clauses, asks(clauses))
     conduits = tuple(replace(conduit, profile=profile) for conduit in lowered.conduits)
     inspectors = {service.klass: Inspector.MODBUS for service in lowered.services}
     return build_image(replace(lowered, conduits=conduits, inspectors=inspectors), generation)

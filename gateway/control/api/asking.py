@@ -202,7 +202,9 @@ async def explain(
 ) -> models.Explanation:
     """Judge a made-up opening frame with the image in force."""
     current = plane.core.policy()
-    question = Question(query.source, query.destination, query.service, query.source_zone, query.destination_zone)
+    question = Question(
+        query.source, query.destination, query.service, query.source_zone, query.destination_zone, query.message
+    )
     state = current.state.snapshot()
     if query.at is not None:
         await asyncio.to_thread(Openings(current.compiled, state).turn_to, moment(current.compiled, query.at))

@@ -139,6 +139,10 @@ class ExplainQuery(Model):
     source_zone: Label | None = Field(default=None, description="where an address is that no zone lists")
     destination_zone: Label | None = None
     at: Label | None = Field(default=None, description="a moment, ISO 8601: conduits with windows as they are then")
+    message: str | None = Field(
+        default=None, min_length=2, max_length=4096, pattern=PRINTABLE,
+        description="what the opener then sends, in hexadecimal: the conversation is judged up to it",
+    )  # fmt: skip
 
 
 class JournalQuery(Model):
@@ -250,5 +254,7 @@ class Explanation(Model):
     destination_asset: str | None
     answer: str | None = Field(default=None, description="what the sender of a dropped frame gets; null: silence")
     inside: list[str] = Field(default=[], description="what the conduit's messages may ask for; none: not inspected")
+    asks: list[str] = Field(default=[], description="what the message asks for")
+    note: str | None = Field(default=None, description="what has to be known of the verdict where messages are judged")
     quarantined: str | None = None
     parts: list[dict[str, Any]] = Field(default_factory=list, description="when the service's numbers fare differently")

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from fastpath import abi
 from gateway.segments import SegmentKind, attach
@@ -57,7 +58,7 @@ def put_flow(rig: ControlRig, source: str, destination: str, port: int, place: i
             f"{end}_asset": number,
             f"{end}_mac": bytes.fromhex(row["macs"][0].replace(":", "")),
         }
-    values |= {"opener_port": 49152 + place, "responder_port": port, "protocol": 6, "in_use": 1}
+    values |= {"opener_port": 49152 + place, "responder_port": port, "protocol": 6, "in_use": 1, "stream": place + 1}
     values |= {"flags": abi.FLOW_KNOWN_OPENER, "generation": rig.generation, "last_seen_ns": time.time_ns()} | fields
     view = attach(SegmentKind.FLOWS, rig.flows_fd, writable=True).view
     abi.FLOW.pack_into(view, abi.FLOWS_HEADER_BYTES + place * abi.FLOW.size, *values.values())
@@ -92,6 +93,27 @@ def test_plan_tells_objects_paths_and_conversations(rig: ControlRig, without_pol
     flows = rig.call("POST", "/v1/policy/plan", {"text": without_polls})[1]["flows"]
     assert (flows["cut"], flows["would_drop"]) == (0, 2)
     assert rig.get("/v1/policy")["generation"] == 1, "a plan changes nothing"
+
+
+def test_plan_tells_conversations_that_begin_to_be_inspected(rig: ControlRig, water_works: str) -> None:
+    """Enforced inspection goes on with what it has followed from the beginning, and with nothing else."""
+    plain = yaml.safe_load(water_works)
+    polls = plain["conduits"]["hmi-polls-plcs"]
+    for key in ("operations", "constraints", "messages", "every", "refuse"):
+        polls.pop(key, None)
+    apply = {"text": yaml.safe_dump(plain), "force": True, "reason": "rehearsal"}
+    assert rig.call("POST", "/v1/policy", apply)[0] == 200
+    polls["messages"] = "full"
+    looked_into = yaml.safe_dump(plain)
+    rig.call("PUT", "/v1/stages", {"stage": "enforce", "force": True, "reason": "rehearsal"})
+    put_flow(rig, "hmi-1", "plc-1", 502, 0, stream=0)
+    put_flow(rig, "hmi-2", "plc-1", 502, 1)
+    flows = rig.call("POST", "/v1/policy/plan", {"text": looked_into})[1]["flows"]
+    (group,) = flows["groups"]
+    assert (group["verdict"], group["reason"], group["count"]) == ("cut", "STREAM_PICKUP", 1)
+    assert "hmi-1" in group["examples"][0]
+    rig.call("PUT", "/v1/stages", {"stage": "monitor"})
+    assert rig.call("POST", "/v1/policy/plan", {"text": looked_into})[1]["flows"]["groups"] == []
 
 
 def test_plan_of_what_is_in_force_is_empty(rig: ControlRig, water_works: str) -> None:

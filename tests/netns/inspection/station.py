@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 PORT: Final = 502
+PATTERN_DB: Final = 2  # of tests.evasion.servers: byte n holds n
 ANSWER_WITHIN_S: Final = 8.0
 READ: Final = bytes.fromhex("0001 0000 0006 01 03 0000 0001")
 WRITE: Final = bytes.fromhex("0002 0000 0006 01 06 0004 1234")
@@ -79,6 +80,34 @@ def pymodbus(host: str) -> dict[str, Any]:
     }
 
 
+def polls(host: str, count: int) -> dict[str, Any]:
+    """Poll with a library, then ask for a register that the device lacks; return how many polls failed."""
+    from pymodbus.client import ModbusTcpClient
+
+    client = ModbusTcpClient(host, timeout=ANSWER_WITHIN_S, retries=0)
+    assert client.connect()
+    port = client.socket.getsockname()[1]
+    failed = sum(client.read_holding_registers(at, count=1).isError() for at in range(count))
+    beyond = client.read_holding_registers(60000, count=1)
+    return {"port": port, "failed": failed, "beyond": beyond.exception_code}
+
+
+def snap7(host: str, connection_type: int, rack: int, slot: int) -> dict[str, Any]:
+    """Connect with a library as a kind of client, to a place in the rack, and read four bytes."""
+    from snap7.client import Client
+    from snap7.error import S7Error
+
+    client = Client()
+    client.set_connection_type(connection_type)
+    try:
+        client.connect(host, rack, slot)
+        return {"outcome": "connected", "read": client.db_read(PATTERN_DB, 4, 4).hex()}
+    except S7Error as error:
+        return {"outcome": "refused", "error": f"{type(error).__name__}: {error}"}
+    finally:
+        client.disconnect()
+
+
 def _read_on(link: socket.socket) -> str:
     link.sendall(READ)
     return outcome_of(link)
@@ -87,7 +116,7 @@ def _read_on(link: socket.socket) -> str:
 def main() -> None:
     """Do one thing and print what became of it."""
     what, host, *rest = sys.argv[1:]
-    done = {"write": write, "pymodbus": pymodbus}[what](host, *map(int, rest))
+    done = {"write": write, "pymodbus": pymodbus, "polls": polls, "snap7": snap7}[what](host, *map(int, rest))
     print(json.dumps(done))
 
 

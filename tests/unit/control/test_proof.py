@@ -21,6 +21,7 @@ FORTH, BACK = StageObject(pair=("office", "cell")), StageObject(pair=("cell", "o
 POLLS = StageObject(conduit="polls")
 WIDER = POLICY.replace("[modbus]", "[modbus, http]")
 LIMITED = POLICY.replace("[modbus]}", "[modbus], limit: {packets: 10/s}}")
+INSPECTED = POLICY.replace("[modbus]}", "[modbus], operations: [read]}")
 CALM = POLICY.replace("ceiling: enforce, default_stage: enforce", "ceiling: monitor, default_stage: monitor")
 WEB = sight(number=80, service="", conduit="", policy_verdict="drop", reason="POLICY_NO_CONDUIT", stage="monitor")
 ANSWER = WEB._replace(
@@ -64,6 +65,28 @@ def test_limits_count_as_they_were_reported_and_only_while_there_is_one() -> Non
     assert drops(proof(POLICY, over), POLLS) == []
     many = [sight(source=f"10.0.0.{host}", source_asset="", source_mac="") for host in range(2, 60)]
     assert drops(proof(LIMITED.replace("{asset: pc}", "{zone: office}"), *many), POLLS) == []  # asked within a moment
+
+
+def test_what_is_refused_inside_counts_as_it_was_reported_while_somebody_inspects() -> None:
+    """A tape keeps no messages: the opening passes, and says nothing of what the conversation carried."""
+    written = sight(policy_verdict="drop", reason="MESSAGE_OPERATION", stage="monitor")
+    answered = ANSWER._replace(number=502, service="modbus", conduit="polls", reason="MESSAGE_ANSWER")
+    found = proof(INSPECTED, sight(), written, answered)
+    assert drops(found, POLLS) == [("pc", "tcp/502", 3), ("plc", "tcp/502 reply", 3)]
+    assert not found.verdict(POLLS, {}).is_ready
+    assert found.verdict(POLLS, {}).used is True
+    assert drops(proof(POLICY, sight(), written, answered), POLLS) == []
+    assert not any(proof(POLICY, sight(), written, answered).would_drops.values())
+
+
+def test_a_datagram_of_an_inspected_service_is_asked_about_as_an_opening() -> None:
+    """A made-up frame carries no message: that it carries none is nothing to refuse."""
+    services = "services: {enip-udp: {protocol: udp, ports: [44818], inspect: enip}}\nconduits:"
+    text = INSPECTED.replace("[modbus]", "[enip-udp]").replace("conduits:", services)
+    seen = sight(protocol=17, number=44818, service="enip-udp")
+    found = proof(text, seen)
+    assert not any(found.would_drops.values())
+    assert found.verdict(POLLS, {}).used is True
 
 
 def test_a_closed_conduit_is_the_object_of_what_it_would_have_permitted() -> None:

@@ -26,6 +26,12 @@ def test_connecting_tells_the_called_tsap() -> None:
     reason, (access,) = Dissection(Inspector.S7COMM).read(s7.CONNECT, True)
     assert (reason, access["protocol"], access["operation"]) == (NONE, Protocol.COTP, Operation.NONE)
     assert access["fields"]["destination_tsap"] == 0x0102
+    said = {name: access["fields"][name] for name in ("connection_type", "rack", "slot")}
+    assert said == {"connection_type": 1, "rack": 0, "slot": 2}
+    text = s7.CONNECT.replace(bytes.fromhex("c2020102"), bytes.fromhex("c203010200")).replace(b"\x16\x11", b"\x17\x12")
+    _, (other,) = Dissection(Inspector.S7COMM).read(text, True)
+    assert other["fields"]["destination_tsap"] == 0x010200
+    assert "connection_type" not in other["fields"]
     assert fresh().read(s7.CONNECT, False)[0] is ANSWER
     assert fresh().read(s7.CONFIRM, True)[0] is ANSWER
 

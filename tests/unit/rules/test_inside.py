@@ -72,11 +72,12 @@ def test_a_clause_in_all_its_forms() -> None:
     """Numbers, ranges, lists and names; a rate as intervals; ranges sorted, those within others left out."""
     (found,) = profile(
         "constraints: {modbus: {function: [write_single_register, 0x10], address: [40, 0-9, '0x05-0x0c', 2-3], "
-        "value: 0-1000, operation: write, step: 50, rate: 10/min burst 2}}"
+        "unit: 1, value: 0-1000, operation: write, step: 50, rate: 10/min burst 2}}"
     ).clauses
     assert sorted(found.ranges) == list(found.ranges)
     modbus = Protocol.MODBUS
     expected = [
+        *spans(modbus, "unit", (1, 1)),
         *spans(modbus, "function", (6, 6), (16, 16)),
         *spans(modbus, "address", (0, 9), (5, 12), (40, 40)),
         *spans(modbus, "value", (0, 1000)),
@@ -114,6 +115,13 @@ def test_every_field_of_the_words_exists() -> None:
         ("constraints: {modbus: {function: read_coil}}", "POL077", "'read_coil' is no function", "read_coils"),
         ("constraints: {modbus: {unit: true}}", "POL077", "'True' is no unit", "0 to 255"),
         ("constraints: {modbus: {step: 0}}", "POL077", "'0' is no step", "1 to"),
+        (
+            "constraints: {modbus: {address: 3, step: 5}}",
+            "POL077",
+            "'step' and not exactly one 'unit'",
+            "name one unit",
+        ),
+        ("constraints: {modbus: {unit: 1-2, step: 5}}", "POL077", "'step' and not exactly one 'unit'", "a clause"),
         ("constraints: {modbus: {rate: 3}}", "POL023", "'3' is no rate", "3/s"),
         ("constraints: {modbus: []}", "POL012", "'modbus' is empty", "at least one"),
         ("constraints: {dnp3: [{}]}", "POL010", "unknown key 'dnp3'", ""),
@@ -136,8 +144,36 @@ def test_a_guarded_s7_value_says_how_long_it_is() -> None:
     """Else its bytes could be written one by one, each of them within the band."""
     for given in ("address: 10-11, value: 5", "address: 10-13, count: 2, value: 5", "count: 1-2, value: 5", "step: 5"):
         assert problem(f"constraints: {{s7comm: [{{{given}}}]}}", "s7")[0] == "POL077"
-    assert profile("constraints: {s7comm: [{address: [10-11, 12-13], count: 2, step: 5}]}", "s7").clauses[0].step == 5
+    stepped = "constraints: {s7comm: [{area: db, address: [10-11, 12-13], count: 2, step: 5}%s]}"
+    assert profile(stepped % "", "s7").clauses[0].step == 5
+    assert "'area'" in problem(stepped.replace("area: db", "area: [db, di]") % "", "s7")[2]
+    for other, around in (("area: di, address: 11", True), ("area: flags", False), ("userdata_group: cpu", False)):
+        warnings = compile_text(text(stepped % f", {{{other}}}", "s7")).warnings
+        assert ("POL241" in {warning.code for warning in warnings}) is around, other
     assert problem("constraints: {cip: [{step: 5}]}", "enip")[0] == "POL010"
+
+
+def test_clauses_about_a_connect_ask_nothing_of_messages() -> None:
+    """Kinds of clients have names; a connect has no operation, and what other TPDUs say is no word of policies."""
+    found = profile("operations: [read], constraints: {cotp: [{connection_type: [op, basic], slot: 1-2}]}", "s7")
+    assert not found.constrained
+    (clause,) = found.clauses
+    assert (clause.protocol, clause.operations) == (Protocol.COTP, {Operation.NONE})
+    assert clause.ranges == tuple(spans(Protocol.COTP, "connection_type", (2, 2), (3, 3))) + tuple(
+        spans(Protocol.COTP, "slot", (1, 2))
+    )
+    both = "constraints: {cotp: [{rack: 0}], s7comm: [{operation: read}]}"
+    assert profile(both, "s7").constrained
+    assert {warning.code for warning in compile_text(text(both, "s7")).warnings} & {
+        "POL236",
+        "POL238",
+        "POL239",
+    } == set()
+    alone = compile_text(text("constraints: {cotp: [{rack: 0}]}", "s7")).warnings
+    assert "POL236" in {warning.code for warning in alone}
+    assert problem("constraints: {cotp: [{operation: read, rack: 0}]}", "s7")[0] == "POL077"
+    assert problem("constraints: {cotp: [{type: 14}]}", "s7")[0] == "POL010"
+    assert problem("constraints: {cotp: [{slot: 32}]}", "s7")[0] == "POL077"
 
 
 def test_services_that_nobody_reads() -> None:
@@ -191,7 +227,7 @@ def test_equal_profiles_are_stored_once() -> None:
     assert lowered.conduits[0].profile == lowered.conduits[1].profile
 
 
-BASE = "operations: [read, write], constraints: {modbus: [{address: 1-5, value: 7}]}"
+BASE = "operations: [read, write], constraints: {modbus: [{unit: 1, address: 1-5, value: 7}]}"
 
 
 @pytest.mark.parametrize(
@@ -238,16 +274,22 @@ def test_what_changed_is_told_in_the_text_s_own_words() -> None:
         ("operations: [program], windows: nights", set()),
         ("messages: full", {"POL236"}),
         ("operations: [read], constraints: {modbus: [{operation: write}]}", {"POL238"}),
-        ("constraints: {modbus: [{address: 1-9}, {address: 2-3, step: 4}]}", {"POL239"}),
+        ("constraints: {modbus: [{address: 1-9}, {unit: 1, address: 2-3, step: 4}]}", {"POL239", "POL241"}),
         ("constraints: {modbus: [{address: 1-9}, {address: 1-9}]}", {"POL239"}),
-        ("constraints: {modbus: [{address: 1-9, step: 4}, {address: 1-9}]}", {"POL239"}),
-        ("constraints: {modbus: [{address: 1-9, step: 4}, {address: 2-3}]}", set()),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {address: 1-9}]}", {"POL239", "POL241"}),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {address: 2-3}]}", {"POL241"}),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {unit: 2, address: 2-3}]}", {"POL241"}),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {unit: 2, address: 2-3, step: 9}]}", set()),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {operation: read}]}", set()),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {function: [3, 5]}]}", {"POL241"}),
+        ("constraints: {modbus: [{unit: 1, function: 6, address: 1-9, step: 4}, {function: [3, 5]}]}", set()),
+        ("constraints: {modbus: [{unit: 1, address: 1-9, step: 4}, {address: [0, 10-99]}]}", set()),
     ],
 )
 def test_what_is_warned_of(more: str, codes: set[str]) -> None:
     """Clauses in vain, and what nobody should do at any hour."""
     found = {warning.code for warning in compile_text(text(more)).warnings}
-    assert found & {"POL236", "POL237", "POL238", "POL239"} == codes
+    assert found & {"POL236", "POL237", "POL238", "POL239", "POL241"} == codes
 
 
 def test_reading_a_safety_system_changes_nothing_in_it() -> None:

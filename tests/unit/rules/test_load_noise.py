@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rules.load import load_policy_bytes, load_policy_text
-from rules.problems import PolicyError
+from rules.problems import MOST_PROBLEMS, PolicyError, Severity
 
 HEAD = "version: 1\nsite: {name: works}\n"
 
@@ -38,3 +38,18 @@ def test_arbitrary_yaml_is_loaded_or_refused_politely(pieces: list[str]) -> None
     """Half-right texts end in a policy or in PolicyError."""
     with contextlib.suppress(PolicyError):
         load_policy_text(HEAD + "".join(pieces))
+
+
+@pytest.mark.parametrize("section", ["", "zones:\n  a:\n    kind: control\n    ports: [p0]\n"])
+def test_of_very_many_mistakes_the_first_are_listed_and_the_others_counted(section: str) -> None:
+    """Each with its place; a hint costs a comparison with every known word, so only the first ones get one."""
+    indent = "    " if section else ""
+    keys = "".join(f"{indent}zonez{number}: 1\n" for number in range(5000))
+    with pytest.raises(PolicyError, match=r"^50\d\d problems\n") as caught:
+        load_policy_text(f"version: 1\n{section}{keys}")
+    *listed, last = caught.value.problems
+    assert len(listed) == MOST_PROBLEMS
+    assert [problem.line for problem in listed] == sorted(problem.line for problem in listed)
+    assert (last.code, last.severity) == ("POL079", Severity.ERROR)
+    assert int(last.message.split()[0]) + len(listed) >= 5000
+    assert 0 < sum(bool(problem.hint) for problem in listed) < 100

@@ -11,8 +11,6 @@ from fastpath.abi import MARK_JUDGED, MARK_LANE, MARK_LANE_MASK, Form, Stage
 from rules import static_state_chains
 from rules.records import ServiceKind
 from rules.static import (
-    BANKS,
-    COUNTERS,
     effective_stages,
     pinned_macs,
     render,
@@ -21,6 +19,7 @@ from rules.static import (
     render_toggle,
 )
 from rules.static_counting import COUNTED, counting_chain
+from rules.static_declarations import BANKS, COUNTERS
 from rules.static_lane import LANE_CHAINS, LANE_SETS, MARK_LANED
 from rules.static_relations import permitted, relations
 from tests.netns.kernel.plant import HMI_MAC, PLC_MAC, POLL, SHUT, plant
