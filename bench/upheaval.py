@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CONDUIT: Final = "station-reads"
 WITHIN_S: Final = 30.0  # for whatever must come
+POLL_S: Final = 0.02
 ENGINE, CONTROL = "gateway.engine", "gateway.control"
 POLICY: Final = """\
 version: 1
@@ -55,14 +56,15 @@ assets:
 """
 OTHER: Final = """\
   also-{number}:
-    {{from: {{zone: engineering}}, to: {{zone: control}}, services: [modbus], operations: [{operations}],
+    {{from: {{zone: engineering}}, to: {{zone: control}}, services: [modbus], operations: [{operations}], fail: closed,
      owner: tests, reason: one more}}
 """
 READ: Final = "    operations: [read, diagnose]\n"
 # What the stations' readings match, said in several ways; nothing else.
 CLAUSES: Final = (
     READ,
-    READ + "    constraints:\n      modbus: [{operation: read}]\n      s7comm: [{operation: read}, {operation: diagnose}]\n"
+    READ
+    + "    constraints:\n      modbus: [{operation: read}]\n      s7comm: [{operation: read}, {operation: diagnose}]\n"
     "      cip: [{operation: read}, {operation: diagnose}]\n",
     "    operations: [diagnose, read]\n    constraints:\n      modbus: [{function: [4, 3]}]\n"
     "      cip: [{operation: diagnose}, {operation: read}]\n      s7comm: [{operation: read}]\n",
@@ -83,9 +85,7 @@ def policy(
     """Return a policy's text. inspection: the conduit's lines that look inside, "" for none."""
     if inspection:
         inspection += f"    refuse: {refuse}\n"
-    return POLICY.format(
-        inspection=inspection, fail=fail, before=before, after=after, windows=windows, reason=reason
-    )
+    return POLICY.format(inspection=inspection, fail=fail, before=before, after=after, windows=windows, reason=reason)
 
 
 def varied(turn: int, **terms: Any) -> str:
@@ -201,13 +201,18 @@ class Upheaval:
         """Set the conduit's stage."""
         self.ask("PUT", "/v1/stages", {"conduit": CONDUIT, "stage": stage, "force": True, "reason": "upheaval"})
 
+    def is_open(self) -> bool:
+        """Tell whether the conduit is open."""
+        return any(row["name"] == CONDUIT and row["open"] for row in self.ask("GET", "/v1/conduits")["conduits"])
+
     def quarantine(self) -> None:
         """Put the station in quarantine."""
         self.ask("POST", "/v1/quarantine", {"target": STATION.name, "reason": "upheaval"})
 
     def release(self) -> None:
-        """Take it out again."""
-        self.ask("DELETE", f"/v1/quarantine/{STATION.name}")
+        """Take it out again, if it is there."""
+        for entry in self.ask("GET", "/v1/quarantine")["entries"]:
+            self.ask("DELETE", f"/v1/quarantine/{entry['number']}")
 
     def kill(self, module: str) -> None:
         """Kill a process of the gateway (-9), and return when another one judges and answers."""
@@ -221,6 +226,21 @@ class Upheaval:
             raise LabError(f"there is no {module}")
         return pid
 
+    def without_engine(self, seconds: float, then: Callable[[], None] = lambda: None) -> tuple[float, float]:
+        """Kill every engine for so long; return from when to when nobody judged, CLOCK_MONOTONIC seconds.
+
+        then: what happens as soon as the first one is dead.
+        """
+        self.kill_at_once(ENGINE)
+        began = time.monotonic()
+        then()
+        while time.monotonic() < began + seconds:
+            self.gateway.kill_child(ENGINE)  # long before it is ready
+            time.sleep(POLL_S)
+        ended = time.monotonic()
+        wait_for("an engine", self.gateway.is_judging, WITHIN_S)
+        return began, ended
+
     def is_back(self, module: str, before: int) -> bool:
         """Tell whether another process has taken a killed one's place."""
         running = self.gateway.child_pids(module)
@@ -229,3 +249,7 @@ class Upheaval:
     def counters(self) -> Any:
         """Return the gateway's account."""
         return self.ask("GET", "/v1/counters")
+
+    def wait_for_rewritten(self, least: int) -> None:
+        """Return when so many frames have gone on changed."""
+        wait_for(f"{least} rewritten frames", lambda: self.counters()["rewritten"] >= least, WITHIN_S)
