@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OUTCOME_WITHIN_S: Final = 60.0
+# What becomes of a half message that is not to be completed; devices that waited for it too long end it themselves.
+REFUSED: Final = {"reset", "end"}
 _NUMBERS = count()
 
 
@@ -70,3 +72,8 @@ class Standing:
         for name, outcome in read_json(self._out):
             found.setdefault(name, []).append(outcome)
         return found
+
+
+def outcomes(standing: Standing) -> set[str]:
+    """Return all that became of any of them."""
+    return {outcome for some in standing.outcomes().values() for outcome in some}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HEARD_WITHIN_S: Final = 30.0  # beyond this a client hangs: TCP has repeated itself at 0.2, 0.6 … 12.6 and 25.4 s
 POLL_S: Final = 0.01
+BETWEEN_S: Final = 0.001  # slower than polls, so that those keep the places of the flows that they use
 LEAST_FILES: Final = 1 << 14
 READING: Final = next(one for one in OPERATIONS if one.name == "modbus 3 read")
 
@@ -82,7 +83,7 @@ def halves(host: str, out: Path, go: Path, protocols: list[str]) -> None:
     for number, operation in enumerate(one for one in OPERATIONS if one.forbidden and one.protocol in protocols):
         for place, share in enumerate((0.3, 0.99)):
             link, session = conversation(host, operation)
-            said = operation.message(3 * number + place, session)
+            said = operation.message(2 * number + place, session)
             cut = max(1, int(len(said) * share))
             link.sendall(said[:cut])
             begun.append((f"{operation.name} at {cut}", link, operation.protocol, said[cut:]))
@@ -117,11 +118,14 @@ def idle(host: str, out: Path, go: Path, count: int, crowd: int) -> None:
         assert READING.answer(number, bytes.fromhex(outcome(link, "modbus", READING.message(number, b""))))
     out.with_suffix(".ready").touch()
     wait_for_file(go)
-    others = [conversation(host, READING)[0] for _ in range(crowd)]
+    others = []
+    for _ in range(crowd):
+        others.append(conversation(host, READING)[0])
+        time.sleep(BETWEEN_S)
     found = [["again", outcome(link, "modbus", READING.message(at, b""))] for at, link in enumerate(silent)]
-    write_json(out, found)
     for link in others:
         link.close()
+    write_json(out, found)
 
 
 def main() -> None:
