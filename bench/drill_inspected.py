@@ -1,8 +1,8 @@
 """The drill `inspected`: swaps, kills, stages and quarantine in random order under polls and attacks that never end.
 
-In: how long, and a seed. Out: what was done, how many polls were answered and missed, and what forbidden requests did to
-the devices by their own account. The conduit fails closed, so nothing forbidden may ever arrive; attacks rest while a
-stage lets everything pass. A poll that an engine's death tore in the middle of its change may be refused: a kill may
+In: how long, and a seed. Out: what was done, how many polls were answered and missed, and what forbidden requests did
+to the devices by their own account. The conduit fails closed, so nothing forbidden may ever arrive; attacks rest while
+a stage lets everything pass. A poll that an engine's death tore in the middle of its change may be refused: a kill may
 cost one conversation. Root; namespaces of its own.
 """
 
@@ -13,7 +13,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from bench.upheaval import CONTROL, ENGINE, Upheaval, policy, varied
+from bench.upheaval import CONTROL, ENGINE, Upheaval
+from bench.upheaval_policy import policy, varied
 from tests.evasion.ground import ground
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
-"""Policies, stages, windows and quarantine that change under inspected conversations: what is permitted goes on, what is
-forbidden is from the first frame on."""
+"""Policies, stages, windows and quarantine that change under inspected conversations.
+
+What is permitted goes on or is begun anew, as semantics.md says which; what is forbidden is from the first frame on.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bench.upheaval import CONTROL, READ, WITHIN_S, policy, varied
+from bench.upheaval import CONTROL, WITHIN_S
+from bench.upheaval_policy import READ, policy, varied
 from deploy.lab import namespaces
 from deploy.lab.processes import wait_for
 from deploy.lab.topology import GATEWAY
@@ -91,7 +94,7 @@ def test_a_conversation_that_becomes_inspected_is_begun_anew(going: Upheaval) ->
 
 
 def test_whoever_waits_for_an_answer_is_told_too(going: Upheaval) -> None:
-    """Inspection begins while a device thinks: its answer is refused, and the station that is silent meanwhile hears it."""
+    """Inspection begins while a device thinks: its answer is refused, and the station that waits for it hears so."""
     going.apply(policy(inspection=""))
     going.start_polls(["pymodbus"])
     going.wait_for_polls()
@@ -167,8 +170,11 @@ def test_a_window_closes_and_opens_again(going: Upheaval) -> None:
 
 
 def test_the_daemon_is_restarted_and_its_small_tables_are_full(going: Upheaval, seed: int) -> None:
-    """After a planned restart each conversation is begun anew once. One that was silent while others took its place is
-    told so when it speaks again; one that polls keeps its place; the kernel's own memory of connections is not asked."""
+    """After a planned restart each conversation is begun anew once.
+
+    One that was silent while others took its place is told so when it speaks again; one that polls keeps its place. The
+    kernel's own memory of connections, which forgets them after a second here, is not asked.
+    """
     going.apply(policy())
     going.start_polls()
     going.start_intruders(seed)

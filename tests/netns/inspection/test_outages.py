@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bench.upheaval import ENGINE, OTHER, WITHIN_S, policy
+from bench.upheaval import ENGINE, WITHIN_S
+from bench.upheaval_policy import OTHER, policy
 from deploy.lab import namespaces
 from deploy.lab.processes import wait_for
 from tests.evasion.ground import DEVICE
@@ -37,7 +38,7 @@ READING: Final = next(one for one in OPERATIONS if one.name == "modbus 3 read")
 
 
 def test_a_conduit_that_fails_closed_waits_for_its_engine(going: Upheaval) -> None:
-    """No poll passes without an engine; then each goes on, on the connection that it had, and no half write is ended."""
+    """No poll passes without an engine; then each goes on, on its connection, and no half write is ended."""
     going.apply(policy(fail="closed"))
     during, after = Standing(going, "halves"), Standing(going, "halves")
     going.start_polls()
@@ -53,7 +54,7 @@ def test_a_conduit_that_fails_closed_waits_for_its_engine(going: Upheaval) -> No
 
 
 def test_a_conduit_that_fails_static_goes_on_without_one(going: Upheaval) -> None:
-    """Polls are answered all the while, on the connection that they had; a half write from before is not ended behind it."""
+    """Polls are answered all the while, on their connections; a half write from before is not ended behind it."""
     going.apply(policy(fail="static"))
     after = Standing(going, "halves")
     going.start_polls()
@@ -96,8 +97,10 @@ def test_what_another_conduit_let_pass_is_told_and_not_waited_for(going: Upheava
 
 
 def test_changed_requests_outlive_the_engine(going: Upheaval) -> None:
-    """The device gets each refused request changed, its answers are lost, the client repeats, engines die: nothing is
-    carried out, and each client hears its own refusal and reads on in the same conversation."""
+    """The device gets each refused request changed, its answers are lost, clients repeat it, and engines die.
+
+    Nothing is carried out, and each client hears its own refusal and reads on in the same conversation.
+    """
     going.apply(policy(fail="closed", refuse="answer"))
     held = Standing(going, "asked")
     with mute(going):
