@@ -189,7 +189,3 @@ class Upheaval:
     def counters(self) -> Any:
         """Return the gateway's account."""
         return self.ask("GET", "/v1/counters")
-
-    def wait_for_rewritten(self, least: int) -> None:
-        """Return when so many frames have gone on changed."""
-        wait_for(f"{least} rewritten frames", lambda: self.counters()["rewritten"] >= least, WITHIN_S)
