@@ -13,8 +13,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from bench.upheaval import CONTROL, ENGINE, Upheaval
+from bench.upheaval import CONTROL, ENGINE, WITHIN_S, Upheaval
 from bench.upheaval_policy import policy, varied
+from deploy.lab.processes import wait_for
 from tests.evasion.ground import ground
 
 if TYPE_CHECKING:
@@ -85,8 +86,9 @@ def drill_inspected(minutes: float, seed: int, say: Callable[[str], None]) -> bo
             time.sleep(drill_pause(until))
         going.rest()
         going.wait_for_polls()
-        rows, attacks, arrived, account = going.rows(), going.attacks(), going.done(), going.counters()
+        rows, attacks, arrived = going.rows(), going.attacks(), going.done()
         going.end()
+        wait_for("every frame to be accounted for", lambda: going.counters()["unaccounted"] == 0, WITHIN_S)
     missed = [row for row in rows if row.wrong]
     attempts = sum(bool(one.operation) for one in attacks)
     print(f"seed {seed}, done: " + ", ".join(f"{what} {times}" for what, times in sorted(drill.done.items())))
@@ -97,7 +99,7 @@ def drill_inspected(minutes: float, seed: int, say: Callable[[str], None]) -> bo
         print(f"{station:10} polls answered {len(own) - lost}, missed {lost}, slowest {slowest:.2f} s")
     for row in missed:
         print(f"missed by {row.station} on connection {row.connection}: {row.wrong[:120]}")
-    print(f"forbidden requests {attempts}, arrived {arrived or 0}; frames unaccounted {account['unaccounted']}")
+    print(f"forbidden requests {attempts}, arrived {arrived or 0}; every frame accounted for")
     return len(missed) == 0 and not arrived and attempts > 0
 
 
