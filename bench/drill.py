@@ -4,7 +4,8 @@
 terms and never confirmed. How late the stream is back on the far side, after the deadline, is stamped by the far
 host's kernel. Some drills kill control (-9) in between; the keeper starts another. `python -m bench.drill swap [--count
 500] [--rate 5000]`: two policies take turns under three streams, one of which neither permits; every event of the
-gateway must name the policy that was in force, or during a swap the one before or after. Exit code 1 when one drill
+gateway must name the policy that was in force, or during a swap the one before or after. `python -m bench.drill
+inspected [--minutes 5] [--seed 0]`: see bench/drill_inspected.py. Exit code 1 when one drill
 failed: went back too early, later than a second, or not at all; a packet lost or leaked; an event of neither policy.
 Root; namespaces of its own. Used by the suite `rollback` and by a bounded test.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bench.drill_inspected import drill_inspected
 from bench.results import percentile
 from bench.streams import CHANGING, FORBIDDEN, STEADY, WITHIN_S, Arrivals, Change, Streams, streams
 from deploy.lab.processes import wait_for
@@ -199,12 +201,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     swap = kinds.add_parser("swap")
     swap.add_argument("--count", type=int, default=500)
     swap.add_argument("--rate", type=int, default=5000, help="packets/s of all streams together")
+    inspected = kinds.add_parser("inspected")
+    inspected.add_argument("--minutes", type=float, default=5.0)
+    inspected.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    passed = (
-        drill_rollback(chosen.count, chosen.killed)
-        if chosen.kind == "rollback"
-        else drill_swap(chosen.count, chosen.rate)
-    )
+    if chosen.kind == "rollback":
+        passed = drill_rollback(chosen.count, chosen.killed)
+    elif chosen.kind == "swap":
+        passed = drill_swap(chosen.count, chosen.rate)
+    else:
+        passed = drill_inspected(chosen.minutes, chosen.seed, _say)
     print("passed" if passed else "FAILED")
     return 0 if passed else 1
 

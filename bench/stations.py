@@ -56,11 +56,11 @@ def _compare(found: object, expected: object) -> str:
     return "" if found == expected else f"{found!r} instead of {expected!r}"
 
 
-def pymodbus(host: str, count: int) -> Iterator[str]:
+def pymodbus(host: str, count: int, within_s: float = ANSWER_WITHIN_S) -> Iterator[str]:
     """Read holding and input registers in turn."""
     from pymodbus.client import ModbusTcpClient  # noqa: PLC0415 - one library in one process
 
-    client = ModbusTcpClient(host, timeout=ANSWER_WITHIN_S, retries=0)
+    client = ModbusTcpClient(host, timeout=within_s, retries=0)
     if not client.connect():
         raise ConnectionError(host)
     for number in range(count):
@@ -70,12 +70,13 @@ def pymodbus(host: str, count: int) -> Iterator[str]:
     client.close()
 
 
-def snap7(host: str, count: int) -> Iterator[str]:
+def snap7(host: str, count: int, within_s: float = ANSWER_WITHIN_S) -> Iterator[str]:
     """Read a data block."""
     from snap7.client import Client  # noqa: PLC0415
 
     client = Client()
     client.connect(host, 0, 1, PORTS["s7comm"])
+    client.connection.socket.settimeout(within_s)
     for number in range(count):
         at = number % (PATTERN_REGISTERS - READ)
         found = bytes(client.db_read(PATTERN_DB, at, READ))
@@ -83,24 +84,26 @@ def snap7(host: str, count: int) -> Iterator[str]:
     client.disconnect()
 
 
-def pycomm3(host: str, count: int) -> Iterator[str]:
-    """Get the identity's serial number by unconnected messages, then over a connection that is opened for it."""
+def pycomm3(host: str, count: int, within_s: float = ANSWER_WITHIN_S) -> Iterator[str]:
+    """Get the identity's serial number, by turns unconnected and over a connection that is opened for it."""
     from pycomm3 import CIPDriver  # noqa: PLC0415
 
-    with CIPDriver(host) as driver:
+    driver = CIPDriver(host)
+    driver.socket_timeout = within_s
+    with driver:
         for number in range(count):
             found = driver.generic_message(
                 service=0x0E,
                 class_code=1,
                 instance=1,
                 attribute=6,
-                connected=number >= count // 2,
+                connected=number % 2 == 1,
                 unconnected_send=False,
             )
             yield str(found.error) if found.error else _compare(found.value, SERIAL)
 
 
-def cpppo(host: str, count: int) -> Iterator[str]:
+def cpppo(host: str, count: int, within_s: float = ANSWER_WITHIN_S) -> Iterator[str]:
     """Read elements of a tag, by Unconnected Send along a route path."""
     from cpppo.server.enip import client  # noqa: PLC0415
 
@@ -109,9 +112,9 @@ def cpppo(host: str, count: int) -> Iterator[str]:
             at = number % (PATTERN_REGISTERS - READ)
             yield f"{PATTERN_TAG}[{at}-{at + READ - 1}]"
 
-    with client.connector(host=host, timeout=ANSWER_WITHIN_S) as connection:
+    with client.connector(host=host, timeout=within_s) as connection:
         operations = client.parse_operations(asked())
-        said = connection.synchronous(operations=operations, timeout=ANSWER_WITHIN_S)
+        said = connection.synchronous(operations=operations, timeout=within_s)
         for number, (_, _, _, _, status, value) in enumerate(said):
             at = number % (PATTERN_REGISTERS - READ)
             yield _compare((status, value), (0, list(range(at, at + READ))))

@@ -38,6 +38,7 @@ from fastpath.stream cimport (
     note_end,
     note_taken_up,
     segment_t,
+    unnote_taken_up,
 )
 from fastpath.stream_begin cimport pick_up
 from fastpath.stream_edits cimport forget_edits, needs_edits, note_edits
@@ -90,12 +91,16 @@ cdef inline uint8_t follow_segment(
 ) noexcept nogil:
     """Judge a segment of a known conversation (neither SYN nor malformed) and follow it if it passes."""
     cdef uint8_t reason = check_numbers(stream, segment, inspection.fail, inspection.enforced)
+    cdef int behind
     if reason == REASON_STREAM_SEQUENCE and segment.count and not inspection.enforced:
         pick_up(streams, stream, inspection, segment)
         inspect_data(streams, stream, segment, inspection, finding)
         return reason
     if reason == REASON_NONE:
         reason = check_standing(stream, segment, inspection)
+    behind = is_behind(stream, segment) and (reason == REASON_NONE or not inspection.enforced)
+    if behind:
+        note_taken_up(stream)  # before it is read: its own answer may be to a request that nobody saw
     if reason == REASON_NONE and inspection.enforced and not inspection.changeable:
         if needs_edits(&stream.ways[segment.way], segment):
             reason = REASON_STREAM_BUDGET  # what its receiver has of it was changed: it may not see it otherwise
@@ -105,20 +110,20 @@ cdef inline uint8_t follow_segment(
             reason = check_place(&stream.ways[segment.way], segment)
         if reason == REASON_STREAM_AHEAD and goes_on_ahead(stream, segment, inspection):
             skip_ahead(streams, &stream.ways[segment.way], segment.sequence)
-            note_taken_up(stream)
             reason = REASON_NONE
         if reason == REASON_NONE:
             reason = inspect_data(streams, stream, segment, inspection, finding)
     if reason != REASON_NONE and finding.refusal != REFUSAL_REWRITE:
         if inspection.enforced:
+            if behind:
+                unnote_taken_up(stream)
             if inspection.shuts and ends_conversation(reason):
                 stream.flags |= STREAM_SHUT
             return reason
-        if reason == REASON_STREAM_AHEAD and is_behind(stream, segment):
+        if reason == REASON_STREAM_AHEAD and behind:
             jump(streams, &stream.ways[segment.way], segment.sequence)
             stream.flags |= STREAM_LOOSE
             stream.ways[segment.way].flags |= WAY_LOST
-            note_taken_up(stream)
             inspect_data(streams, stream, segment, inspection, finding)
         elif reason == REASON_STREAM_AHEAD:
             note_ahead(streams, stream, segment)

@@ -14,8 +14,6 @@ from libc.string cimport memset
 
 from fastpath.abi cimport (
     ENDPOINT_ANYWHERE,
-    FLOW_KNOWN_OPENER,
-    FLOW_KNOWN_RESPONDER,
     HOST_PREFIX_LENGTH,
     REASON_LIMIT_FLOWS,
     REASON_LIMIT_PACKETS,
@@ -167,15 +165,18 @@ cdef inline int is_broadcast(const table_t *table, const frame_t *frame, uint16_
 
 
 cdef inline uint64_t far_mac(const frame_t *frame, const decision_t *decision) noexcept nogil:
-    """Return the MAC that a frame was for; 0 where interception does not see it and its flow hasn't learnt it yet."""
+    """Return the MAC that a frame was for; 0 where interception does not see it and its flow hasn't learnt it yet.
+
+    What a flow has learnt under an older policy will do: it tells where to send, not who may.
+    """
     cdef const flow_t *flow = decision.flow
     if frame.has_destination_mac:
         return frame.destination_mac
     if flow == NULL:
         return 0
     if decision.direction == FLOW_FORWARD:
-        return be48_of_8(flow.responder_mac) if flow.flags & FLOW_KNOWN_RESPONDER else 0
-    return be48_of_8(flow.opener_mac) if flow.flags & FLOW_KNOWN_OPENER else 0
+        return be48_of_8(flow.responder_mac)
+    return be48_of_8(flow.opener_mac)
 
 
 cdef inline void prepare_far_reset(refuser_t *refuser, const frame_t *frame, const decision_t *decision) noexcept nogil:

@@ -16,6 +16,7 @@ from fastpath.abi cimport (
     REASON_STREAM_AHEAD,
     REASON_STREAM_CONFLICT,
     REASON_STREAM_OPENING_DATA,
+    REASON_STREAM_PICKUP,
     REASON_STREAM_SEQUENCE,
     REASON_STREAM_URGENT,
     STREAM_ENDED,
@@ -107,7 +108,8 @@ cdef inline uint8_t check_numbers(
 ) noexcept nogil:
     """Tell whether a segment's numbers belong to the conversation.
 
-    An acknowledgement of bytes that never came by: `static` passed them, which a conduit that fails closed excludes.
+    An acknowledgement of bytes that never came by: whatever passed them, a conduit that fails closed does not go on
+    behind them. Nothing that either end repeats can mend that, so both are told.
     """
     cdef const stream_way_t *way = &stream.ways[segment.way]
     cdef const stream_way_t *other = &stream.ways[1 - segment.way]
@@ -121,7 +123,7 @@ cdef inline uint8_t check_numbers(
     beyond = distance(segment.acknowledged, end_of(other))
     if not within_reach(beyond) or is_of_other_handshake(stream, other, segment):
         return REASON_STREAM_SEQUENCE
-    return REASON_STREAM_SEQUENCE if beyond > 0 and enforced and fail == FAIL_CLOSED else REASON_NONE
+    return REASON_STREAM_PICKUP if beyond > 0 and enforced and fail == FAIL_CLOSED else REASON_NONE
 
 
 cdef inline int differs(
@@ -188,8 +190,13 @@ cdef inline int is_handshake_of(const stream_t *stream, const segment_t *segment
 
 
 cdef inline void note_taken_up(stream_t *stream) noexcept nogil:
-    """Tell the protocol's module that answers may come whose requests nobody saw."""
-    (<dialog_t *>stream.dialog).words[DIALOG_TAKEN_UP] = 1
+    """Tell the protocol's module once more that answers may come whose requests nobody saw."""
+    (<dialog_t *>stream.dialog).words[DIALOG_TAKEN_UP] += 1
+
+
+cdef inline void unnote_taken_up(stream_t *stream) noexcept nogil:
+    """Take that back: the segment that showed it is dropped."""
+    (<dialog_t *>stream.dialog).words[DIALOG_TAKEN_UP] -= 1
 
 
 cdef inline void note_place(streams_t *streams, stream_way_t *way, uint32_t sequence) noexcept nogil:
@@ -212,7 +219,6 @@ cdef inline void note_acknowledgement(
         if fail == FAIL_CLOSED:
             stream.flags |= STREAM_LOOSE
         jump(streams, way, segment.acknowledged)
-        note_taken_up(stream)
     elif distance(segment.acknowledged, way.acked) > 0:
         way.acked = segment.acknowledged
         if distance(way.acked, way.next) > 0:

@@ -19,8 +19,8 @@ to be changed, of a whole message and only as long as nothing is said about anot
 answer to the changed request, whose byte it then asks to be mended. See `inspectors.note_changed`.
 A module never allocates, raises, trusts a length or reads beyond `count`. It may keep in `dialog` what it must remember
 of the conversation: zero at its beginning, the same for both directions, for as long as the conversation lasts. The
-last word of it belongs to the stream layer, which sets it when it takes up a conversation whose beginning it did not
-see: answers may then come to requests that the module never saw.
+last word of it belongs to the stream layer, which counts in it how often it took the conversation up behind something
+that it did not see: each time answers may come to requests that the module never saw.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -30,7 +30,7 @@ from fastpath.abi cimport ACCESS_FIELDS, OPERATION_NONE, REASON_NONE
 cdef enum:
     MESSAGE_BYTES = 65536  # the longest message that is followed: every protocol here has 16-bit lengths
     DIALOG_WORDS = 64
-    DIALOG_TAKEN_UP = DIALOG_WORDS - 1  # the stream layer's word: not 0 when the conversation's beginning was not seen
+    DIALOG_TAKEN_UP = DIALOG_WORDS - 1  # the stream layer's word: how often a part of the conversation was not seen
 
 # Owner: a conversation's memory in the streams segment. Every module casts it to a struct of its own, no larger.
 cdef struct dialog_t:

@@ -30,7 +30,7 @@ cdef struct asked_t:
 # Owner: see above; zero at a conversation's beginning. 392 of 504 bytes.
 cdef struct waiting_t:
     uint32_t count
-    uint32_t strays  # answers let through because their requests may have come before we saw the conversation
+    uint32_t strays  # answers let through because their requests may be among those that we did not see
     asked_t asked[MOST_ASKED]
 
 
@@ -51,8 +51,8 @@ cdef inline uint32_t waiting_bytes(const dialog_t *dialog) noexcept nogil:
 
 
 cdef inline int may_stray(const dialog_t *dialog, const waiting_t *waiting) noexcept nogil:
-    """Tell whether an answer may belong to a request of before we saw the conversation: so many, and no more."""
-    return dialog.words[DIALOG_TAKEN_UP] != 0 and waiting.strays < MOST_ASKED
+    """Tell whether an answer may belong to a request that we did not see: so many each time, and no more."""
+    return waiting.strays < MOST_ASKED * dialog.words[DIALOG_TAKEN_UP]
 
 
 cdef inline void forget(waiting_t *waiting, uint32_t index) noexcept nogil:

@@ -57,10 +57,10 @@ cdef struct s7_dialog_t:
     s7_place_t places[PLACES]
     plus_part_t plus[2]
     uint32_t next_place
+    uint32_t strays  # answers let through to jobs that we did not see
     uint8_t next_opener
     uint8_t next_responder
     uint8_t next_upload
-    uint8_t strays  # answers to jobs from before the conversation was taken up
     uint8_t downloading  # 1: the opener asked for a download, the CPU may fetch it
 
 
@@ -69,13 +69,13 @@ cdef inline s7_dialog_t *s7_dialog(dialog_t *dialog) noexcept nogil:
 
 
 cdef inline int taken_up(const s7_dialog_t *dialog) noexcept nogil:
-    """Say whether the conversation's beginning was not seen."""
+    """Say whether a part of the conversation was not seen."""
     return (<const dialog_t *>dialog).words[DIALOG_TAKEN_UP] != 0
 
 
 cdef inline int forgiven(s7_dialog_t *dialog, int partial) noexcept nogil:
-    """Say whether an answer without its job may be to one from before: so many and no more."""
-    if not taken_up(dialog) or dialog.strays >= OPENER_JOBS:
+    """Say whether an answer without its job may be to one that we did not see: so many each time, and no more."""
+    if dialog.strays >= OPENER_JOBS * (<const dialog_t *>dialog).words[DIALOG_TAKEN_UP]:
         return 0
     dialog.strays += not partial
     return 1

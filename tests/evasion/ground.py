@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -107,6 +108,14 @@ class Ground:
             server.kill()
             server.wait()
         self._servers.clear()
+
+    def pause(self, protocol: str) -> None:
+        """Let a server think until `resume`: its kernel still acknowledges what it is asked."""
+        self._servers[protocol].send_signal(signal.SIGSTOP)
+
+    def resume(self, protocol: str) -> None:
+        """Let it answer."""
+        self._servers[protocol].send_signal(signal.SIGCONT)
 
     def _listens(self, protocol: str) -> bool:
         server = self._servers[protocol]

@@ -112,7 +112,9 @@ class StreamTwin:
         closed = beyond > 0 and self.fail is FailMode.CLOSED
         silent = opener and other.next == other.first
         elsewhere = silent and other.limit + beyond not in (other.first, other.limit)
-        return Reason.STREAM_SEQUENCE if abs(beyond) > REACH or closed or elsewhere else Reason.NONE
+        if abs(beyond) > REACH or elsewhere:
+            return Reason.STREAM_SEQUENCE
+        return Reason.STREAM_PICKUP if closed else Reason.NONE
 
     def _gap(self, segment: Segment, way: Way, start: int) -> Reason:
         end = start + len(segment.data)

@@ -20,6 +20,8 @@ from tests.support.stream_wire import (
     write_request,
 )
 
+MOST_STRAYS = 32  # for each time that a part of the conversation was not seen
+
 
 def test_mid_stream_is_refused_where_enforced() -> None:
     """Nobody completes half a message that was sent before the gateway looked."""
@@ -71,7 +73,7 @@ def test_bytes_that_never_came_by(fail: FailMode) -> None:
     wire.shake_hands()
     answer = wire.server(1, acknowledged=21)
     if fail is FailMode.CLOSED:
-        assert answer.reason is Reason.STREAM_SEQUENCE
+        assert answer.reason is Reason.STREAM_PICKUP
         return
     assert answer.reason is Reason.NONE
     assert wire.client(21, read_request()).reason is Reason.NONE
@@ -223,8 +225,34 @@ def test_a_lie_about_what_static_let_pass_gains_nothing() -> None:
 
 
 def test_fail_closed_goes_on_behind_nothing() -> None:
-    """There nothing passes without us: who says otherwise is refused."""
+    """There nothing passes without us: if something did, both ends are told instead of repeating it for ever."""
     wire = Wire(fail=FailMode.CLOSED)
     wire.shake_hands()
     at, answered = poll(wire, 1, 1)
-    assert wire.client(at + 12, read_request(), acknowledged=answered + 40).reason is Reason.STREAM_SEQUENCE
+    assert wire.client(at + 12, read_request(), acknowledged=answered + 40).reason is Reason.STREAM_PICKUP
+    assert wire.client(at, read_request(), acknowledged=answered).reason is Reason.STREAM_REFUSED
+
+
+def test_answers_after_many_outages() -> None:
+    """A connection of months: each outage may leave an answer behind whose request nobody saw."""
+    wire = Wire(fail=FailMode.STATIC)
+    wire.shake_hands()
+    at, answered = poll(wire, 1, 1)
+    for _ in range(3 * MOST_STRAYS):
+        at += len(read_request())  # passed by `static`; its answer is seen
+        assert wire.server(answered, read_answer(), acknowledged=at).reason is Reason.NONE
+        answered += len(read_answer())
+        at, answered = poll(wire, at, answered)
+
+
+def test_one_outage_explains_no_more_answers_than_can_wait() -> None:
+    """What nobody asked for stays refused."""
+    wire = Wire(fail=FailMode.STATIC)
+    wire.shake_hands()
+    at, answered = poll(wire, 1, 1)
+    at += len(read_request())
+    reasons = []
+    for _ in range(MOST_STRAYS + 1):
+        reasons.append(wire.server(answered, read_answer(), acknowledged=at).reason)
+        answered += len(read_answer())
+    assert reasons == [Reason.NONE] * MOST_STRAYS + [Reason.MESSAGE_ANSWER]
