@@ -197,7 +197,9 @@ cdef inline void prepare_answer(
     """Build the answer to a frame that `is_refused`, to be sent after the batch's verdicts, if rate and room permit."""
     cdef answer_t *answer = &refuser.answers[refuser.count]
     cdef uint8_t unseen[6]
-    if refuser.fd < 0 or refuser.count == BATCH_ANSWERS or not is_answerable(frame):
+    cdef int both = decision.inspected and frame.protocol == PROTOCOL_TCP
+    # Both ends or none: who is not told now repeats what was dropped, and is told then.
+    if refuser.fd < 0 or refuser.count + 1 + both > BATCH_ANSWERS or not is_answerable(frame):
         return
     if is_broadcast(table, frame, decision.destination_zone):
         return
@@ -208,7 +210,7 @@ cdef inline void prepare_answer(
     answer.from_port = not frame.has_destination_mac
     answer.length = build_answer(answer.frame, frame, unseen)
     refuser.count += answer.length != 0
-    if decision.inspected and frame.protocol == PROTOCOL_TCP:
+    if both:
         prepare_far_reset(refuser, frame, decision)
 
 

@@ -7,11 +7,12 @@ that the answer to what was asked. Never a change of what is embedded: the outer
 """
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
 
 from fastpath.abi cimport REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_MESSAGE_OPAQUE, REASON_NONE
 from fastpath.inspect.cip cimport read_cip
 from fastpath.inspect.cip_access cimport reading_t
-from fastpath.inspect.cip_services cimport SERVICE_RESERVED
+from fastpath.inspect.cip_services cimport SERVICE_RESERVED, SERVICE_WRITE_TAG, SERVICE_WRITE_TAG_FRAGMENTED
 from fastpath.inspect.enip_memory cimport (
     ANSWER_UNKNOWN,
     REQUEST_CHANGED,
@@ -70,6 +71,22 @@ cdef inline void _mend_answer(
         offer_edit(reading.sink, EDIT_NEEDED, place, request.service | ANSWER_BIT)
 
 
+cdef inline void _take_once(part_t *data) noexcept nogil:
+    """Leave one of a connected tag write that its sender put twice, the sequence count again between the two.
+
+    pycomm3 1.2.16 does for a single tag. A device counts elements and does not look behind them (Logix 5000 Data Access,
+    Write Tag Service); there it would find the request that it has. Any other surplus is refused.
+    """
+    cdef uint32_t once = (data.whole - 2) // 2
+    if data.here < data.whole or data.whole < 4 or data.whole & 1:
+        return
+    if data.at[0] != SERVICE_WRITE_TAG and data.at[0] != SERVICE_WRITE_TAG_FRAGMENTED:
+        return
+    if memcmp(data.at - 2, data.at + once, 2 + once) == 0:
+        data.whole = once
+        data.here = once
+
+
 cdef inline uint8_t read_carried(
     reading_t *reading, uint8_t command, uint32_t key, part_t *data, int from_opener, const uint8_t *message
 ) noexcept nogil:
@@ -85,6 +102,7 @@ cdef inline uint8_t read_carried(
             return REASON_NONE
         reason = _connection_key(reading, from_opener, le16(data.at), &key)
         data[0] = after(data, 2)
+        _take_once(data)
     place = <uint32_t>(data.at - message)
     response = data.here and data.at[0] >= ANSWER_BIT
     if data.here and response == from_opener:  # requests come from the opener, answers from the responder

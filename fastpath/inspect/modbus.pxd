@@ -24,6 +24,8 @@ cdef enum:
     MBAP_BYTES = 7
     LEAST_LENGTH = 2  # unit and function
     MOST_LENGTH = 1 + LONGEST_PDU
+    # UMAS alone is longer: controllers offer 1021 bytes of PDU when a connection is made (observed, published nowhere).
+    MOST_UMAS_LENGTH = 1024
     NO_FUNCTION = 0  # SPEC: application protocol clause 4.1: not valid; clause 7: answered with exception 01
 
 
@@ -35,13 +37,18 @@ cdef inline uint8_t measure_modbus(
     length[0] = 0
     if (count > 2 and bytes[2]) or (count > 3 and bytes[3]):
         return REASON_MESSAGE_PROTOCOL
-    if count > 4 and bytes[4]:
-        return REASON_MESSAGE_MALFORMED  # 256 or more: clause 4.1 of the application protocol allows 254
+    if count > 4 and bytes[4] > MOST_UMAS_LENGTH >> 8:
+        return REASON_MESSAGE_MALFORMED
     if count < 6:
         return REASON_NONE
     following = be16(bytes + 4)
-    if not LEAST_LENGTH <= following <= MOST_LENGTH:
+    if not LEAST_LENGTH <= following <= MOST_UMAS_LENGTH:
         return REASON_MESSAGE_MALFORMED
+    if following > MOST_LENGTH:  # clause 4.1 of the application protocol allows 254
+        if count <= FUNCTION_PLACE:
+            return REASON_NONE
+        if bytes[FUNCTION_PLACE] != UMAS:
+            return REASON_MESSAGE_MALFORMED
     length[0] = 6 + following
     return REASON_NONE
 
@@ -58,7 +65,7 @@ cdef inline void note_request(
     asked.address = 0
     asked.count = 0
     asked.changed = 0
-    asked.length = <uint8_t>pdu.length if reason == REASON_NONE else 0
+    asked.length = <uint8_t>(pdu.length if pdu.length < 255 else 255) if reason == REASON_NONE else 0
     if has_subfunction(asked.function):
         if pdu.count >= 3:
             asked.subfunction = be16(pdu.bytes + 1) if asked.function == DIAGNOSTICS else pdu.bytes[1]
@@ -106,7 +113,8 @@ cdef inline uint8_t read_modbus(
     pdu.count = count - MBAP_BYTES
     pdu.length = length - MBAP_BYTES
     reason = read_pdu(&pdu, &access, from_opener, be16(message), message[6], dialog, sink)
-    if from_opener and count == length and reason == REASON_NONE:
+    # A device that knows no longer messages than the specification's might look for the next one within.
+    if from_opener and count == length and reason == REASON_NONE and length <= 6 + MOST_LENGTH:
         offer_edit(sink, EDIT_OFFERED, FUNCTION_PLACE, NO_FUNCTION)
     return reason
 

@@ -20,7 +20,7 @@ from rules.records import ServiceKind
 
 if TYPE_CHECKING:
     from fastpath.abi import Inspector
-    from fastpath.decoding import Message
+    from fastpath.decoding import Field, Message
 
 ACK, PUSH = 0x10, 0x08
 MOST_BYTES: Final = 2048  # what fits into a query, and more than most messages have
@@ -79,10 +79,14 @@ def asks(inspector: Inspector, service: ServiceNumber, frames: list[Sent]) -> li
 
 
 def _line(message: Message) -> str:
-    protocol, operation, _, _, fields = message
-    words = [f"operation {Operation(operation).name.lower()}"]
-    words += [f"{name} {_numbers(value)}" for name, value in fields.items()]
-    return f"{key_of(Protocol(protocol))}: {', '.join(words)}"
+    protocol, operation, _, _, fields, besides = message
+    words = [f"operation {Operation(operation).name.lower()}", *_words(fields)]
+    things = [", ".join(words), *(", ".join(_words(more)) for more in besides)]
+    return f"{key_of(Protocol(protocol))}: {'; also '.join(things)}"
+
+
+def _words(fields: dict[str, Field]) -> list[str]:
+    return [f"{name} {_numbers(value)}" for name, value in fields.items()]
 
 
 def _numbers(value: object) -> str:

@@ -255,7 +255,9 @@ def _userdata(parameters: bytes, data: bytes, base: dict[str, Any]) -> list[Acce
         raise _BrokenError
     content = _content(data)
     group, subfunction = parameters[5] & 15, parameters[6]
-    fields = base | {"userdata_group": group, "userdata_subfunction": subfunction}
+    fields = base | {"userdata_group": group}
+    if group:  # 0 is a mode transition: its octet is the mode
+        fields |= {"userdata_subfunction": subfunction}
     if len(parameters) == 12:
         fields["error"] = int.from_bytes(parameters[10:12])
     by_operation = USERDATA.get(group, {})

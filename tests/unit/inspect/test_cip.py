@@ -223,3 +223,22 @@ def test_a_route_that_is_none_is_refused_with_what_it_carries() -> None:
         reason, found = read(send)
         assert reason is Reason.MESSAGE_MALFORMED
         assert [one["operation"].name for one in found] == ["ADMIN", "CONTROL"]
+
+
+def test_a_write_that_its_sender_put_twice_is_one() -> None:
+    """pycomm3 repeats sequence count and request behind a single tag's values; nothing else may stand there."""
+    write = build.request(0x4D, build.symbol("Dose"), struct.pack("<HHI", 0xC4, 1, 400))
+    other = build.request(0x4D, build.symbol("Dose"), struct.pack("<HHI", 0xC4, 1, 401))
+    read_ = build.request(0x4C, build.symbol("Dose"), struct.pack("<H", 1))
+
+    def ask(message: bytes, sequence: int = 7) -> tuple[Reason, list[dict[str, Any]]]:
+        whole = build.connected(message, sequence=sequence)
+        reason, found = Dissection(Inspector.ENIP, taken_up=True).read(whole, True)
+        return reason, [one for one in found if one["protocol"] is Protocol.CIP]
+
+    assert ask(write + struct.pack("<H", 7) + write) == ask(write)
+    assert ask(write)[1][0]["fields"]["value"] == 400
+    for surplus in (struct.pack("<H", 8) + write, struct.pack("<H", 7) + other, struct.pack("<H", 7), bytes(4)):
+        assert ask(write + surplus)[0] is Reason.MESSAGE_MALFORMED
+    assert ask(read_ + struct.pack("<H", 7) + read_)[0] is Reason.MESSAGE_MALFORMED
+    assert read(write + struct.pack("<H", 7) + write)[0] is Reason.MESSAGE_MALFORMED  # unconnected: nobody sends so

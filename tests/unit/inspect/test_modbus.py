@@ -176,3 +176,17 @@ def test_what_has_not_arrived_is_not_judged() -> None:
         ["address", "count", "function"],
     ]
     assert dissection.read(tcp(bytes.fromhex("1000010002")), False)[0] is Reason.MESSAGE_ANSWER
+
+
+def test_umas_alone_may_be_longer() -> None:
+    """Controllers that speak UMAS offer 1021 bytes; a longer message of any other function frames nothing."""
+    long = tcp(b"\x5a\x00" + bytes(1019))
+    assert Dissection(Inspector.MODBUS).measure(long[:7], True) == (Reason.NONE, 0)
+    assert Dissection(Inspector.MODBUS).measure(long[:8], True) == (Reason.NONE, len(long))
+    dissection = Dissection(Inspector.MODBUS)
+    reason, found = dissection.read(long, True)
+    assert (reason, [one["operation"] for one in found]) == (Reason.NONE, [PROGRAM])
+    assert dissection.read(tcp(b"\x5a\x00\xfe" + bytes(900)), False)[0] is Reason.NONE
+    reason, length = Dissection(Inspector.MODBUS).measure(tcp(b"\x03" + bytes(1019)), True)
+    assert (reason, length) == (Reason.MESSAGE_MALFORMED, 0)
+    assert Dissection(Inspector.MODBUS).measure(tcp(b"\x5a" + bytes(1023)), True)[0] is Reason.MESSAGE_MALFORMED
