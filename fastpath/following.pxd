@@ -39,6 +39,7 @@ from fastpath.stream cimport (
     note_taken_up,
     segment_t,
     unnote_taken_up,
+    within_reach,
 )
 from fastpath.stream_begin cimport pick_up
 from fastpath.stream_edits cimport forget_edits, needs_edits, note_edits
@@ -81,9 +82,12 @@ cdef inline int goes_on_ahead(
 ) noexcept nogil:
     """Tell whether an enforced conversation goes on behind what `static` let pass of it in both directions.
 
-    Its sender may lie about that: then its receiver waits for bytes that `check_overlap` never lets through.
+    Its sender may lie about that: then its receiver waits for bytes that `check_overlap` never lets through. How far is
+    counted from what the receiver has said: lie by lie the numbers would come round to the place where it waits.
     """
-    return inspection.enforced and inspection.fail != FAIL_CLOSED and is_behind(stream, segment)
+    if not inspection.enforced or inspection.fail == FAIL_CLOSED or not is_behind(stream, segment):
+        return 0
+    return within_reach(distance(segment.sequence, stream.ways[segment.way].acked))
 
 
 cdef inline uint8_t follow_segment(
