@@ -12,7 +12,7 @@ from libc.string cimport memcmp
 from fastpath.abi cimport REASON_MESSAGE_ANSWER, REASON_MESSAGE_MALFORMED, REASON_MESSAGE_OPAQUE, REASON_NONE
 from fastpath.inspect.cip cimport read_cip
 from fastpath.inspect.cip_access cimport reading_t
-from fastpath.inspect.cip_services cimport SERVICE_RESERVED, SERVICE_WRITE_TAG, SERVICE_WRITE_TAG_FRAGMENTED
+from fastpath.inspect.cip_services cimport SERVICE_RESERVED, SERVICE_WRITE_TAG
 from fastpath.inspect.enip_memory cimport (
     ANSWER_UNKNOWN,
     REQUEST_CHANGED,
@@ -75,12 +75,13 @@ cdef inline void _take_once(part_t *data) noexcept nogil:
     """Leave one of a connected tag write that its sender put twice, the sequence count again between the two.
 
     pycomm3 1.2.16 does for a single tag. A device counts elements and does not look behind them (Logix 5000 Data Access,
-    Write Tag Service); there it would find the request that it has. Any other surplus is refused.
+    Write Tag Service); there it would find the request that it has. Any other surplus is refused, and that of Write Tag
+    Fragmented above all: how much a fragment writes says nothing but where the message ends.
     """
     cdef uint32_t once = (data.whole - 2) // 2
     if data.here < data.whole or data.whole < 4 or data.whole & 1:
         return
-    if data.at[0] != SERVICE_WRITE_TAG and data.at[0] != SERVICE_WRITE_TAG_FRAGMENTED:
+    if data.at[0] != SERVICE_WRITE_TAG:
         return
     if memcmp(data.at - 2, data.at + once, 2 + once) == 0:
         data.whole = once

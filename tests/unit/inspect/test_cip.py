@@ -241,4 +241,6 @@ def test_a_write_that_its_sender_put_twice_is_one() -> None:
     for surplus in (struct.pack("<H", 8) + write, struct.pack("<H", 7) + other, struct.pack("<H", 7), bytes(4)):
         assert ask(write + surplus)[0] is Reason.MESSAGE_MALFORMED
     assert ask(read_ + struct.pack("<H", 7) + read_)[0] is Reason.MESSAGE_MALFORMED
+    part = build.request(0x53, build.symbol("Dose"), struct.pack("<HHIh", 0xC3, 100, 0, 400))
+    assert ask(part + struct.pack("<H", 7) + part)[1][0]["fields"]["value"] != 400  # all to the end is written
     assert read(write + struct.pack("<H", 7) + write)[0] is Reason.MESSAGE_MALFORMED  # unconnected: nobody sends so
