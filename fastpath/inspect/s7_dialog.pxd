@@ -58,6 +58,7 @@ cdef struct s7_dialog_t:
     plus_part_t plus[2]
     uint32_t next_place
     uint32_t strays  # answers let through to jobs that we did not see
+    uint32_t lost[2]  # bit by reference: one that waited was forgotten, its answer may come yet
     uint8_t next_opener
     uint8_t next_responder
     uint8_t next_upload
@@ -86,6 +87,8 @@ cdef inline s7_job_t *new_job(s7_dialog_t *dialog, int from_opener) noexcept nog
     cdef s7_job_t *job
     if from_opener:
         job = &dialog.opener[dialog.next_opener % OPENER_JOBS]
+        if job.rosctr:
+            dialog.lost[job.reference >> 5 & 1] |= <uint32_t>1 << (job.reference & 31)
         dialog.next_opener += 1
     else:
         job = &dialog.responder[dialog.next_responder % RESPONDER_JOBS]
@@ -105,6 +108,19 @@ cdef inline s7_job_t *find_job(s7_dialog_t *dialog, int from_opener, uint16_t re
         if job.rosctr and job.reference == reference and (rosctr == 0 or job.rosctr == rosctr):
             return job
     return NULL
+
+
+cdef inline int is_told_apart(s7_dialog_t *dialog, uint16_t reference) noexcept nogil:
+    """Tell whether an answer with this reference can only be to the job that the opener asks now.
+
+    If not, what waits brings no values either: whoever gives two reads one reference chooses what is known of a place.
+    """
+    cdef s7_job_t *other = find_job(dialog, 1, reference, 0)
+    cdef int at
+    if other != NULL:
+        for at in range(PLACES):
+            dialog.places[at].area = 0
+    return other == NULL and not dialog.lost[reference >> 5 & 1] >> (reference & 31) & 1
 
 
 cdef inline void keep_upload(s7_dialog_t *dialog, uint32_t identity, uint32_t block) noexcept nogil:

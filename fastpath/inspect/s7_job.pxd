@@ -20,7 +20,7 @@ from fastpath.inspect.s7_block cimport (
     S7_START_UPLOAD, S7_UPLOAD, check_transfer, read_service, read_stop, read_transfer,
 )
 from fastpath.inspect.s7_dialog cimport (
-    find_job, find_place, forgiven, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
+    find_job, find_place, forgiven, is_told_apart, keep_place, keep_upload, new_job, s7_dialog_t, s7_job_t, s7_place_t,
 )
 from fastpath.inspect.s7_item cimport DATA_BIT, DATA_INTEGER, SYNTAX_S7ANY, read_items, set_pointer
 from fastpath.inspect.s7_pdu cimport (
@@ -58,6 +58,7 @@ cdef inline uint8_t read_job(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) n
     cdef s7_job_t *job
     cdef uint32_t block = 0
     cdef uint8_t reason = REASON_NONE
+    cdef int told_apart
     if not pdu.has_function:
         return missing_parameters(pdu)
     if pdu.function == S7_READ_VAR or pdu.function == S7_WRITE_VAR:
@@ -79,6 +80,7 @@ cdef inline uint8_t read_job(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) n
     if reason == REASON_NONE and not pdu.partial:
         if pdu.from_opener and pdu.function == S7_REQUEST_DOWNLOAD:
             dialog.downloading = 1
+        told_apart = pdu.from_opener and is_told_apart(dialog, pdu.reference)
         job = new_job(dialog, pdu.from_opener)
         job.reference = pdu.reference
         job.rosctr = S7_JOB
@@ -88,18 +90,21 @@ cdef inline uint8_t read_job(s7_pdu_t *pdu, s7_dialog_t *dialog, sink_t *sink) n
         job.block = block
         if pdu.from_opener and pdu.function == S7_READ_VAR:
             job.block = dialog.next_place
-            keep_places(pdu, dialog)
+            keep_places(pdu, dialog, told_apart)
     return reason
 
 
-cdef inline void keep_places(const s7_pdu_t *pdu, s7_dialog_t *dialog) noexcept nogil:
-    """Remember where the items of a read lie, which was found right: its answer brings only values."""
+cdef inline void keep_places(const s7_pdu_t *pdu, s7_dialog_t *dialog, int told_apart) noexcept nogil:
+    """Remember where the items of a read lie, which was found right: its answer brings only values.
+
+    Not told apart from another job's, it brings none: its places are then nobody's.
+    """
     cdef access_t access
     cdef const uint8_t *item = pdu.parameters + 2
     cdef int _item
     for _item in range(pdu.parameters[1]):
         begin_s7(&access, pdu)
-        if item[2] == SYNTAX_S7ANY:
+        if told_apart and item[2] == SYNTAX_S7ANY:
             set_pointer(&access, item + 2)
         keep_place(dialog, &access)
         item += 2 + item[1] + (item[1] & 1)

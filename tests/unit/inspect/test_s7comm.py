@@ -208,6 +208,42 @@ def test_places_are_forgotten_in_time() -> None:
     assert [[one["values"] is not None for one in found] for found in values] == [[False], [True] * 12, [True] * 12]
 
 
+def ask_for_bytes(dissection: Dissection, start: int, reference: int) -> None:
+    """Have the opener read one word of DB1."""
+    item = s7.pointer(4, 1, 1, 0x84, 8 * start)
+    assert dissection.read(s7.job(s7.read_items(item), reference=reference), True)[0] is NONE
+
+
+def brings_values(dissection: Dissection, reference: int) -> bool:
+    """Have the CPU answer it."""
+    reason, found = dissection.read(
+        s7.acknowledge(b"\x04\x01", bytes.fromhex("ff0400100001"), reference=reference), False
+    )
+    assert reason is NONE
+    return found[0]["values"] is not None
+
+
+def test_answers_that_no_reference_tells_apart_bring_no_values() -> None:
+    """Whoever gives two reads one reference would choose what is known of a place; later ones bring them again."""
+    dissection = fresh()
+    ask_for_bytes(dissection, 20, 1)
+    ask_for_bytes(dissection, 40, 1)
+    assert not brings_values(dissection, 1)
+    assert not brings_values(dissection, 1)
+    ask_for_bytes(dissection, 40, 1)
+    assert brings_values(dissection, 1)
+
+
+def test_answers_to_jobs_that_were_forgotten_bring_no_values() -> None:
+    """More jobs than can wait: whose reference a forgotten one had gets its answer first."""
+    dissection = fresh()
+    for reference in [1, *range(2, 18)]:
+        ask_for_bytes(dissection, 20, reference)
+    ask_for_bytes(dissection, 40, 1)
+    assert not brings_values(dissection, 1)
+    assert brings_values(dissection, 17)
+
+
 def test_a_conversation_taken_up_in_the_middle_forgives_answers() -> None:
     """What was asked before is not known: 16 answers are forgiven; a CPU's own jobs stay refused."""
     dissection = Dissection(Inspector.S7COMM, taken_up=True)
