@@ -12,7 +12,7 @@ from fastpath.abi cimport OPERATION_NONE, OPERATION_OTHER, REASON_MESSAGE_ANSWER
 from fastpath.cursor cimport be16
 from fastpath.inspect.interface cimport EDIT_NEEDED, access_t, dialog_t, offer_edit, recall_field, set_field, sink_t
 from fastpath.inspect.modbus_dialog cimport (
-    FUNCTION_PLACE, asked_t, forget, is_asked, may_stray, waiting_of, waiting_t,
+    FUNCTION_PLACE, asked_t, forget, is_asked, is_told_apart, may_stray, waiting_of, waiting_t,
 )
 from fastpath.inspect.modbus_functions cimport *
 from fastpath.inspect.modbus_pdu cimport *
@@ -197,7 +197,8 @@ cdef inline uint8_t put_answer(
         if waiting.asked[index].changed:
             offer_edit(sink, EDIT_NEEDED, FUNCTION_PLACE, waiting.asked[index].function | EXCEPTION)
         if not access.partial:
-            show_values(pdu, access)
+            if is_told_apart(waiting, &waiting.asked[index]):
+                show_values(pdu, access)
             forget(waiting, index)
     elif reason == REASON_NONE and similar:
         reason = REASON_MESSAGE_MALFORMED

@@ -5,7 +5,7 @@ In: whole requests, and the identity of an answer. Out: the request that it answ
 (a serial device behind a gateway that is switched off) stays until it is the oldest of too many. Must fit dialog_t.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from fastpath.inspect.interface cimport DIALOG_TAKEN_UP, dialog_t
@@ -14,6 +14,7 @@ cdef enum:
     # SPEC: Messaging on TCP/IP V1.0b, NumberMaxOfServerTransaction: a server takes 1 to 16 at a time. Twice that, since
     # a client that gives up on some does not take their identifiers back.
     MOST_ASKED = 32
+    LOST_WORDS = 8
     FUNCTION_PLACE = 7  # in a Modbus/TCP message; nothing is changed in RTU frames, whose CRC covers it
 
 # Owner: the conversation's dialog_t. Native byte order, 12 bytes.
@@ -27,10 +28,11 @@ cdef struct asked_t:
     uint8_t length  # of the request's PDU, bytes, 255 for more; 0: it contradicts itself, and nothing is known of its answer
     uint8_t changed  # 1: its device got it with function 0, which no device carries out
 
-# Owner: see above; zero at a conversation's beginning. 392 of 504 bytes.
+# Owner: see above; zero at a conversation's beginning. 456 of 504 bytes.
 cdef struct waiting_t:
     uint32_t count
     uint32_t strays  # answers let through because their requests may be among those that we did not see
+    uint64_t lost[LOST_WORDS]  # bit by what an answer names: a request that waited was forgotten, it may come yet
     asked_t asked[MOST_ASKED]
 
 
@@ -61,9 +63,23 @@ cdef inline void forget(waiting_t *waiting, uint32_t index) noexcept nogil:
     memmove(&waiting.asked[index], &waiting.asked[index + 1], (waiting.count - index) * sizeof(asked_t))
 
 
+cdef inline uint32_t lost_place(uint16_t transaction, uint8_t unit, uint8_t function) noexcept nogil:
+    """Return which bit stands for what an answer names: transactions in a row have bits in a row."""
+    return (transaction + 67u * unit + 5u * function) % (64u * LOST_WORDS)
+
+
+cdef inline int is_told_apart(const waiting_t *waiting, const asked_t *asked) noexcept nogil:
+    """Tell whether no answer to a request that was forgotten can pass for one to this request."""
+    cdef uint32_t place = lost_place(asked.transaction, asked.unit, asked.function)
+    return not waiting.lost[place >> 6] >> (place & 63) & 1
+
+
 cdef inline void remember(waiting_t *waiting, const asked_t *asked) noexcept nogil:
     """Append a request; the oldest is forgotten when there are too many."""
+    cdef uint32_t place
     if waiting.count == MOST_ASKED:
+        place = lost_place(waiting.asked[0].transaction, waiting.asked[0].unit, waiting.asked[0].function)
+        waiting.lost[place >> 6] |= <uint64_t>1 << (place & 63)
         forget(waiting, 0)
     waiting.asked[waiting.count] = asked[0]
     waiting.count += 1

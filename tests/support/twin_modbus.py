@@ -58,6 +58,7 @@ class Conversation:
     taken_up: bool = False  # it began before it was seen
     strays: int = 0
     waiting: list[Asked] = field(default_factory=list)
+    lost: set[int] = field(default_factory=set)  # what answers to forgotten requests name
 
     def read(self, message: bytes, *, from_opener: bool) -> tuple[Reason, list[dict[str, Any]]]:
         """Return what one whole message means, or why it is refused."""
@@ -81,13 +82,18 @@ class Conversation:
         except MalformedError:
             meanings = []
         if pdu[0] < 0x80:
-            self.waiting = [*self.waiting, Asked(key, pdu, bool(meanings))][-MOST_WAITING:]
+            self._wait(Asked(key, pdu, bool(meanings)))
         elif meanings == []:
             # an exception as a request: only a device that could not read it may answer
-            self.waiting = [*self.waiting, Asked((key[0], key[1], pdu[0]), pdu, fine=False)][-MOST_WAITING:]
+            self._wait(Asked((key[0], key[1], pdu[0]), pdu, fine=False))
         if not meanings:
             return Reason.MESSAGE_MALFORMED, []
         return Reason.NONE, [access(one, shared, further=at > 0) for at, one in enumerate(meanings)]
+
+    def _wait(self, asked: Asked) -> None:
+        if len(self.waiting) == MOST_WAITING:
+            self.lost.add(lost_place(self.waiting.pop(0).key))
+        self.waiting.append(asked)
 
     def _answer(self, key: tuple[int, int, int], pdu: bytes, shared: dict[str, Any]) -> tuple[Reason, list[Any]]:
         try:
@@ -110,9 +116,14 @@ class Conversation:
         operation = operation_of(asked.pdu[0], known.get("subfunction"))
         found = access(meaning._replace(operation=operation), shared, answer=True)
         found["recalled"] = {name: value for name, value in known.items() if name not in found["fields"]}
-        if pdu[0] in (3, 4):
+        if pdu[0] in (3, 4) and lost_place(asked.key) not in self.lost:
             found["values"] = words(pdu[2:])
         return Reason.NONE, [found]
+
+
+def lost_place(key: tuple[int, int, int]) -> int:
+    """Return one of 512 places for what an answer names: two that meet there bring no values together."""
+    return (key[0] + 67 * key[1] + 5 * key[2]) % 512
 
 
 def access(meaning: Meaning, shared: dict[str, Any], *, further: bool = False, answer: bool = False) -> dict[str, Any]:

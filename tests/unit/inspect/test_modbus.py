@@ -66,6 +66,18 @@ def test_examples_of_the_clauses(request_: str, answer: str, operation: Operatio
     assert dissection.read(answered, False)[0] is Reason.MESSAGE_ANSWER  # it was asked for once
 
 
+def test_an_answer_that_may_be_to_a_forgotten_request_brings_no_values() -> None:
+    """Whoever asks more at once than is remembered would choose what is known of a register."""
+    dissection = Dissection(Inspector.MODBUS)
+    dissection.read(tcp(bytes.fromhex("0300640001")), True)
+    for _ in range(32):
+        dissection.read(tcp(bytes.fromhex("0300280001")), True)
+    reason, (found,) = dissection.read(tcp(bytes.fromhex("03022710")), False)
+    assert (reason, found["recalled"]["address"], found["values"]) == (Reason.NONE, 40, None)
+    dissection.read(tcp(bytes.fromhex("0300280001"), transaction=8), True)
+    assert dissection.read(tcp(bytes.fromhex("03020007"), transaction=8), False)[1][0]["values"] == [b"\x00\x07"]
+
+
 def test_an_answer_recalls_what_its_request_asked_for() -> None:
     """Address and count of a read answer are no fields of it, but known."""
     dissection = Dissection(Inspector.MODBUS)
