@@ -14,6 +14,7 @@ from fastpath.abi cimport (
     REASON_STREAM_BUDGET,
     REASON_STREAM_OPENING_DATA,
     REASON_STREAM_PICKUP,
+    REASON_STREAM_SEQUENCE,
     REASON_STREAM_URGENT,
     STREAM_GREETED,
     STREAM_LOOSE,
@@ -73,6 +74,9 @@ cdef inline uint8_t inspect_segment(
     if frame.captured < frame.length:
         return REASON_STREAM_BUDGET  # its end was not copied: `queue.copy_bytes`
     form = check_form(&segment)
+    if form == REASON_STREAM_URGENT and stream != NULL and inspection.enforced:
+        if segment.sequence != stream.ways[way].next:
+            form = REASON_STREAM_SEQUENCE  # who guesses addresses and ports does not end a conversation
     if form != REASON_NONE and (inspection.enforced or form != REASON_STREAM_URGENT):
         if stream != NULL and inspection.enforced and inspection.shuts and ends_conversation(form):
             stream.flags |= STREAM_SHUT

@@ -63,7 +63,9 @@ class StreamTwin:
 
     def _form(self, segment: Segment, opener: bool) -> Reason:  # line 2
         if segment.flags & URG:
-            return Reason.STREAM_URGENT
+            way = self.ways.get(opener)
+            elsewhere = way is not None and unwrapped(segment.sequence, way.next) != way.next
+            return Reason.STREAM_SEQUENCE if elsewhere else Reason.STREAM_URGENT
         if segment.flags & SYN:
             if segment.data:
                 return Reason.STREAM_OPENING_DATA
@@ -139,7 +141,7 @@ class StreamTwin:
 
     def _ahead(self, segment: Segment, way: Way, other: Way, start: int) -> Reason:
         behind = not segment.flags & RST and unwrapped(segment.acknowledged, other.limit) > other.limit
-        if self.fail is FailMode.CLOSED or not behind:
+        if self.fail is FailMode.CLOSED or not behind or start - way.acknowledged > REACH:
             return Reason.STREAM_AHEAD
         way.skip = way.next = start
         way.known = False

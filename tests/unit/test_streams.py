@@ -152,6 +152,15 @@ def test_segments_that_are_refused(wire: Wire, segment: tuple[int, bytes, int], 
     assert wire.client(*segment).reason is reason
 
 
+def test_urgent_data_elsewhere_end_nothing(wire: Wire) -> None:
+    """Else one frame with the right addresses and ports would have both ends reset, whatever its numbers."""
+    at, answered = poll(wire, 1, 1)
+    for place in (at - 1, at + 1, at + (1 << 30)):
+        assert wire.client(place, b"x", URG | ACK, acknowledged=answered).reason is Reason.STREAM_SEQUENCE
+        assert wire.server(answered + place - at, b"x", URG | ACK, acknowledged=at).reason is Reason.STREAM_SEQUENCE
+    poll(wire, at, answered)
+
+
 def test_resets_make_nobody_forget(wire: Wire) -> None:
     """Whatever a reset says, the bytes that have passed stay what they were."""
     wire.client(1, read_request()[:6])
