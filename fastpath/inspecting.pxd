@@ -16,6 +16,7 @@ from fastpath.abi cimport (
     REASON_STREAM_PICKUP,
     REASON_STREAM_SEQUENCE,
     REASON_STREAM_URGENT,
+    STREAM_ENDED,
     STREAM_GREETED,
     STREAM_LOOSE,
     STREAM_SHUT,
@@ -82,6 +83,7 @@ cdef inline uint8_t inspect_segment(
             stream.flags |= STREAM_SHUT
         if form == REASON_STREAM_OPENING_DATA and not inspection.enforced:
             if stream != NULL or open_stream(flows, flow, &stream) == REASON_NONE:
+                stream.flags &= ~(STREAM_ENDED | STREAM_SHUT)  # another conversation begins: it may not give way
                 stream.flags |= STREAM_LOOSE | STREAM_GREETED
         return form
     if segment.flags & TCP_SYN:

@@ -14,6 +14,7 @@ from fastpath.abi cimport (
     REASON_STREAM_BUDGET,
     REASON_STREAM_SHARE,
     STREAM_ENDED,
+    STREAM_SHUT,
     flow_t,
     stream_t,
 )
@@ -48,7 +49,8 @@ cdef inline int is_short(const streams_t *streams) noexcept nogil:
 cdef inline int may_give_way(const streams_t *streams, uint32_t place) noexcept nogil:
     """Tell whether nobody can miss a stream: its flow is gone or has ended, or few are left and it was silent for long.
 
-    Openings cost their sender nothing: by which nothing was asked, those count less.
+    One that was refused has ended too: of the resets that both ends got nothing comes by here, and without a stream its
+    data are refused all the same. Openings cost their sender nothing: by which nothing was asked, those count less.
     """
     cdef uint32_t owner = streams.owners[place]
     cdef const stream_t *stream = &streams.entries[place]
@@ -57,7 +59,7 @@ cdef inline int may_give_way(const streams_t *streams, uint32_t place) noexcept 
     if owner > streams.flow_count:
         return 1
     flow = streams.flows + (owner - 1)
-    if not flow.in_use or flow.stream != place + 1 or stream.flags & STREAM_ENDED:
+    if not flow.in_use or flow.stream != place + 1 or stream.flags & (STREAM_ENDED | STREAM_SHUT):
         return 1
     silence = streams.now_ns - flow.last_seen_ns if streams.now_ns > flow.last_seen_ns else 0
     if flow.protocol == PROTOCOL_UDP:

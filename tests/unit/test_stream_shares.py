@@ -134,6 +134,16 @@ def test_what_is_over_counts_no_more(ends: bool) -> None:
     assert [plant.send(number, UNENDING) for number, _ in again] == [Reason.NONE] * len(again)
 
 
+def test_what_was_refused_counts_no_more() -> None:
+    """A client that connects again after each refusal is reset each time: it never runs out of conversations."""
+    plant = Plant()
+    for _ in range(2 * STREAMS):
+        number, reason = plant.open(GREEDY)
+        assert reason is Reason.NONE
+        assert plant.send(number, bytes.fromhex("0001 0001 0006 01 03 0000 0001")) is Reason.MESSAGE_PROTOCOL
+        assert plant.send(number, read_request()) in {Reason.STREAM_REFUSED, Reason.STREAM_PICKUP}
+
+
 def test_a_window_is_never_taken_from_its_own_conversation() -> None:
     """A conversation that seemed to end, and goes on, keeps what it holds while it asks for more."""
     plant = Plant()
