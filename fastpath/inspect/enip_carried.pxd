@@ -72,7 +72,7 @@ cdef inline void _mend_answer(
 
 
 cdef inline void _take_once(part_t *data) noexcept nogil:
-    """Leave one of a connected tag write that its sender put twice, the sequence count again between the two.
+    """Leave one of a connected tag write that its sender put twice, its sequence count between the two.
 
     pycomm3 1.2.16 does for a single tag. A device counts elements and does not look behind them (Logix 5000 Data Access,
     Write Tag Service); there it would find the request that it has. Any other surplus is refused, and that of Write Tag

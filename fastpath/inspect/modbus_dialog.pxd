@@ -25,7 +25,8 @@ cdef struct asked_t:
     uint16_t subfunction
     uint16_t address
     uint16_t count  # of what is read or written; functions 5, 6 and 22: the first word after the address
-    uint8_t length  # of the request's PDU, bytes, 255 for more; 0: it contradicts itself, and nothing is known of its answer
+    # Bytes of the request's PDU, 255 for more; 0: it contradicts itself, and nothing is known of its answer.
+    uint8_t length
     uint8_t changed  # 1: its device got it with function 0, which no device carries out
 
 # Owner: see above; zero at a conversation's beginning. 456 of 504 bytes.
