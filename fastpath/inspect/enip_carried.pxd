@@ -74,9 +74,9 @@ cdef inline void _mend_answer(
 cdef inline void _take_once(part_t *data) noexcept nogil:
     """Leave one of a connected tag write that its sender put twice, its sequence count between the two.
 
-    pycomm3 1.2.16 does for a single tag. A device counts elements and does not look behind them (Logix 5000 Data Access,
-    Write Tag Service); there it would find the request that it has. Any other surplus is refused, and that of Write Tag
-    Fragmented above all: how much a fragment writes says nothing but where the message ends.
+    pycomm3 1.2.16 does for a single tag. A device counts elements and does not look behind them (Logix 5000 Data
+    Access, Write Tag Service); there it would find the request that it has. Any other surplus is refused. A fragment
+    put twice is more to write: how much it writes says nothing but where the message ends.
     """
     cdef uint32_t once = (data.whole - 2) // 2
     if data.here < data.whole or data.whole < 4 or data.whole & 1:
