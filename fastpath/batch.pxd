@@ -76,7 +76,7 @@ cdef extern from *:
     """
 
 cdef enum:
-    BATCH_REWRITES = 8  # packets changed in one batch; a forbidden message beyond is dropped, and its sender repeats it
+    BATCH_REWRITES = 8  # packets changed in one batch; a forbidden message beyond them is reset
     REWRITTEN_BYTES = 2048  # the longest packet that is changed: more than any link's, far less than a joined one
 
 cdef struct outbox_t:

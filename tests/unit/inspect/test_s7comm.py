@@ -121,7 +121,7 @@ def test_one_variable_written_is_one_number(kind: int, value: bytes, number: int
         assert access["fields"]["value"] == number
         assert access["fields"]["count"] == len(value)
         assert access["values"] == [value]
-    assert access["fields"]["address"] in {10, (10, 9 + len(value))}
+        assert access["fields"]["address"] in {10, (10, 9 + len(value))}
 
 
 def test_a_bit_is_written_without_a_count() -> None:
