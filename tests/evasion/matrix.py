@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SEED: Final = 62443
 NAMED: Final = 60  # of the cases that went wrong
+REPEATS: Final = 3
 
 
 def control(standing: Ground, chosen: Sequence[Case]) -> Trial:
@@ -85,6 +86,20 @@ def broken(before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]
         and not finding.case.transform.by_design
         and finding.case.port in answered
     ]
+
+
+def broken_again(standing: Ground, lost: Sequence[Finding], refuse: str) -> list[Finding]:
+    """Return those of the broken cases that are always answered without inspection and never with it.
+
+    Some devices answer some disguises by chance: pymodbus looks at one message for each arrival, and two that arrive
+    together are one answer or two.
+    """
+    chosen = [finding.case for finding in lost]
+    without, inside = {case.port for case in chosen}, set[int]()
+    for _ in range(REPEATS if chosen else 0):
+        without &= {finding.case.port for finding in control(standing, chosen).findings if finding.executed}
+        inside |= {finding.case.port for finding in inspection(standing, chosen, refuse).findings if finding.executed}
+    return [finding for finding in lost if finding.case.port in without - inside]
 
 
 def by_design(findings: Sequence[Finding]) -> dict[str, int]:
@@ -146,13 +161,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         began = time.monotonic()
         after = inspection(standing, chosen, given.refuse)
         report(f"inspection: only reading permitted, refuse {given.refuse}", after.findings, time.monotonic() - began)
-    return verdict(before, after)
+        once = broken(before.findings, after.findings)
+        lost = broken_again(standing, once, given.refuse)
+    name_some("answered by chance, with inspection and without", [finding for finding in once if finding not in lost])
+    return verdict(before, after, lost)
 
 
-def verdict(before: Trial, after: Trial) -> int:
+def verdict(before: Trial, after: Trial, lost: Sequence[Finding]) -> int:
     """Print what counts, and return the exit status."""
     armed = {finding.case.port for finding in carried_out(before.findings)}
-    leaked, lost = carried_out(after.findings), broken(before.findings, after.findings)
+    leaked = carried_out(after.findings)
     name_some("CARRIED OUT UNDER INSPECTION", leaked)
     name_some("BROKEN ALTHOUGH PERMITTED", lost)
     for what, deeds in after.deeds.items():
