@@ -52,7 +52,7 @@ def test_swaps_break_no_poll_and_let_nothing_through(going: Upheaval, seed: int,
     going.wait_for_polls()
     assert going.failed() == []
     assert {row.connection for row in going.rows()} == {0}
-    assert len(going.attacks()) > swaps / 5
+    wait_for("attacks, before the swaps and behind", lambda: len(going.attacks()) > swaps / 5, WITHIN_S)
     assert going.done() == {}
 
 
