@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
-from tests.evasion.operations import OPERATIONS, messages
+from tests.evasion.operations import OPERATIONS, next_message
 from tests.evasion.servers import PORTS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def attack(host: str, operation: Operation, number: int, chance: random.Random) 
             session = b""
             for request in operation.opening:
                 link.sendall(request)
-                session = _answer(link, operation.protocol)
+                session = next_message(link, operation.protocol)
             said = operation.message(number, session)
             cut = chance.choice([0, chance.randrange(1, len(said))])
             link.sendall(said[:cut])
@@ -68,16 +68,6 @@ def attack(host: str, operation: Operation, number: int, chance: random.Random) 
             return "silence"
         except OSError as error:
             return type(error).__name__
-
-
-def _answer(link: socket.socket, protocol: str) -> bytes:
-    said = b""
-    while not messages(protocol, said):
-        more = link.recv(4096)
-        if not more:
-            raise ConnectionError("end")
-        said += more
-    return messages(protocol, said)[0]
 
 
 def go_on(host: str, chance: random.Random, rest: Path, chosen: list[Operation], out: IO[str]) -> None:

@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from tests.evasion.operations import OPERATIONS, Operation, messages
+from tests.evasion.operations import OPERATIONS, Operation, next_message
 from tests.evasion.servers import PATTERN_AT, PATTERN_DB, PATTERN_REGISTERS, PATTERN_TAG, PORTS
 
 if TYPE_CHECKING:
@@ -135,13 +135,7 @@ def _ask(link: socket.socket, protocol: str, request: bytes) -> bytes:
     header = HEADER_BYTES[protocol]
     link.sendall(request[:header])
     link.sendall(request[header:])
-    said = b""
-    while not messages(protocol, said):
-        more = link.recv(4096)
-        if not more:
-            raise ConnectionError("the device closed the connection")
-        said += more
-    return messages(protocol, said)[0]
+    return next_message(link, protocol)
 
 
 def apart(protocol: str) -> Callable[[str, int], Count]:

@@ -26,6 +26,7 @@ from tests.evasion.servers import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 MARK: Final = 0x5A5A  # what is written
@@ -77,6 +78,17 @@ def messages(protocol: str, stream: bytes) -> list[bytes]:
         found.append(stream[:size])
         stream = stream[size:]
     return found
+
+
+def next_message(link: socket.socket, protocol: str) -> bytes:
+    """Return the next whole message of a connection. Raises OSError when there is none."""
+    said = b""
+    while not messages(protocol, said):
+        more = link.recv(4096)
+        if not more:
+            raise ConnectionError("the device closed the connection")
+        said += more
+    return messages(protocol, said)[0]
 
 
 # ---- Modbus/TCP (Modbus application protocol V1.1b3, clause 6) ----

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from deploy.lab.processes import write_json
-from tests.evasion.operations import OPERATIONS, messages
+from tests.evasion.operations import OPERATIONS, next_message
 from tests.evasion.servers import PORTS
 
 if TYPE_CHECKING:
@@ -43,26 +43,15 @@ def conversation(host: str, operation: Operation) -> tuple[socket.socket, bytes]
     session = b""
     for request in operation.opening:
         link.sendall(request)
-        session = answer(link, operation.protocol)
+        session = next_message(link, operation.protocol)
     return link, session
-
-
-def answer(link: socket.socket, protocol: str) -> bytes:
-    """Return the next whole message. Raises OSError when there is none."""
-    said = b""
-    while not messages(protocol, said):
-        more = link.recv(4096)
-        if not more:
-            raise ConnectionError("end")
-        said += more
-    return messages(protocol, said)[0]
 
 
 def outcome(link: socket.socket, protocol: str, said: bytes) -> str:
     """Say something; return what became of it."""
     try:
         link.sendall(said)
-        return answer(link, protocol).hex()
+        return next_message(link, protocol).hex()
     except (ConnectionResetError, BrokenPipeError):
         return "reset"
     except TimeoutError:
